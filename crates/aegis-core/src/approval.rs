@@ -1,0 +1,230 @@
+//! A human's answer as a state machine: `apply(approval, event, now)`, pure, so that every order of events can be tested.
+//!
+//! pending → approved → spent, or → rejected | expired | cancelled; an approval that nobody spends in time lapses.
+//! An approval is bound to one agent and to the digest of exactly what would run.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::agent::Agent;
+use crate::problem::{ApprovalInfo, Violation};
+
+/// What a human is asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Who asks.
+    pub agent: Agent,
+    /// Tool.
+    pub tool: String,
+    /// Action.
+    pub action: String,
+    /// Environment of the target.
+    pub env: String,
+    /// Where in the tool the call points.
+    pub target: BTreeMap<String, String>,
+    /// The parameters that will run: the approver sees what is approved.
+    pub params: serde_json::Map<String, serde_json::Value>,
+    /// Digest of exactly what would run.
+    pub call_digest: String,
+    /// The rules that ask.
+    pub violations: Vec<Violation>,
+    /// The version of the policy that asks.
+    pub policy_version: String,
+    /// The decision that asked first.
+    pub decision_id: String,
+    /// When.
+    pub requested_at: Timestamp,
+    /// Until when it may be decided and spent.
+    pub expires_at: Timestamp,
+}
+
+/// A request and what has become of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Approval {
+    /// `apr_…`
+    pub id: String,
+    /// What is asked.
+    pub request: Request,
+    /// What has become of it.
+    pub state: State,
+    /// How often the same call has asked.
+    pub asked: u64,
+    /// Who decided, once somebody has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<String>,
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_at: Option<Timestamp>,
+    /// What the human said about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// Whether the agent has been told that it ran out of time: it is told once, and the next same call asks anew.
+    #[serde(default)]
+    pub told: bool,
+}
+
+/// Where an approval stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Waiting for a human.
+    Pending,
+    /// A human said yes; not yet spent.
+    Approved,
+    /// A human said no.
+    Rejected,
+    /// Nobody answered in time.
+    Expired,
+    /// Withdrawn.
+    Cancelled,
+    /// Used by the one call it was for.
+    Spent,
+    /// Approved, and not used in time.
+    Lapsed,
+}
+
+impl State {
+    /// The wire form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::Spent => "spent",
+            Self::Lapsed => "lapsed",
+        }
+    }
+}
+
+/// What can happen to an approval.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The same call asks again.
+    AskedAgain,
+    /// A human says yes.
+    Approve {
+        /// Who.
+        by: String,
+        /// Why.
+        comment: Option<String>,
+    },
+    /// A human says no.
+    Reject {
+        /// Who.
+        by: String,
+        /// Why.
+        comment: Option<String>,
+    },
+    /// It is withdrawn.
+    Cancel {
+        /// By whom.
+        by: String,
+        /// Why.
+        comment: Option<String>,
+    },
+    /// The call that it is for is admitted.
+    Spend,
+    /// Time has passed.
+    Tick,
+    /// The agent has been told that it ran out of time.
+    Told,
+}
+
+/// Why an event doesn't apply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It is already decided, spent or over.
+    #[error("the approval is {}, it can't be changed any more", .0.as_str())]
+    Final(State),
+    /// It waits for a human.
+    #[error("the approval is still pending")]
+    Pending,
+    /// The one who asks can't be the one who approves.
+    #[error("{0} asked for this call, so {0} can't decide it")]
+    OwnRequest(String),
+}
+
+impl Approval {
+    /// A new request.
+    pub fn open(id: String, request: Request) -> Self {
+        Self {
+            id,
+            request,
+            state: State::Pending,
+            asked: 1,
+            decided_by: None,
+            decided_at: None,
+            comment: None,
+            told: false,
+        }
+    }
+
+    /// What the agent is told of it.
+    pub fn info(&self, url: Option<String>) -> ApprovalInfo {
+        ApprovalInfo {
+            id: self.id.clone(),
+            status: self.state.as_str().to_owned(),
+            expires_at: self.request.expires_at,
+            url,
+        }
+    }
+}
+
+/// Applies an event. Time is applied first: what has run out can't be approved or spent any more.
+///
+/// # Errors
+/// Why the event doesn't apply; the approval stays as time has left it.
+pub fn apply(approval: &Approval, event: &Event, now: Timestamp) -> Result<Approval, Refused> {
+    let mut next = approval.clone();
+    if now >= next.request.expires_at {
+        next.state = match next.state {
+            State::Pending => State::Expired,
+            State::Approved => State::Lapsed,
+            other => other,
+        };
+    }
+    let mut decide = |state: State, by: &str, comment: &Option<String>| {
+        if next.state != State::Pending {
+            return Err(Refused::Final(next.state));
+        }
+        let asker = &next.request.agent;
+        if asker.id == by || asker.chain.iter().any(|agent| agent == by) {
+            return Err(Refused::OwnRequest(by.to_owned()));
+        }
+        next.state = state;
+        next.decided_by = Some(by.to_owned());
+        next.decided_at = Some(now);
+        next.comment.clone_from(comment);
+        Ok(())
+    };
+    match event {
+        Event::Tick => {}
+        Event::Approve { by, comment } => decide(State::Approved, by, comment)?,
+        Event::Reject { by, comment } => decide(State::Rejected, by, comment)?,
+        Event::Cancel { by, comment } => match next.state {
+            State::Pending | State::Approved => {
+                next.state = State::Cancelled;
+                next.decided_by = Some(by.clone());
+                next.decided_at = Some(now);
+                next.comment.clone_from(comment);
+            }
+            state => return Err(Refused::Final(state)),
+        },
+        Event::AskedAgain => match next.state {
+            State::Pending => next.asked += 1,
+            state => return Err(Refused::Final(state)),
+        },
+        Event::Spend => match next.state {
+            State::Approved => next.state = State::Spent,
+            State::Pending => return Err(Refused::Pending),
+            state => return Err(Refused::Final(state)),
+        },
+        Event::Told => next.told = true,
+    }
+    Ok(next)
+}

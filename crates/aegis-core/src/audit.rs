@@ -1,0 +1,97 @@
+//! What is remembered of every decision: the record types. No record holds a raw parameter value.
+//!
+//! The Merkle tree over the records and its verifier come with the issue on proof; the records are append-only and
+//! numbered without gaps from the first day.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::decide::Explanation;
+
+/// One entry of the log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Position in the log, from 1, without gaps.
+    pub seq: u64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What can be recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "records are written one at a time; boxing would only hide the fields")]
+pub enum Event {
+    /// A call was decided; written before it is forwarded.
+    Decision {
+        /// Why, without raw values.
+        #[serde(flatten)]
+        explanation: Explanation,
+        /// How long the decision took, in milliseconds.
+        latency_ms: f64,
+    },
+    /// What came of an admitted call. An admitted call without one is unknown.
+    Outcome {
+        /// The decision.
+        decision_id: String,
+        /// How it ended.
+        #[serde(flatten)]
+        outcome: Outcome,
+    },
+    /// An approval changed.
+    Approval {
+        /// The approval.
+        approval_id: String,
+        /// The decision that asked first.
+        decision_id: String,
+        /// Who asked.
+        agent_id: String,
+        /// What happened to it: `requested`, `approved`, `rejected`, `expired`, `cancelled`, `spent`, `lapsed`.
+        change: String,
+        /// By whom, if by somebody.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
+    /// An operator changed something.
+    Operation {
+        /// Who.
+        by: String,
+        /// What: `agent.add`, `agent.suspend`, `key.add`, `token.issue`…
+        operation: String,
+        /// To whom or what.
+        subject: String,
+    },
+    /// A policy version came into force, or was refused.
+    Policy {
+        /// The version.
+        policy_version: String,
+        /// `loaded` or `refused`.
+        change: String,
+        /// How many policies it has, or what is wrong with it.
+        detail: String,
+    },
+}
+
+/// How an admitted call ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// `forwarded`, `failed` or `unknown`.
+    pub result: String,
+    /// The upstream's HTTP status, where it answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// What failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// From admission to the end of the answer, in milliseconds.
+    pub duration_ms: f64,
+    /// Bytes sent upstream.
+    #[serde(default)]
+    pub bytes_up: u64,
+    /// Bytes sent back.
+    #[serde(default)]
+    pub bytes_down: u64,
+}

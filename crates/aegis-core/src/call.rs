@@ -1,0 +1,292 @@
+//! What is asked: [`ToolCall`], the one vocabulary of every protocol.
+//!
+//! A call names a tool and an action of it, the environment that its target is in, and its parameters, whatever wire
+//! it came by. Policy is written against these names only, so a decision can't depend on the wire.
+//!
+//! Invariant: the payload that a call carries is the one that its parameters were read from; nothing parses it again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+/// One call of a tool, described.
+#[derive(Debug)]
+pub struct ToolCall {
+    /// The tool, e.g. `kubernetes`; `http` when no catalogue entry knows the target.
+    pub tool: String,
+    /// The action of the tool, e.g. `scale`; [`ToolCall::UNKNOWN`] when the tool is known and the call isn't.
+    pub action: String,
+    /// The semantic classes the action is in, e.g. `deploy` and `scale`.
+    pub classes: BTreeSet<String>,
+    /// What the action does to the target.
+    pub effect: Effect,
+    /// The environment the target is in.
+    pub environment: Environment,
+    /// Where in the tool the call points, e.g. `cluster`, `namespace`, `kind`, `name`; matched by the environment map.
+    pub target: BTreeMap<String, String>,
+    /// The parameters that policy may speak of.
+    pub params: serde_json::Map<String, Value>,
+    /// Which parameters the action has.
+    pub shape: Shape,
+    /// The images that the call would run, when the action can name any.
+    pub images: Vec<Image>,
+    /// The writes whose grant also grants this read.
+    pub companion: Companion,
+    /// The network destination, when the agent named one.
+    pub destination: Option<Destination>,
+    /// What goes on the wire if the call is allowed.
+    pub payload: Payload,
+}
+
+/// What an action does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// Looks only.
+    Read,
+    /// Changes something.
+    Write,
+    /// Removes something.
+    Destroy,
+    /// Runs code at the target.
+    Exec,
+    /// Moves money.
+    Spend,
+    /// Makes something public.
+    Publish,
+    /// Not known: judged like the worst.
+    Unknown,
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Destroy => "destroy",
+            Self::Exec => "exec",
+            Self::Spend => "spend",
+            Self::Publish => "publish",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// Where the target is, by the operator's mapping.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// The mapped name; [`Environment::UNKNOWN`] when nothing in the map matches.
+    pub name: String,
+    /// What the call itself says, when it says something else; such a call is denied.
+    pub contradicted_by: Option<String>,
+}
+
+impl Environment {
+    /// The name of an environment that no mapping knows.
+    pub const UNKNOWN: &str = "unknown";
+
+    /// The environment `name`, which nothing contradicts.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), contradicted_by: None }
+    }
+}
+
+/// Which parameters an action has: what a missing one means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// No definition (an SDK's function, plain HTTP): a parameter that a rule needs and that is missing denies.
+    Open,
+    /// By definition. A rule on a parameter that isn't here doesn't apply to the action.
+    Defined(BTreeMap<String, Presence>),
+}
+
+/// What it means when a defined parameter is absent from a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Presence {
+    /// The call has to say it; absent denies where a rule needs it.
+    Required,
+    /// Absent leaves the target as it is (a patch); a rule applies when it is present.
+    Partial,
+}
+
+/// The name under which [`ToolCall::images`] are declared in a [`Shape`].
+pub const IMAGES: &str = "images";
+
+/// A container image that a call names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// As the call writes it.
+    pub reference: String,
+    /// Registry and repository in full (`docker.io/library/nginx`); `None` when the reference is malformed.
+    pub repository: Option<String>,
+    /// `sha256:` and 64 hexadecimal digits; `None` when there is none or it is malformed.
+    pub digest: Option<String>,
+}
+
+/// Whether a call is a read that comes with a write: discovery, or a look at the object that is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Companion {
+    /// It stands alone: it must be granted by name.
+    No,
+    /// Any granted action of the tool grants it, in any environment (discovery).
+    OfTool,
+    /// A grant of one of these actions, in this environment, grants it.
+    OfActions(Vec<ActionName>),
+}
+
+/// An action and its classes, as an entry of a policy names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ActionName {
+    /// The action.
+    pub action: String,
+    /// Its classes.
+    pub classes: BTreeSet<String>,
+}
+
+/// A network destination, canonical: an A-label in lower case without a trailing dot, or an IP address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination {
+    /// `http`, `https` or `tunnel`.
+    pub scheme: String,
+    /// Host.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+    }
+}
+
+/// What goes on the wire.
+#[derive(Debug)]
+pub enum Payload {
+    /// An HTTP request.
+    Http(HttpRequest),
+    /// A tunnel to the destination.
+    Tunnel,
+    /// Nothing of ours: the caller enforces (decision API, external authorizer).
+    Caller,
+}
+
+/// The exact HTTP request to forward.
+#[derive(Debug)]
+pub struct HttpRequest {
+    /// Method.
+    pub method: http::Method,
+    /// Path and query, canonical.
+    pub target: http::uri::PathAndQuery,
+    /// End-to-end headers, without the agent's credentials.
+    pub headers: http::HeaderMap,
+    /// Body.
+    pub body: Body,
+}
+
+/// A request's body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Read whole; these bytes are forwarded.
+    Whole(Bytes),
+    /// Forwarded as it comes, unread. An approval can't cover it.
+    Streamed,
+}
+
+/// A SHA-256, shown as `sha256:` and 64 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest([u8; 32]);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl ToolCall {
+    /// The action of a known tool's call that its catalogue entry doesn't know.
+    pub const UNKNOWN: &str = "unknown";
+    /// The tool of everything that no catalogue entry knows.
+    pub const HTTP: &str = "http";
+    /// The action of a plain HTTP request to a target that no catalogue entry knows.
+    pub const REQUEST: &str = "request";
+    /// The action of a tunnel.
+    pub const CONNECT: &str = "connect";
+
+    /// Digest of the parameters alone: equal for calls that ask the same, whatever wire they came by.
+    pub fn params_digest(&self) -> Digest {
+        let mut hash = Canonical::new("aegis/params/v1");
+        hash.json(&Value::Object(self.params.clone()));
+        hash.finish()
+    }
+
+    /// Digest of everything that would run: tool, action, environment, target, parameters, destination, and the exact
+    /// payload (method, target, media type, body). An approval is bound to it. `None` for a body that wasn't read.
+    pub fn digest(&self) -> Option<Digest> {
+        let mut hash = Canonical::new("aegis/call/v1");
+        hash.text(&self.tool);
+        hash.text(&self.action);
+        hash.text(&self.environment.name);
+        hash.bytes(&(self.target.len() as u64).to_be_bytes());
+        for (key, value) in &self.target {
+            hash.text(key);
+            hash.text(value);
+        }
+        hash.json(&Value::Object(self.params.clone()));
+        hash.text(&self.destination.as_ref().map(ToString::to_string).unwrap_or_default());
+        match &self.payload {
+            Payload::Caller => hash.text("caller"),
+            Payload::Tunnel => hash.text("tunnel"),
+            Payload::Http(request) => {
+                let Body::Whole(body) = &request.body else { return None };
+                hash.text(request.method.as_str());
+                hash.text(request.target.as_str());
+                for name in [http::header::CONTENT_TYPE, http::header::CONTENT_ENCODING] {
+                    hash.bytes(request.headers.get(name).map_or(b"", |value| value.as_bytes()));
+                }
+                hash.bytes(body);
+            }
+        }
+        Some(hash.finish())
+    }
+}
+
+/// A hash over length-prefixed parts, so that no two different lists of parts are the same bytes.
+struct Canonical(Sha256);
+
+impl Canonical {
+    fn new(domain: &str) -> Self {
+        let mut hash = Self(Sha256::new());
+        hash.text(domain);
+        hash
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.update((bytes.len() as u64).to_be_bytes());
+        self.0.update(bytes);
+    }
+
+    /// Objects are in key order already (`serde_json` without `preserve_order`), so the text is canonical.
+    fn json(&mut self, value: &Value) {
+        self.text(&value.to_string());
+    }
+
+    fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,56 @@
+use super::*;
+
+/// A call that scales `web` to `replicas`, for tests of everything that takes a call.
+pub(crate) fn scale(env: &str, replicas: Value) -> ToolCall {
+    ToolCall {
+        tool: "kubernetes".into(),
+        action: "scale".into(),
+        classes: ["deploy", "scale"].map(String::from).into(),
+        effect: Effect::Write,
+        environment: Environment::named(env),
+        target: BTreeMap::from([("namespace".into(), "web".into())]),
+        params: serde_json::Map::from_iter([("replicas".to_owned(), replicas)]),
+        shape: Shape::Defined(BTreeMap::from([("replicas".into(), Presence::Required)])),
+        images: Vec::new(),
+        companion: Companion::No,
+        destination: None,
+        payload: Payload::Caller,
+    }
+}
+
+fn http(call: ToolCall, body: &'static str) -> ToolCall {
+    let request = HttpRequest {
+        method: http::Method::PATCH,
+        target: "/scale?x=1".parse().expect("a target"),
+        headers: http::HeaderMap::new(),
+        body: Body::Whole(Bytes::from_static(body.as_bytes())),
+    };
+    ToolCall { payload: Payload::Http(request), ..call }
+}
+
+#[test]
+fn what_runs_is_what_the_digest_covers() {
+    let digest = |call: &ToolCall| call.digest().expect("a whole body");
+    let base = http(scale("staging", 5.into()), "{\"a\":1}");
+    let same = http(scale("staging", 5.into()), "{\"a\":1}");
+    assert_eq!(digest(&base), digest(&same));
+    assert_eq!(base.params_digest(), http(scale("production", 5.into()), "").params_digest());
+
+    let body = http(scale("staging", 5.into()), "{\"a\":2}");
+    let env = http(scale("production", 5.into()), "{\"a\":1}");
+    let params = http(scale("staging", 6.into()), "{\"a\":1}");
+    let mut target = http(scale("staging", 5.into()), "{\"a\":1}");
+    target.target.insert("namespace".into(), "other".into());
+    for other in [body, env, params, target] {
+        assert_ne!(digest(&base), digest(&other));
+    }
+}
+
+#[test]
+fn an_unread_body_has_no_digest() {
+    let mut call = http(scale("staging", 5.into()), "");
+    if let Payload::Http(request) = &mut call.payload {
+        request.body = Body::Streamed;
+    }
+    assert_eq!(call.digest(), None);
+}

@@ -1,0 +1,211 @@
+//! The reasons of a decision, kept once: the record, the span, the answer and the console all show this one.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Facts;
+use crate::agent::Agent;
+use crate::call::{Destination, Effect, ToolCall};
+use crate::policy::Mode;
+use crate::problem::{ApprovalInfo, Code, Problem, Violation};
+
+/// The four answers, and what each means to a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Forwarded as it came.
+    Allow,
+    /// A human has to say yes first.
+    ApprovalNeeded,
+    /// Refused.
+    Deny,
+}
+
+impl Verdict {
+    /// The wire form: `allow`, `approval_needed`, `deny`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::ApprovalNeeded => "approval_needed",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// What a decision says of its call: names and digests, no raw parameter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CallSummary {
+    /// Tool.
+    pub tool: String,
+    /// Action.
+    pub action: String,
+    /// What the action does.
+    pub effect: Effect,
+    /// The environment of its target.
+    pub env: String,
+    /// Digest of the parameters.
+    pub params_digest: String,
+    /// Digest of all that would run; absent where the body wasn't read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_digest: Option<String>,
+    /// The destination, when the agent named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Destination>,
+}
+
+impl CallSummary {
+    /// The summary of a call.
+    pub fn of(call: &ToolCall) -> Self {
+        Self {
+            tool: call.tool.clone(),
+            action: call.action.clone(),
+            effect: call.effect,
+            env: call.environment.name.clone(),
+            params_digest: call.params_digest().to_string(),
+            call_digest: call.digest().map(|digest| digest.to_string()),
+            destination: call.destination.clone(),
+        }
+    }
+}
+
+/// Why a call was answered as it was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// `dec_…`
+    pub decision_id: String,
+    /// When.
+    pub at: Timestamp,
+    /// The W3C trace it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// What is done.
+    pub decision: Verdict,
+    /// In shadow mode: what would have been done, when that differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would_decision: Option<Verdict>,
+    /// The mode that the decision was made under.
+    pub mode: Mode,
+    /// For a refusal, its code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
+    /// In one line, without raw values: `max_replicas: above_maximum`.
+    pub reason: String,
+    /// In a sentence, for the caller.
+    pub detail: String,
+    /// What to do next, in words for an agent.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub guidance: String,
+    /// Who asked; absent where nobody was identified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Agent>,
+    /// What was asked; absent where it couldn't be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<CallSummary>,
+    /// The version of the policy that decided.
+    pub policy_version: String,
+    /// The entries that applied, as `policy/entry`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matched: Vec<String>,
+    /// Every rule that said no or asks, in a stable order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub violations: Vec<Violation>,
+    /// The approval it waits for, spends, or was refused by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalInfo>,
+    /// Seconds to wait before a retry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
+    /// The two engines disagreed: an alarm, not only a denial.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub engines_differ: bool,
+}
+
+impl Explanation {
+    /// A refusal that no policy was asked about.
+    pub(super) fn refusal(facts: &Facts<'_>, agent: Option<Agent>, code: Code, reason: &str, detail: String) -> Self {
+        Self {
+            decision_id: facts.decision_id.clone(),
+            at: facts.now,
+            trace_id: facts.trace_id.clone(),
+            decision: Verdict::Deny,
+            would_decision: None,
+            mode: Mode::Enforce,
+            code: Some(code),
+            reason: reason.to_owned(),
+            detail,
+            guidance: guidance(code).to_owned(),
+            agent,
+            call: None,
+            policy_version: facts.policy_version.to_owned(),
+            matched: Vec::new(),
+            violations: Vec::new(),
+            approval: None,
+            retry_after: None,
+            engines_differ: false,
+        }
+    }
+
+    /// The same call, refused after all.
+    pub(super) fn refused(mut self, code: Code, reason: &str, detail: String) -> Self {
+        self.decision = Verdict::Deny;
+        self.would_decision = None;
+        self.code = Some(code);
+        self.reason = reason.to_owned();
+        self.detail = detail;
+        self.guidance = guidance(code).to_owned();
+        self
+    }
+
+    /// The same without any raw value: for records, logs and exports.
+    #[must_use]
+    pub fn without_values(&self) -> Self {
+        let mut copy = self.clone();
+        copy.detail = copy.reason.clone();
+        for violation in &mut copy.violations {
+            violation.actual = None;
+            violation.message = format!("{}: {}", violation.rule, violation.reason);
+        }
+        copy
+    }
+
+    /// The problem document for a refusal. `None` when the call passed.
+    pub fn problem(&self) -> Option<Problem> {
+        let code = self.code?;
+        Some(Problem {
+            type_uri: code.type_uri(),
+            title: code.name().to_owned(),
+            status: code.status(),
+            detail: self.detail.clone(),
+            code,
+            decision: self.decision.as_str().to_owned(),
+            decision_id: self.decision_id.clone(),
+            trace_id: self.trace_id.clone(),
+            policy_version: self.policy_version.clone(),
+            agent_id: self.agent.as_ref().map(|agent| agent.id.clone()),
+            tool: self.call.as_ref().map(|call| call.tool.clone()),
+            action: self.call.as_ref().map(|call| call.action.clone()),
+            violations: self.violations.clone(),
+            retryable: code.retryable(),
+            retry_after: self.retry_after,
+            guidance: self.guidance.clone(),
+            approval: self.approval.clone(),
+        })
+    }
+}
+
+/// What to do next where no rule has better words.
+pub(super) fn guidance(code: Code) -> &'static str {
+    match code {
+        Code::PolicyViolation => "Change the call so that it keeps the rules named here, or ask a human to change the policy.",
+        Code::ApprovalNeeded => "Wait for a human to approve, then repeat exactly the same call.",
+        Code::ApprovalRejected => "A human said no. Don't repeat this call; ask the human what to do instead.",
+        Code::ApprovalExpired => "Nobody decided in time, or the approval wasn't used in time. Repeat the call to ask again.",
+        Code::ApprovalCancelled => "The request was withdrawn. Don't repeat this call unless a human asks for it.",
+        Code::RateLimited => "Wait for the time given, then repeat the call.",
+        Code::IdentityRejected => "Get a fresh token for a registered agent and send it with the call.",
+        Code::BadRequest => "Correct the request; it was not forwarded.",
+        Code::TooLarge => "Send less, or ask the operator to raise the limit.",
+        Code::UpstreamFailed => "The tool's side failed and the call may have reached it: look before you repeat it.",
+        Code::GatewayUnavailable => "Nothing was forwarded. Try again later, or tell the operator.",
+    }
+}

@@ -1,0 +1,172 @@
+//! Text → [`Node`]s, over saphyr-parser's events.
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+
+use super::{Diagnostic, Key, Node, Place, Value};
+
+/// Deeper nesting than any file of ours needs; bounds recursion.
+const MAX_DEPTH: usize = 64;
+/// Larger than any file of ours; bounds memory. Bytes.
+const MAX_SIZE: usize = 8 << 20;
+
+type Events<'a> = Parser<'a, saphyr_parser::StrInput<'a>>;
+
+/// Reads every document of `text`; `file` is what diagnostics call it.
+///
+/// An empty document is left out. The first error ends the reading, since what follows it can't be trusted.
+///
+/// # Errors
+/// What the text breaks: YAML's grammar, or one of this reader's stricter rules.
+pub fn parse(file: &str, text: &str) -> Result<Vec<Node>, Diagnostic> {
+    if text.len() > MAX_SIZE {
+        let start = Place { line: 1, column: 1 };
+        return Err(Diagnostic::error(file, start, "", format!("the file is larger than {} MiB", MAX_SIZE >> 20)));
+    }
+    let mut reader = Reader { file, events: Parser::new_from_str(text) };
+    let mut documents = Vec::new();
+    loop {
+        let (event, span) = reader.next()?;
+        match event {
+            Event::StreamEnd => return Ok(documents),
+            Event::DocumentStart(_) => {
+                let (event, span) = reader.next()?;
+                let node = reader.node(event, span, 0)?;
+                if node.value != Value::Null {
+                    documents.push(node);
+                }
+            }
+            Event::StreamStart | Event::DocumentEnd | Event::Nothing => {}
+            _ => return Err(reader.error(span, "this is not where a document starts")),
+        }
+    }
+}
+
+struct Reader<'a> {
+    file: &'a str,
+    events: Events<'a>,
+}
+
+impl<'a> Reader<'a> {
+    fn next(&mut self) -> Result<(Event<'a>, Span), Diagnostic> {
+        match self.events.next_event() {
+            Some(Ok(pair)) => Ok(pair),
+            Some(Err(error)) => {
+                let mark = error.marker();
+                let place = Place { line: mark.line(), column: mark.col() + 1 };
+                Err(Diagnostic::error(self.file, place, "", format!("not YAML: {}", error.info())))
+            }
+            None => Err(Diagnostic::error(self.file, Place { line: 1, column: 1 }, "", "the file ends too early")),
+        }
+    }
+
+    fn error(&self, span: Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::error(self.file, place(span), "", message)
+    }
+
+    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, Diagnostic> {
+        if depth > MAX_DEPTH {
+            return Err(self.error(span, format!("nested deeper than {MAX_DEPTH} levels")));
+        }
+        let value = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                self.plain_only(span, anchor, tag.is_some())?;
+                scalar(&text, style).map_err(|message| self.error(span, message))?
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.plain_only(span, anchor, tag.is_some())?;
+                self.list(depth)?
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.plain_only(span, anchor, tag.is_some())?;
+                self.map(depth)?
+            }
+            Event::Alias(_) => return Err(self.error(span, "aliases (*name) are not used here: write the value out")),
+            _ => return Err(self.error(span, "a value is missing here")),
+        };
+        Ok(Node { place: place(span), value })
+    }
+
+    fn plain_only(&self, span: Span, anchor: usize, tagged: bool) -> Result<(), Diagnostic> {
+        if anchor != 0 {
+            return Err(self.error(span, "anchors (&name) are not used here: write the value out"));
+        }
+        if tagged {
+            return Err(self.error(span, "tags (!name) are not used here"));
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Value, Diagnostic> {
+        let mut items = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::SequenceEnd, _) => return Ok(Value::List(items)),
+                (event, span) => items.push(self.node(event, span, depth + 1)?),
+            }
+        }
+    }
+
+    fn map(&mut self, depth: usize) -> Result<Value, Diagnostic> {
+        let mut entries: Vec<(Key, Node)> = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        loop {
+            let (event, span) = self.next()?;
+            let name = match event {
+                Event::MappingEnd => return Ok(Value::Map(entries)),
+                Event::Scalar(text, _, 0, None) => text.into_owned(),
+                _ => return Err(self.error(span, "a key must be plain text")),
+            };
+            if name == "<<" {
+                return Err(self.error(span, "merge keys (<<) are not used here: write the values out"));
+            }
+            if !seen.insert(name.clone()) {
+                return Err(self.error(span, format!("the key {name:?} stands twice in the same mapping")));
+            }
+            let key = Key { place: place(span), name };
+            let (event, span) = self.next()?;
+            let node = self.node(event, span, depth + 1)?;
+            entries.push((key, node));
+        }
+    }
+}
+
+fn place(span: Span) -> Place {
+    Place { line: span.start.line(), column: span.start.col() + 1 }
+}
+
+/// YAML 1.2 core schema (§10.3.2) for plain scalars; anything quoted is text.
+fn scalar(text: &str, style: ScalarStyle) -> Result<Value, String> {
+    if style != ScalarStyle::Plain {
+        return Ok(Value::Text(text.to_owned()));
+    }
+    Ok(match text {
+        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
+        "true" | "True" | "TRUE" => Value::Bool(true),
+        "false" | "False" | "FALSE" => Value::Bool(false),
+        _ => return number(text),
+    })
+}
+
+fn number(text: &str) -> Result<Value, String> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let radix = |prefix, radix| digits.strip_prefix(prefix).map(|rest| i64::from_str_radix(rest, radix));
+    if text == digits
+        && let Some(parsed) = radix("0x", 16).or_else(|| radix("0o", 8))
+    {
+        return parsed.map(Value::Int).or_else(|_| Ok(Value::Text(text.to_owned())));
+    }
+    let numeric = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && digits.bytes().all(|b| b.is_ascii_digit() || b".eE+-".contains(&b))
+        && digits.contains(|c: char| c.is_ascii_digit());
+    if !numeric {
+        return Ok(Value::Text(text.to_owned()));
+    }
+    if digits.bytes().all(|b| b.is_ascii_digit()) {
+        return text.parse().map(Value::Int).map_err(|_| format!("the number {text} is too large"));
+    }
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(Value::Float(number)),
+        Ok(_) => Err(format!("the number {text} is too large")),
+        Err(_) => Ok(Value::Text(text.to_owned())),
+    }
+}
