@@ -1,1 +1,11 @@
-//! placeholder
+//! Aegis, talking: takes calls in, identifies, runs the one pipeline, forwards what was admitted, tells what happened.
+//!
+//! `intercept → pipeline → {identify, enforce}`; `api` never reaches `enforce`. Deliberately absent: rules and SQL.
+
+pub mod api;
+pub mod enforce;
+pub mod events;
+pub mod identify;
+pub mod intercept;
+pub mod pipeline;
+pub mod trace;

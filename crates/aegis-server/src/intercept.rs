@@ -1,0 +1,1 @@
+//! Wire in, wire out: the listeners and adapters. No rules here.
