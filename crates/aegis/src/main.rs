@@ -1,1 +1,3 @@
-fn main() {}
+//! wip
+mod config;
+fn main() { println!("{:?}", config::Config::load(None)); }
