@@ -3,6 +3,7 @@
 //! `intercept → pipeline → {identify, enforce}`; `api` never reaches `enforce`. Deliberately absent: rules and SQL.
 
 pub mod api;
+pub mod ca;
 pub mod enforce;
 pub mod events;
 pub mod identify;
