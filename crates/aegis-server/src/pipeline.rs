@@ -8,8 +8,6 @@ mod body;
 mod case;
 mod incoming;
 mod rates;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 
