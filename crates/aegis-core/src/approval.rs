@@ -86,6 +86,10 @@ pub enum State {
 }
 
 impl State {
+    /// Every state there is.
+    pub const ALL: [Self; 7] =
+        [Self::Pending, Self::Approved, Self::Rejected, Self::Expired, Self::Cancelled, Self::Spent, Self::Lapsed];
+
     /// The wire form.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -144,12 +148,22 @@ pub enum Refused {
     /// It waits for a human.
     #[error("the approval is still pending")]
     Pending,
+    /// It has not run out of time.
+    #[error("the approval is {}, it has not run out of time", .0.as_str())]
+    InTime(State),
     /// The one who asks can't be the one who approves.
     #[error("{0} asked for this call, so {0} can't decide it")]
     OwnRequest(String),
 }
 
 impl Approval {
+    /// Whether it still answers the call that it is for at `now`, so that no new one may be opened beside it: it waits, it can
+    /// be spent, or a human's no still holds.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        now < self.request.expires_at
+            && matches!(self.state, State::Pending | State::Approved | State::Rejected | State::Cancelled)
+    }
+
     /// A new request.
     pub fn open(id: String, request: Request) -> Self {
         Self {
@@ -224,7 +238,13 @@ pub fn apply(approval: &Approval, event: &Event, now: Timestamp) -> Result<Appro
             State::Pending => return Err(Refused::Pending),
             state => return Err(Refused::Final(state)),
         },
-        Event::Told => next.told = true,
+        Event::Told => match next.state {
+            State::Expired | State::Lapsed => next.told = true,
+            state => return Err(Refused::InTime(state)),
+        },
     }
     Ok(next)
 }
+
+#[cfg(test)]
+mod tests;

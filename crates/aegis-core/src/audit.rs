@@ -13,7 +13,9 @@ use crate::decide::Explanation;
 pub struct Record {
     /// Position in the log, from 1, without gaps.
     pub seq: u64,
-    /// When it was written.
+    /// When it was written. The order is that of `seq`: a clock may jump back. On the wire `recorded_at`, because a decision
+    /// has its own `at`.
+    #[serde(rename = "recorded_at")]
     pub at: Timestamp,
     /// What happened.
     #[serde(flatten)]
@@ -95,3 +97,35 @@ pub struct Outcome {
     #[serde(default)]
     pub bytes_down: u64,
 }
+
+impl Event {
+    /// The wire form of its kind: `decision`, `outcome`, `approval`, `operation`, `policy`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Decision { .. } => "decision",
+            Self::Outcome { .. } => "outcome",
+            Self::Approval { .. } => "approval",
+            Self::Operation { .. } => "operation",
+            Self::Policy { .. } => "policy",
+        }
+    }
+}
+
+impl Outcome {
+    /// How a call ended whose end nobody saw, because `error`.
+    pub fn unknown(error: impl Into<String>) -> Self {
+        Self::without_answer("unknown", error)
+    }
+
+    /// How a call ended that was never forwarded, because `error`.
+    pub fn not_forwarded(error: impl Into<String>) -> Self {
+        Self::without_answer("failed", error)
+    }
+
+    fn without_answer(result: &str, error: impl Into<String>) -> Self {
+        Self { result: result.into(), status: None, error: Some(error.into()), duration_ms: 0.0, bytes_up: 0, bytes_down: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests;

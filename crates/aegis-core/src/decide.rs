@@ -116,6 +116,11 @@ impl Ask {
     pub fn into_parts(self) -> (Explanation, Request) {
         (self.explanation, self.request)
     }
+
+    /// Gives the request up: no human can be asked, because `reason`. The way back is always a denial.
+    pub fn refuse(self, code: Code, reason: &str, detail: impl Into<String>) -> Denial {
+        Denial { explanation: self.explanation.refused(code, reason, detail.into()) }
+    }
 }
 
 impl Denial {
@@ -159,6 +164,15 @@ impl Passage {
         match self {
             Self::Permit(permit) => permit.spends(),
             Self::Observed(_) => None,
+        }
+    }
+
+    /// Takes the call and its explanation out. The call alone opens nothing: what may be forwarded is the store's `Admitted`,
+    /// which this consumes.
+    pub fn into_parts(self) -> (ToolCall, Explanation) {
+        match self {
+            Self::Permit(permit) => (permit.call, permit.explanation),
+            Self::Observed(observed) => (observed.call, observed.explanation),
         }
     }
 

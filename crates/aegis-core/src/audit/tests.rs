@@ -1,0 +1,41 @@
+use super::*;
+use crate::agent::Agent;
+use crate::decide::{Denial, Facts};
+use crate::problem::Code;
+
+fn round_trip(event: Event) {
+    let at: Timestamp = "2026-11-22T18:00:00.123456Z".parse().expect("a time");
+    let record = Record { seq: 7, at, event };
+    let text = serde_json::to_string(&record).expect("a record is JSON");
+    let back: Record = serde_json::from_str(&text).expect("and back");
+    assert_eq!(back, record, "{text}");
+    let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(value.get("event").and_then(|kind| kind.as_str()), Some(record.event.kind()));
+}
+
+/// A decision has a time of its own; both must survive, and no key may be there twice.
+#[test]
+fn every_kind_of_record_survives_the_wire() {
+    let facts = Facts {
+        now: "2026-11-22T17:00:00Z".parse().expect("a time"),
+        decision_id: "dec_1".into(),
+        trace_id: None,
+        policy_version: "pol_1",
+        approval: None,
+        over_rate: Vec::new(),
+        guards: Vec::new(),
+        cross_check: false,
+    };
+    let denial = Denial::unread(&facts, Some(&Agent::named("a")), Code::BadRequest, "framing: two_hosts", "two hosts".into());
+    round_trip(Event::Decision { explanation: denial.into_explanation(), latency_ms: 0.25 });
+    round_trip(Event::Outcome { decision_id: "dec_1".into(), outcome: Outcome::unknown("restarted") });
+    round_trip(Event::Approval {
+        approval_id: "apr_1".into(),
+        decision_id: "dec_1".into(),
+        agent_id: "a".into(),
+        change: "requested".into(),
+        by: None,
+    });
+    round_trip(Event::Operation { by: "operator".into(), operation: "agent.add".into(), subject: "a".into() });
+    round_trip(Event::Policy { policy_version: "pol_1".into(), change: "loaded".into(), detail: "3 policies".into() });
+}
