@@ -1,7 +1,37 @@
 //! Who asks: a credential becomes a verified [`Agent`], or is rejected with one wording for every reason.
+//!
+//! Invariants: a token proves one registered agent, for us, for minutes; suspension, removal and revocation hold from
+//! the next call on, whatever is cached. Deliberately absent: groups in tokens (the registry has them, so that they can
+//! change), and any trust in where a connection comes from: an agent often shares the host.
+
+mod keys;
+mod secret;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use aegis_core::agent::Agent;
+use aegis_store::{AgentEntry, Store};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
+use jsonwebtoken::jwk::JwkSet;
+use sha2::{Digest as _, Sha256};
+
+pub use secret::{ApiKey, OPERATOR_TOKEN_FILE, OperatorToken, api_key_hash};
+
+/// The longest that a token may live.
+pub const MAX_TOKEN_TTL: Duration = Duration::from_secs(60 * 60);
+
+/// How far two clocks may be apart, in seconds.
+const LEEWAY: i64 = 5;
+
+/// How many verified tokens are remembered.
+const CACHED_TOKENS: u64 = 20_000;
 
 /// What a request brought to prove its identity.
 #[derive(Clone, PartialEq, Eq)]
@@ -12,7 +42,8 @@ pub enum Credential {
     Malformed,
     /// `Bearer TOKEN`, or `Aegis-Token: TOKEN`.
     Bearer(String),
-    /// `Basic`, the token as password; the user name, when not empty, must be the agent's.
+    /// `Basic`, the token as password. Proxy URLs force a user name on clients: it may be empty, the agent's id, or one
+    /// of the placeholders `agent`, `aegis` and `token`; another agent's name is a mistake and refused.
     Basic {
         /// User name.
         user: String,
@@ -25,17 +56,222 @@ pub enum Credential {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rejected(pub &'static str);
 
+/// How tokens are made and what they are checked against.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `iss`: `aegis`, or the gateway's public address.
+    pub issuer: String,
+    /// `aud`.
+    pub audience: String,
+    /// How long a token lives; at most [`MAX_TOKEN_TTL`].
+    pub token_ttl: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { issuer: "aegis".to_owned(), audience: "aegis".to_owned(), token_ttl: Duration::from_secs(15 * 60) }
+    }
+}
+
+/// A token, as handed out. It is shown once and kept nowhere.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Issued {
+    /// The token.
+    pub token: String,
+    /// Its id, by which it is revoked and found in records.
+    pub jti: String,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// What can go wrong with keys and tokens, for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentifyError {
+    /// A file in the data directory can't be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A secret that others may read.
+    #[error("{} may be read by others (mode {mode:03o}): run `chmod 600` on it, and replace it if it was seen", path.display())]
+    Exposed {
+        /// Which.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The operator's token is empty or too short.
+    #[error("{} holds no operator's token: remove it, and a new one is made at the next start", path.display())]
+    NotASecret {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A key that isn't one.
+    #[error("{} is no Ed25519 private key in PKCS#8 PEM ({detail}): restore it, or remove it to have a new one made", path.display())]
+    BadKey {
+        /// Which.
+        path: PathBuf,
+        /// What the parser says.
+        detail: String,
+    },
+    /// The operating system has no randomness.
+    #[error("no randomness: {0}")]
+    Random(String),
+    /// A token can't be signed.
+    #[error("the token can't be signed: {0}")]
+    Sign(String),
+    /// A lifetime that is zero or too long.
+    #[error("a token lives from 1 second to {} minutes, not {} seconds", MAX_TOKEN_TTL.as_secs() / 60, .0.as_secs())]
+    Ttl(Duration),
+    /// No such agent.
+    #[error("there is no agent {0:?}")]
+    Unregistered(String),
+    /// The agent is suspended.
+    #[error("the agent {0:?} is suspended")]
+    Suspended(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] aegis_store::StoreError),
+}
+
 /// Issues and verifies tokens.
 #[derive(Debug)]
-pub struct Identify {}
+pub struct Identify {
+    keys: keys::Keys,
+    settings: Settings,
+    store: Store,
+    /// By SHA-256 of the token. Claims of tokens whose signature holds, and nothing that can change.
+    verified: moka::sync::Cache<[u8; 32], Arc<token::Claims>>,
+}
 
 impl Identify {
+    /// Reads the keys of the data directory; makes the first one.
+    ///
+    /// # Errors
+    /// When a key can't be read or made, or the settings' lifetime is out of bounds.
+    pub fn open(data_dir: &Path, store: Store, settings: Settings) -> Result<Self, IdentifyError> {
+        check_ttl(settings.token_ttl)?;
+        let keys = keys::Keys::open(data_dir)?;
+        let verified = moka::sync::Cache::builder().max_capacity(CACHED_TOKENS).time_to_live(MAX_TOKEN_TTL).build();
+        Ok(Self { keys, settings, store, verified })
+    }
+
+    /// How these tokens are made.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The public keys, for `/.well-known/jwks.json`.
+    pub fn jwks(&self) -> JwkSet {
+        self.keys.jwks()
+    }
+
+    /// Issues a token for a registered agent, for `ttl` or the settings' lifetime.
+    ///
+    /// # Errors
+    /// When the agent isn't registered or is suspended, or `ttl` is out of bounds.
+    pub fn issue(&self, agent: &str, ttl: Option<Duration>, now: Timestamp) -> Result<Issued, IdentifyError> {
+        let ttl = ttl.unwrap_or(self.settings.token_ttl);
+        let seconds = check_ttl(ttl)?;
+        let entry = self.store.agent(agent)?.ok_or_else(|| IdentifyError::Unregistered(agent.to_owned()))?;
+        if entry.suspended {
+            return Err(IdentifyError::Suspended(agent.to_owned()));
+        }
+        let jti = format!("tok_{}", URL_SAFE_NO_PAD.encode(secret::random::<16>()?));
+        let claims = token::Claims {
+            iss: self.settings.issuer.clone(),
+            sub: entry.id.clone(),
+            aud: self.settings.audience.clone(),
+            client_id: entry.id.clone(),
+            iat: now.as_second(),
+            exp: now.as_second().saturating_add(seconds),
+            jti: jti.clone(),
+            registered: entry.created_at.as_millisecond(),
+        };
+        let expires_at = Timestamp::from_second(claims.exp).map_err(|_| IdentifyError::Ttl(ttl))?;
+        Ok(Issued { token: token::sign(&self.keys, &claims)?, jti, expires_at })
+    }
+
     /// The agent that a credential proves.
     ///
     /// # Errors
     /// The reason, for the record.
     pub fn verify(&self, credential: &Credential, now: Timestamp) -> Result<Agent, Rejected> {
-        let _ = (credential, now);
-        todo!()
+        let (user, token) = match credential {
+            Credential::Missing => return Err(Rejected("missing")),
+            Credential::Malformed => return Err(Rejected("malformed")),
+            Credential::Bearer(token) => ("", token),
+            Credential::Basic { user, token } => (user.as_str(), token),
+        };
+        let claims = self.claims(token)?;
+        if !matches!(user, "" | "agent" | "aegis" | "token") && user != claims.sub {
+            return Err(Rejected("wrong_user"));
+        }
+        let second = now.as_second();
+        if claims.iat > second.saturating_add(LEEWAY) {
+            return Err(Rejected("not_yet_valid"));
+        }
+        if claims.exp.saturating_add(LEEWAY) <= second {
+            return Err(Rejected("expired"));
+        }
+        if claims.exp.saturating_sub(claims.iat) > MAX_TOKEN_TTL.as_secs().cast_signed() {
+            return Err(Rejected("lives_too_long"));
+        }
+        let entry = self.registered(&claims)?;
+        Ok(Agent { id: entry.id, groups: entry.groups, chain: Vec::new(), token_id: Some(claims.jti.clone()) })
     }
+
+    /// What the registry says now of the agent that a token names.
+    fn registered(&self, claims: &token::Claims) -> Result<AgentEntry, Rejected> {
+        let unavailable = |error| {
+            tracing::error!(%error, "the registry of agents can't be read: the call is refused");
+            Rejected("registry_unavailable")
+        };
+        if self.store.is_revoked(&claims.jti).map_err(unavailable)? {
+            return Err(Rejected("revoked"));
+        }
+        let entry = self.store.agent(&claims.sub).map_err(unavailable)?.ok_or(Rejected("unregistered"))?;
+        if entry.created_at.as_millisecond() != claims.registered {
+            return Err(Rejected("registered_anew"));
+        }
+        if entry.suspended {
+            return Err(Rejected("suspended"));
+        }
+        Ok(entry)
+    }
+
+    /// The id and end of a token that we signed, also of one that has ended: for revoking and inspecting it.
+    ///
+    /// # Errors
+    /// Why it isn't one of ours.
+    pub fn inspect(&self, token: &str) -> Result<(String, Timestamp), Rejected> {
+        let claims = self.claims(token)?;
+        let expires_at = Timestamp::from_second(claims.exp).map_err(|_| Rejected("malformed"))?;
+        Ok((claims.jti.clone(), expires_at))
+    }
+
+    fn claims(&self, token: &str) -> Result<Arc<token::Claims>, Rejected> {
+        if token.len() > token::MAX_BYTES {
+            return Err(Rejected("too_large"));
+        }
+        let hash: [u8; 32] = Sha256::digest(token).into();
+        if let Some(claims) = self.verified.get(&hash) {
+            return Ok(claims);
+        }
+        let claims = Arc::new(token::read(&self.keys, &self.settings.issuer, &self.settings.audience, token)?);
+        self.verified.insert(hash, Arc::clone(&claims));
+        Ok(claims)
+    }
+}
+
+/// A lifetime in whole seconds.
+fn check_ttl(ttl: Duration) -> Result<i64, IdentifyError> {
+    let allowed = Duration::from_secs(1)..=MAX_TOKEN_TTL;
+    if !allowed.contains(&ttl) {
+        return Err(IdentifyError::Ttl(ttl));
+    }
+    i64::try_from(ttl.as_secs()).map_err(|_| IdentifyError::Ttl(ttl))
 }
