@@ -16,17 +16,19 @@ mod tests;
 mod typed;
 mod units;
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aegis_core::document::{self, Diagnostic, Node, Place};
 use aegis_core::policy::{Engine, Mode};
+use aegis_server::enforce::PrivateNetworks;
+use aegis_server::events::Otlp;
 use aegis_store::Durability;
 
-pub(crate) use routes::{Credential, Route, Tls};
-pub(crate) use secrets::Secret;
+pub(crate) use routes::Route;
+pub(crate) use units::duration;
 
 /// The name that is looked for when no file is named.
 pub(crate) const DEFAULT_FILE: &str = "aegis.yaml";
@@ -49,9 +51,9 @@ pub(crate) struct Config {
     /// Sidecar routes.
     pub(crate) routes: Vec<Route>,
     /// `host:port` → the address that it is reached at instead.
-    pub(crate) upstreams: BTreeMap<String, SocketAddr>,
+    pub(crate) upstreams: HashMap<String, SocketAddr>,
     /// Whether agents may name hosts in private networks.
-    pub(crate) private_networks: bool,
+    pub(crate) private_networks: PrivateNetworks,
     /// How long an issued token holds.
     pub(crate) token_ttl: Duration,
     /// The back end that decides.
@@ -88,24 +90,6 @@ pub(crate) struct Telemetry {
     pub(crate) log: LogFormat,
 }
 
-/// An OTLP receiver.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Otlp {
-    /// URL.
-    pub(crate) endpoint: String,
-    /// Wire protocol.
-    pub(crate) protocol: OtlpProtocol,
-}
-
-/// OTLP's two transports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OtlpProtocol {
-    /// OTLP/gRPC.
-    Grpc,
-    /// OTLP/HTTP with protobuf.
-    Http,
-}
-
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum LogFormat {
@@ -120,11 +104,11 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Largest body that is read whole, in bytes.
-    pub(crate) body: u64,
+    pub(crate) body: usize,
     /// Largest request head, in bytes.
-    pub(crate) header: u64,
+    pub(crate) header: usize,
     /// Most connections at once.
-    pub(crate) connections: u32,
+    pub(crate) connections: usize,
 }
 
 impl Config {

@@ -49,7 +49,7 @@ pub(super) fn check(file: &str, typed: Typed, base: &Path, errors: &mut Vec<Diag
         environments: typed.environments.map(|node| (file.to_owned(), node)),
         routes,
         upstreams: typed.upstreams,
-        private_networks: typed.private_networks.unwrap_or(false),
+        private_networks: typed.private_networks.unwrap_or_default(),
         token_ttl,
         engine: typed.engine.unwrap_or_default(),
         engine_check: typed.engine_check.unwrap_or(0.01),

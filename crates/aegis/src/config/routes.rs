@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use aegis_core::document::{Diagnostic, Fields, Node, Place};
-
-use super::Secret;
+use aegis_server::enforce::{ClientCertificate, Credential, Protocol, Roots, RouteUpstream, Secret, Tls, Upstream};
 
 /// A route as written.
 pub(super) struct TypedRoute {
@@ -23,48 +22,16 @@ pub(super) struct TypedRoute {
 /// A sidecar route: `/r/NAME/…` on the proxy port → the upstream.
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
-    /// Name, one path segment.
-    pub(crate) name: String,
-    /// `http` or `https`, host, optional port and base path.
-    pub(crate) upstream: http::Uri,
+    /// The file that it stands in.
+    pub(crate) file: String,
+    /// Where in it.
+    pub(crate) place: Place,
+    /// Where it leads, how that is verified, and what its calls are sent as.
+    pub(crate) upstream: RouteUpstream,
     /// The tool behind it.
     pub(crate) tool: Option<String>,
     /// The operator's name for the cluster behind it.
     pub(crate) cluster: Option<String>,
-    /// How its TLS is checked.
-    pub(crate) tls: Tls,
-    /// What it is sent as, which the agent never holds.
-    pub(crate) credential: Option<Credential>,
-}
-
-/// A route's TLS, read from its files.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Tls {
-    /// The only CA that is trusted (PEM); the system's where absent.
-    pub(crate) ca: Option<Vec<u8>>,
-    /// Client certificate chain and key (PEM).
-    pub(crate) client: Option<(Vec<u8>, Secret)>,
-}
-
-/// What a route's calls are sent as.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Credential {
-    /// `Authorization: Bearer …`
-    Bearer(Secret),
-    /// `Authorization: Basic …`
-    Basic {
-        /// User name.
-        user: String,
-        /// Password.
-        password: Secret,
-    },
-    /// Any header.
-    Header {
-        /// Its name.
-        name: http::HeaderName,
-        /// Its value.
-        value: Secret,
-    },
 }
 
 /// Reads one element of `routes:`; `None` when it isn't a mapping.
@@ -110,12 +77,8 @@ fn read_credential(mut fields: Fields<'_>) -> Option<Credential> {
     });
     let header = fields.map("header").and_then(|mut header| {
         let (name, value) = (header.required_text("name"), header.required_text("value"));
-        let parsed = name.and_then(|name| name.parse::<http::HeaderName>().ok());
-        if parsed.is_none() {
-            header.error_at("name", header.place(), "expected the name of an HTTP header", None);
-        }
         header.finish();
-        Some(Credential::Header { name: parsed?, value: Secret::new(value?) })
+        Some(Credential::Header { name: name?, value: Secret::new(value?) })
     });
     let mut given: Vec<Credential> = [bearer, basic, header].into_iter().flatten().collect();
     let keys = ["bearer", "basic", "header"].into_iter().filter(|key| fields.node(key).is_some()).count();
@@ -140,13 +103,12 @@ pub(super) fn check(file: &str, typed: TypedRoute, base: &Path, errors: &mut Vec
         fail(typed.place, "name", "a route's name is one path segment: letters, digits, - and _, up to 64");
     }
     let upstream = typed.upstream.as_ref().and_then(|(place, text)| {
-        let uri = upstream(text);
-        if uri.is_none() {
+        let parsed: Option<Upstream> = text.parse().ok();
+        if parsed.is_none() {
             fail(*place, "upstream", "expected http://HOST[:PORT][/BASE] or https://…, without user, query or fragment");
         }
-        uri
+        parsed
     });
-    let mut tls = Tls::default();
     let mut pem = |given: &Option<(Place, String)>, key: &str| {
         let (place, path) = given.as_ref()?;
         let path: PathBuf = base.join(path);
@@ -154,40 +116,33 @@ pub(super) fn check(file: &str, typed: TypedRoute, base: &Path, errors: &mut Vec
             .map_err(|error| fail(*place, key, &format!("{} can't be read: {error}", path.display())))
             .ok()
     };
-    tls.ca = pem(&typed.ca, "tls.ca");
+    let ca = pem(&typed.ca, "tls.ca");
     let (cert, key) = (pem(&typed.client_cert, "tls.client_cert"), pem(&typed.client_key, "tls.client_key"));
     if typed.client_cert.is_some() != typed.client_key.is_some() {
         fail(typed.place, "tls", "client_cert and client_key go together: one of them is missing");
     }
-    if let (Some(cert), Some(key)) = (cert, key) {
-        match String::from_utf8(key) {
-            Ok(key) => tls.client = Some((cert, Secret::new(key))),
-            Err(_) => fail(typed.place, "tls.client_key", "is not a PEM file"),
+    let client = cert.zip(key).and_then(|(chain, key)| match String::from_utf8(key) {
+        Ok(key) => Some(ClientCertificate { chain, key: Secret::new(key) }),
+        Err(_) => {
+            fail(typed.place, "tls.client_key", "is not a PEM file");
+            None
         }
-    }
-    let plain = upstream.as_ref().is_some_and(|uri| uri.scheme_str() == Some("http"));
+    });
+    let plain = upstream.as_ref().is_some_and(|upstream| !upstream.secure);
     if plain && (typed.ca.is_some() || typed.client_cert.is_some()) {
         fail(typed.place, "tls", "the upstream is http://, which has no TLS: write https:// or take `tls` out");
     }
     if errors.len() > before {
         return None;
     }
-    Some(Route {
+    let upstream = RouteUpstream {
         name: typed.name?,
         upstream: upstream?,
-        tool: typed.tool,
-        cluster: typed.cluster,
-        tls,
+        tls: Tls { roots: ca.map_or(Roots::System, Roots::Pem), client, server_name: None },
         credential: typed.credential,
-    })
-}
-
-fn upstream(text: &str) -> Option<http::Uri> {
-    let uri: http::Uri = text.parse().ok()?;
-    let authority = uri.authority()?;
-    let plain = matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none() && !text.contains('#');
-    (plain && !authority.as_str().contains('@') && authority.port_u16() != Some(0) && !uri.host()?.is_empty())
-        .then_some(uri)
+        protocol: Protocol::Http1,
+    };
+    Some(Route { file: file.to_owned(), place: typed.place, upstream, tool: typed.tool, cluster: typed.cluster })
 }
 
 /// The place and name of every route that has one, for finding repeats.

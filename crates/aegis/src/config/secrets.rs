@@ -1,31 +1,8 @@
 //! `${env:NAME}` and `${file:PATH}` in any text of the configuration. The values never appear in an error.
 
-use std::fmt;
 use std::path::Path;
 
 use aegis_core::document::{Diagnostic, Node, Value};
-
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(String);
-
-impl Secret {
-    /// Keeps `text` from being shown.
-    pub(crate) fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text, for the one place that sends it.
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
 
 /// Replaces every reference below `node`; a relative file is relative to `base`.
 pub(super) fn expand(file: &str, path: &str, node: &mut Node, base: &Path, errors: &mut Vec<Diagnostic>) {

@@ -2,8 +2,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use aegis_core::policy::{Engine, Mode};
+use aegis_server::enforce::{Credential, PrivateNetworks, Roots};
 
-use super::{Config, Credential, units};
+use super::{Config, units};
 
 fn refused(text: &str) -> String {
     refused_in(text, Path::new("."))
@@ -22,7 +23,7 @@ fn an_empty_file_is_the_defaults() {
     assert_eq!(config.listen.api.to_string(), "127.0.0.1:4181");
     assert_eq!(config.data_dir, Path::new("/etc/aegis/aegis-data"));
     assert_eq!(config.policies, Path::new("/etc/aegis/policies"));
-    assert_eq!((config.mode, config.engine, config.private_networks), (Mode::Enforce, Engine::Native, false));
+    assert_eq!((config.mode, config.engine, config.private_networks), (Mode::Enforce, Engine::Native, PrivateNetworks::Deny));
     assert_eq!((config.limits.body, config.token_ttl), (4 << 20, Duration::from_mins(15)));
 }
 
@@ -59,10 +60,11 @@ limits: {body: 1MiB, header: 32KiB, connections: 10, hold: 45s}
     let config = Config::parse("aegis.yaml", text, dir.path()).expect("valid");
     assert_eq!((config.mode, config.engine, config.engine_check), (Mode::Shadow, Engine::Rego, 0.025));
     assert_eq!(config.listen.proxy_tls, None);
-    assert!(config.private_networks && config.upstreams.contains_key("api.github.com:443"));
+    assert_eq!(config.private_networks, PrivateNetworks::Allow);
+    assert!(config.upstreams.contains_key("api.github.com:443"));
     let route = config.routes.first().expect("a route");
-    assert_eq!(route.tls.ca.as_deref(), Some(b"pem".as_slice()));
-    let Some(Credential::Bearer(secret)) = &route.credential else { panic!("a bearer") };
+    assert!(matches!(&route.upstream.tls.roots, Roots::Pem(pem) if pem == b"pem"));
+    let Some(Credential::Bearer(secret)) = &route.upstream.credential else { panic!("a bearer") };
     assert_eq!(secret.expose(), "s3cret");
     assert!(!format!("{config:?}").contains("s3cret"), "a secret in Debug output");
     let warned: Vec<&str> = config.warnings.iter().map(|warning| warning.key.as_str()).collect();

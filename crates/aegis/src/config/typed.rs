@@ -3,16 +3,18 @@
 //! Keys that the contract has and this version can't enforce are refused here ([`not_yet`]), apart from the few whose only
 //! value means what this version does anyway.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use aegis_core::document::{Diagnostic, Fields, Node, Value, nearest};
 use aegis_core::policy::{Engine, Mode};
+use aegis_server::enforce::PrivateNetworks;
+use aegis_server::events::{Otlp, Protocol};
 use aegis_store::Durability;
 
 use super::routes::{self, TypedRoute};
-use super::{LogFormat, Otlp, OtlpProtocol, units};
+use super::{LogFormat, units};
 
 /// The configuration as written.
 #[derive(Default)]
@@ -27,17 +29,17 @@ pub(super) struct Typed {
     pub(super) tools: Option<String>,
     pub(super) environments: Option<Node>,
     pub(super) routes: Vec<TypedRoute>,
-    pub(super) upstreams: BTreeMap<String, SocketAddr>,
-    pub(super) private_networks: Option<bool>,
+    pub(super) upstreams: HashMap<String, SocketAddr>,
+    pub(super) private_networks: Option<PrivateNetworks>,
     pub(super) token_ttl: Option<Duration>,
     pub(super) engine: Option<Engine>,
     pub(super) engine_check: Option<f64>,
     pub(super) otlp: Option<Otlp>,
     pub(super) log: Option<LogFormat>,
     pub(super) durability: Option<Durability>,
-    pub(super) body: Option<u64>,
-    pub(super) header: Option<u64>,
-    pub(super) connections: Option<u32>,
+    pub(super) body: Option<usize>,
+    pub(super) header: Option<usize>,
+    pub(super) connections: Option<usize>,
     pub(super) warnings: Vec<Diagnostic>,
 }
 
@@ -57,7 +59,8 @@ impl Typed {
         fields.list("routes"); // says that the key exists and is a list; its elements are read below
         typed.upstreams(&mut fields);
         if let Some(mut egress) = fields.map("egress") {
-            typed.private_networks = choice(&mut egress, "private_networks", &[("deny", false), ("allow", true)]);
+            let networks = [("deny", PrivateNetworks::Deny), ("allow", PrivateNetworks::Allow)];
+            typed.private_networks = choice(&mut egress, "private_networks", &networks);
             egress.finish();
         }
         if let Some(mut identity) = fields.map("identity") {
@@ -137,8 +140,8 @@ impl Typed {
                 }
                 url.map(str::to_owned)
             });
-            let values = [("grpc", OtlpProtocol::Grpc), ("http", OtlpProtocol::Http)];
-            let protocol = choice(&mut otlp, "protocol", &values).unwrap_or(OtlpProtocol::Grpc);
+            let values = [("grpc", Protocol::Grpc), ("http", Protocol::Http)];
+            let protocol = choice(&mut otlp, "protocol", &values).unwrap_or(Protocol::Grpc);
             self.otlp = endpoint.map(|endpoint| Otlp { endpoint, protocol });
             otlp.finish();
         }
@@ -150,7 +153,7 @@ impl Typed {
         self.body = converted(&mut limits, "body", "a size such as 4MiB", units::size);
         self.header = converted(&mut limits, "header", "a size such as 64KiB", units::size);
         self.connections = limits.node("connections").and_then(|node| match node.value {
-            Value::Int(number) if (1..=1_000_000).contains(&number) => u32::try_from(number).ok(),
+            Value::Int(number) if (1..=1_000_000).contains(&number) => usize::try_from(number).ok(),
             _ => {
                 limits.error_at("connections", node.place, "expected a whole number from 1 to 1000000", None);
                 None

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// `4MiB`, `64 KiB`, `500kB`, `1024` → bytes.
-pub(super) fn size(text: &str) -> Option<u64> {
+pub(super) fn size(text: &str) -> Option<usize> {
     let (number, unit) = split(text)?;
     let factor: u64 = match unit {
         "" | "B" => 1,
@@ -15,7 +15,7 @@ pub(super) fn size(text: &str) -> Option<u64> {
         "GiB" => 1 << 30,
         _ => return None,
     };
-    number.checked_mul(factor)
+    number.checked_mul(factor)?.try_into().ok()
 }
 
 /// `250ms`, `45s`, `15m`, `1h`, `7d`. A bare number has no unit and is refused.
