@@ -1,19 +1,64 @@
 //! Forwards what was admitted, and nothing else: [`Enforcer::forward`] consumes an [`Admitted`].
+//!
+//! Each call runs in a task of its own, so a client that hangs up can't cancel an effect or its record: the task waits for
+//! the head of the upstream's answer whatever the client does, and settles the call when its body, upgrade or tunnel ends.
+//!
+//! Invariants:
+//! - Nothing is sent twice. A request is repeated only when a pooled connection was closed before anything was written.
+//! - An agent-named destination is connected at the addresses that [`Enforcer::resolve`] checked; nothing resolves again.
+//! - Upstream certificates are always verified.
+//! - Memory per call is flat: bodies are streamed, one frame at a time.
+//!
+//! Deliberately absent: rules (who may go where is decided), retries, and any way to verify less.
 
+mod body;
+mod connect;
+mod egress;
+mod exchange;
+mod headers;
+mod profile;
+mod relay;
+mod settings;
+#[cfg(test)]
+mod testing;
+mod tls;
+mod tunnel;
+
+use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use aegis_core::audit::Outcome;
 use aegis_core::call::Destination;
+use aegis_core::decide::Explanation;
 use aegis_core::problem::Violation;
-use aegis_store::Admitted;
+use aegis_store::{Admitted, Receipt, Store};
 use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
 use http_body_util::combinators::BoxBody;
+pub use settings::{
+    ClientCertificate, Credential, PrivateNetworks, Protocol, Roots, RouteUpstream, Secret, Settings, SettingsError,
+    Timeouts, Tls, Upstream,
+};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use self::egress::Egress;
+use self::exchange::Unfinished;
+use crate::events::Events;
 use crate::trace::TraceContext;
 
 /// An error on a body's way.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of an answer, or of a request that is streamed.
 pub type AnyBody = BoxBody<Bytes, BodyError>;
+
+/// How long settling may take once a drain's deadline has passed.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Where an admitted call goes.
 #[derive(Debug, Clone)]
@@ -29,31 +74,80 @@ pub enum Toward {
 pub struct Live {
     /// The body, where the call says [`aegis_core::call::Body::Streamed`].
     pub body: Option<AnyBody>,
-    /// The client's side of an upgrade or tunnel.
+    /// The client's side of an upgrade or tunnel. An upgrade is passed on when the call's headers still have `Upgrade`
+    /// and it names `websocket` or `SPDY/3.1`; else the request goes on without one.
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
 }
 
-/// How forwarding failed.
-#[derive(Debug)]
+/// How forwarding failed. The words are for callers and records: no secret, no parameter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The upstream refused, reset, or spoke nonsense: 502.
+    #[error("{0}")]
     Unreachable(String),
     /// The upstream took too long: 504.
+    #[error("{0}")]
     TimedOut(String),
 }
 
-/// Connections to upstreams, and the tasks that settle.
-#[derive(Debug, Clone)]
-pub struct Enforcer {}
+/// Connections to upstreams, and the tasks that settle. Cheap to clone.
+#[derive(Clone)]
+pub struct Enforcer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    egress: Egress,
+    store: Store,
+    events: Events,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+}
+
+/// What has moved so far, shared between a call's bodies and the task that settles it.
+#[derive(Debug, Default)]
+struct Meter {
+    up: Arc<AtomicU64>,
+    down: Arc<AtomicU64>,
+    /// The answer's status; 0 before there is one.
+    status: AtomicU16,
+}
+
+impl Meter {
+    fn moved(&self) -> u64 {
+        self.up.load(Ordering::Relaxed).wrapping_add(self.down.load(Ordering::Relaxed))
+    }
+}
+
+/// How a call ended: [`Outcome::result`] and [`Outcome::error`].
+struct Ended {
+    result: &'static str,
+    error: Option<String>,
+}
 
 impl Enforcer {
-    /// The addresses that a named destination may be reached at: overrides first, else resolved once, every one checked.
+    /// An enforcer with these settings. Connects to nothing yet.
     ///
     /// # Errors
-    /// The guard that refuses it (`private_network`, `ip_literal`, `unresolvable`…).
+    /// What of the settings can't be used: a certificate, a key, a credential, a name.
+    pub fn new(settings: Settings, store: Store, events: Events) -> Result<Self, SettingsError> {
+        let egress = Egress::new(settings, connect::system_lookup())?;
+        let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
+        Ok(Self { inner: Arc::new(Inner { egress, store, events, tasks, stopping }) })
+    }
+
+    /// Replaces the addresses of Aegis's own listeners, once they are bound and their ports are known.
+    pub fn guard_own(&self, addresses: Vec<SocketAddr>) {
+        self.inner.egress.dialer.own.store(Arc::new(addresses));
+    }
+
+    /// The addresses that a named destination may be reached at: overrides first, else resolved once, every one checked.
+    /// An IP literal passes the same check; the policy has listed it, or nobody would ask.
+    ///
+    /// # Errors
+    /// The guard that refuses it: rule `egress_guard`, reason `private_network`, `own_address` or `unresolvable`.
     pub async fn resolve(&self, destination: &Destination) -> Result<Vec<SocketAddr>, Violation> {
-        let _ = destination;
-        todo!()
+        self.inner.egress.resolve(destination).await
     }
 
     /// Forwards an admitted call in a task of its own, which settles it even if the client hangs up; returns the answer as
@@ -69,7 +163,112 @@ impl Enforcer {
         trace: TraceContext,
         span_id: [u8; 8],
     ) -> Result<http::Response<AnyBody>, Failure> {
-        let _ = (admitted, live, toward, trace, span_id);
-        todo!()
+        let (sender, receiver) = oneshot::channel();
+        let inner = Arc::clone(&self.inner);
+        self.inner.tasks.spawn(async move { inner.run(admitted, live, toward, trace, span_id, sender).await });
+        receiver.await.unwrap_or_else(|_| Err(Failure::Unreachable("the call ended without an answer".to_owned())))
     }
+
+    /// Waits until every call has settled; at the deadline the rest is cut off, and recorded as such.
+    pub async fn drain(&self, deadline: Duration) {
+        self.inner.tasks.close();
+        if timeout(deadline, self.inner.tasks.wait()).await.is_err() {
+            self.inner.stopping.cancel();
+            if timeout(LAST_WORDS, self.inner.tasks.wait()).await.is_err() {
+                self.inner.events.alarm("settle", "calls were cut off before their outcome was recorded");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Enforcer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enforcer").field("calls", &self.inner.tasks.len()).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    async fn run(
+        &self,
+        admitted: Admitted,
+        live: Live,
+        toward: Toward,
+        trace: TraceContext,
+        span_id: [u8; 8],
+        sender: oneshot::Sender<Result<http::Response<AnyBody>, Failure>>,
+    ) {
+        let (started, meter) = (Instant::now(), Meter::default());
+        let explanation = admitted.explanation().clone();
+        let (call, receipt) = admitted.redeem();
+        let settle = |ended: Ended| {
+            let outcome = outcome(ended, &meter, started.elapsed());
+            self.settle(&explanation, &trace, span_id, receipt, outcome)
+        };
+        let fields = trace_fields(&trace, span_id);
+        let opened = tokio::select! {
+            opened = self.egress.open(call, live, &toward, &fields, &meter) => opened,
+            () = self.stopping.cancelled() => Err(Failure::Unreachable("Aegis is stopping".to_owned())),
+        };
+        match opened {
+            Err(failure) => {
+                settle(Ended { result: "failed", error: Some(failure.to_string()) }).await;
+                // A client that has gone needs no answer.
+                let _ = sender.send(Err(failure));
+            }
+            Ok(opened) => {
+                // If the client has gone, the answer is dropped here, and its body tells that it was abandoned.
+                let _ = sender.send(Ok(opened.response));
+                let ended = tokio::select! {
+                    finished = opened.rest.finish(&meter, self.egress.timeouts()) => finished.into(),
+                    () = self.stopping.cancelled() => Ended { result: "unknown", error: Some("gateway_stopped".to_owned()) },
+                };
+                settle(ended).await;
+            }
+        }
+    }
+
+    async fn settle(
+        &self,
+        explanation: &Explanation,
+        trace: &TraceContext,
+        span_id: [u8; 8],
+        receipt: Receipt,
+        outcome: Outcome,
+    ) {
+        self.events.settled(explanation, trace, span_id, &outcome);
+        if let Err(error) = self.store.settle(receipt, outcome).await {
+            let detail = format!("the outcome of {} is not recorded: {error}", explanation.decision_id);
+            self.events.alarm("settle", &detail);
+        }
+    }
+}
+
+impl From<Result<(), Unfinished>> for Ended {
+    fn from(finished: Result<(), Unfinished>) -> Self {
+        match finished {
+            Ok(()) => Self { result: "forwarded", error: None },
+            Err(Unfinished::ClientLeft) => Self { result: "forwarded", error: Some("client_left".to_owned()) },
+            Err(Unfinished::Broken(why)) => Self { result: "failed", error: Some(why) },
+        }
+    }
+}
+
+fn outcome(ended: Ended, meter: &Meter, duration: Duration) -> Outcome {
+    let status = meter.status.load(Ordering::Relaxed);
+    Outcome {
+        result: ended.result.to_owned(),
+        status: (status != 0).then_some(status),
+        error: ended.error,
+        duration_ms: duration.as_secs_f64() * 1000.0,
+        bytes_up: meter.up.load(Ordering::Relaxed),
+        bytes_down: meter.down.load(Ordering::Relaxed),
+    }
+}
+
+/// `traceparent` with this call's span as the parent, and the caller's `tracestate`.
+fn trace_fields(trace: &TraceContext, span_id: [u8; 8]) -> Vec<(HeaderName, HeaderValue)> {
+    let fields = [("traceparent", trace.traceparent(span_id)), ("tracestate", trace.state.clone())];
+    let present = fields.into_iter().filter(|(_, text)| !text.is_empty());
+    let parsed = present.map(|(name, text)| Some((HeaderName::from_static(name), HeaderValue::try_from(text).ok()?)));
+    parsed.flatten().collect()
 }

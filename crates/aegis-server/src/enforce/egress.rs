@@ -1,0 +1,140 @@
+//! The way out: which addresses an agent-named destination may be reached at, and the profile that a call goes by.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aegis_core::call::Destination;
+use aegis_core::describe::address::{AddressClass, address_class};
+use aegis_core::problem::Violation;
+use arc_swap::ArcSwap;
+use moka::sync::Cache;
+use rustls::ClientConfig;
+
+use super::connect::{At, DialError, Dialer, Lookup};
+use super::profile::Profile;
+use super::settings::{PrivateNetworks, Protocol, Settings, SettingsError, Timeouts, Tls, Upstream};
+use super::{Failure, Toward, tls};
+
+/// Profiles of agent-named destinations that are kept, with their connections.
+const PROFILES: u64 = 1024;
+/// A profile that nobody uses is forgotten after this.
+const PROFILE_IDLE: Duration = Duration::from_secs(90);
+
+/// Two destinations share connections only if they are one, at the same addresses.
+type ProfileKey = (String, String, u16, Vec<SocketAddr>);
+
+/// See the module.
+pub(super) struct Egress {
+    pub(super) dialer: Dialer,
+    routes: HashMap<String, Arc<Profile>>,
+    named: Cache<ProfileKey, Arc<Profile>>,
+    named_tls: Result<Arc<ClientConfig>, String>,
+    private_networks: PrivateNetworks,
+}
+
+impl Egress {
+    pub(super) fn new(settings: Settings, lookup: Lookup) -> Result<Self, SettingsError> {
+        let dialer = Dialer {
+            lookup,
+            overrides: Arc::new(settings.overrides),
+            own: Arc::new(ArcSwap::from_pointee(settings.own_addresses)),
+            timeouts: settings.timeouts,
+        };
+        let system = tls::system_roots();
+        let mut routes = HashMap::new();
+        for route in &settings.routes {
+            let profile = Profile::of_route(route, &dialer, &system)?;
+            if routes.insert(route.name.clone(), Arc::new(profile)).is_some() {
+                return Err(SettingsError::DuplicateRoute(route.name.clone()));
+            }
+        }
+        let named_tls = tls::client_config(&Tls::default(), Protocol::Http1, &system);
+        let named = Cache::builder().max_capacity(PROFILES).time_to_idle(PROFILE_IDLE).build();
+        Ok(Self { dialer, routes, named, named_tls, private_networks: settings.private_networks })
+    }
+
+    pub(super) fn timeouts(&self) -> &Timeouts {
+        &self.dialer.timeouts
+    }
+
+    /// See [`super::Enforcer::resolve`].
+    pub(super) async fn resolve(&self, destination: &Destination) -> Result<Vec<SocketAddr>, Violation> {
+        let Destination { host, port, .. } = destination;
+        let overridden = self.dialer.overridden(host, *port).is_some();
+        let addresses = self.dialer.addresses(host, *port).await.map_err(|error| match error {
+            DialError::TimedOut(..) | DialError::Unresolvable(_) => refused("unresolvable", host, "can't be resolved"),
+            _ => refused("unreachable", host, "can't be reached"),
+        })?;
+        for address in &addresses {
+            if self.dialer.is_own(*address) {
+                return Err(refused("own_address", host, "leads to Aegis itself"));
+            }
+            let class = address_class(address.ip());
+            if !overridden && !self.may_be(class) {
+                let why = format!("leads to an address that agents may not name ({})", class.as_str());
+                return Err(refused("private_network", host, &why));
+            }
+        }
+        Ok(addresses)
+    }
+
+    /// Whether an agent-named destination may have such an address. A metadata service, or an address that hides another
+    /// one, needs an override or a route, whatever the private networks.
+    fn may_be(&self, class: AddressClass) -> bool {
+        let private = matches!(
+            class,
+            AddressClass::Private | AddressClass::Loopback | AddressClass::LinkLocal | AddressClass::Cgnat
+        );
+        class.is_public() || (private && self.private_networks == PrivateNetworks::Allow)
+    }
+
+    /// The profile that a call goes by.
+    pub(super) fn profile(&self, toward: &Toward, destination: Option<&Destination>) -> Result<Arc<Profile>, Failure> {
+        let unreachable = |why: String| Failure::Unreachable(why);
+        match toward {
+            Toward::Route(name) => {
+                self.routes.get(name).cloned().ok_or_else(|| unreachable(format!("there is no route {name:?}")))
+            }
+            Toward::Addresses(addresses) => {
+                let destination = destination.ok_or_else(|| unreachable("the call names no destination".to_owned()))?;
+                self.named_profile(destination, addresses).map_err(unreachable)
+            }
+        }
+    }
+
+    fn named_profile(&self, destination: &Destination, addresses: &[SocketAddr]) -> Result<Arc<Profile>, String> {
+        let Destination { scheme, host, port } = destination;
+        let key = (scheme.clone(), host.clone(), *port, addresses.to_vec());
+        if let Some(profile) = self.named.get(&key) {
+            return Ok(profile);
+        }
+        let secure = match scheme.as_str() {
+            "http" => false,
+            "https" => true,
+            other => return Err(format!("{other:?} is no scheme of a request")),
+        };
+        let config = if secure { Some(self.named_tls.clone()?) } else { None };
+        let origin = Upstream { secure, host: host.clone(), port: *port, base_path: String::new() };
+        let profile = Profile::of_destination(origin, At::Addresses(addresses.to_vec()), config, &self.dialer)?;
+        let profile = Arc::new(profile);
+        self.named.insert(key, Arc::clone(&profile));
+        Ok(profile)
+    }
+}
+
+fn refused(reason: &str, host: &str, why: &str) -> Violation {
+    Violation {
+        rule: "egress_guard".to_owned(),
+        policy: String::new(),
+        reason: reason.to_owned(),
+        param: Some("host".to_owned()),
+        limit: None,
+        actual: Some(host.into()),
+        message: format!("the host {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! An egress profile: one origin, reached, verified and proved to in one way, with its own pool of connections.
+//!
+//! Connections are never shared between profiles, so a pool's key holds everything that decided where they lead: a route,
+//! or a destination with the addresses that were checked for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use http::header::{self, HeaderName, HeaderValue};
+use http::uri::{PathAndQuery, Scheme};
+use http::{Request, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::TlsConnector;
+
+use super::connect::{At, Connector, Dialer};
+use super::settings::{Credential, Protocol, RouteUpstream, SettingsError, Upstream};
+use super::{AnyBody, headers, tls};
+
+/// Connections that nobody uses are closed after this; shorter than most servers' own limit, so that they close first.
+const POOL_IDLE: Duration = Duration::from_secs(30);
+/// Idle connections kept per profile.
+const POOL_SIZE: usize = 64;
+
+/// See the module.
+pub(super) struct Profile {
+    /// Sends. It repeats a request only when a pooled connection was closed before anything of it was written.
+    pub(super) client: Client<Connector, AnyBody>,
+    origin: Upstream,
+    authority: HeaderValue,
+    credential: Option<(HeaderName, HeaderValue)>,
+    authenticated: bool,
+    http2: bool,
+}
+
+/// What makes an origin's TLS: the configuration and the name to verify.
+type Verified = Option<(Arc<ClientConfig>, ServerName<'static>)>;
+
+impl Profile {
+    /// The profile of a route.
+    ///
+    /// # Errors
+    /// What of the route can't be used.
+    pub(super) fn of_route(
+        route: &RouteUpstream,
+        dialer: &Dialer,
+        system: &Result<Arc<RootCertStore>, String>,
+    ) -> Result<Self, SettingsError> {
+        let wrong = |why: String| SettingsError::Route { route: route.name.clone(), why };
+        let verified = if route.upstream.secure {
+            let config = tls::client_config(&route.tls, route.protocol, system).map_err(wrong)?;
+            let name = route.tls.server_name.as_deref().unwrap_or(&route.upstream.host);
+            Some((config, server_name(name).map_err(wrong)?))
+        } else {
+            None
+        };
+        let credential = route.credential.as_ref().map(credential_header).transpose().map_err(wrong)?;
+        let at = At::Host(route.upstream.host.clone(), route.upstream.port);
+        let mut profile = Self::new(route.upstream.clone(), at, verified, route.protocol, dialer).map_err(wrong)?;
+        profile.authenticated = credential.is_some() || (route.upstream.secure && route.tls.client.is_some());
+        profile.credential = credential;
+        Ok(profile)
+    }
+
+    /// The profile of a destination that an agent named, at addresses that were checked.
+    ///
+    /// # Errors
+    /// The host can't be a server's name.
+    pub(super) fn of_destination(
+        origin: Upstream,
+        at: At,
+        config: Option<Arc<ClientConfig>>,
+        dialer: &Dialer,
+    ) -> Result<Self, String> {
+        let verified = config.map(|config| Ok::<_, String>((config, server_name(&origin.host)?))).transpose()?;
+        Self::new(origin, at, verified, Protocol::Http1, dialer)
+    }
+
+    fn new(origin: Upstream, at: At, verified: Verified, protocol: Protocol, dialer: &Dialer) -> Result<Self, String> {
+        let http2 = protocol == Protocol::Http2;
+        let tls = verified.map(|(config, name)| (TlsConnector::from(config), name));
+        let connector = Connector { dialer: dialer.clone(), at, tls, http2 };
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_max_idle_per_host(POOL_SIZE)
+            .http2_only(http2)
+            .set_host(false)
+            .build(connector);
+        let authority = origin.authority();
+        let authority = HeaderValue::from_str(&authority).map_err(|_| format!("{authority:?} can't be a host"))?;
+        Ok(Self { client, origin, authority, credential: None, authenticated: false, http2 })
+    }
+
+    /// The protocol to switch to, if the call asks for one and this origin can.
+    pub(super) fn upgrade(&self, headers: &header::HeaderMap) -> Option<HeaderValue> {
+        headers::upgrade(headers).filter(|_| !self.http2)
+    }
+
+    /// The request as it goes on the wire: joined to the base path, with the upstream's `Host`, Aegis's credential, the
+    /// trace, and exact framing. `length` is the body's, when it is known.
+    ///
+    /// # Errors
+    /// The joined target isn't one.
+    pub(super) fn request(
+        &self,
+        call: aegis_core::call::HttpRequest,
+        upgrade: Option<&HeaderValue>,
+        trace: &[(HeaderName, HeaderValue)],
+        length: Option<u64>,
+        body: AnyBody,
+    ) -> Result<Request<AnyBody>, http::Error> {
+        let mut fields = call.headers;
+        headers::strip_request(&mut fields, self.authenticated);
+        fields.extend(trace.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
+        if let Some((name, value)) = &self.credential {
+            fields.insert(name, value.clone());
+        }
+        if let Some(protocol) = upgrade {
+            fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            fields.insert(header::UPGRADE, protocol.clone());
+        }
+        let bodyless = http_body::Body::is_end_stream(&body) && !expects_body(&call.method);
+        match length {
+            Some(length) if !bodyless => {
+                fields.insert(header::CONTENT_LENGTH, length.into());
+            }
+            // Said aloud, because the HTTP library leaves a GET's body of unknown length out.
+            None if !bodyless && !self.http2 => {
+                fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+            Some(_) | None => {}
+        }
+        if !self.http2 {
+            fields.insert(header::HOST, self.authority.clone());
+        }
+        let mut request = Request::builder().method(call.method).uri(self.uri(&call.target)?).body(body)?;
+        *request.headers_mut() = fields;
+        Ok(request)
+    }
+
+    fn uri(&self, target: &PathAndQuery) -> Result<Uri, http::Error> {
+        let scheme = if self.origin.secure { Scheme::HTTPS } else { Scheme::HTTP };
+        let joined = format!("{}{target}", self.origin.base_path);
+        Uri::builder().scheme(scheme).authority(self.authority.as_bytes()).path_and_query(joined).build()
+    }
+}
+
+/// Whether a request of this method says that its body is empty (RFC 9110 §8.6).
+fn expects_body(method: &http::Method) -> bool {
+    matches!(*method, http::Method::POST | http::Method::PUT | http::Method::PATCH)
+}
+
+fn server_name(name: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(name.to_owned()).map_err(|_| format!("{name:?} can't be a server's name"))
+}
+
+fn credential_header(credential: &Credential) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, text) = match credential {
+        Credential::Bearer(token) => (header::AUTHORIZATION, format!("Bearer {}", token.expose())),
+        Credential::Basic { user, .. } if user.contains(':') => {
+            return Err("credential.basic: a user name has no colon".to_owned());
+        }
+        Credential::Basic { user, password } => {
+            let pair = format!("{user}:{}", password.expose());
+            let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
+            (header::AUTHORIZATION, format!("Basic {encoded}"))
+        }
+        Credential::Header { name, value } => {
+            let parsed: HeaderName =
+                name.parse().map_err(|_| format!("credential.header: {name:?} can't be a header's name"))?;
+            let mut alone = header::HeaderMap::new();
+            alone.insert(&parsed, HeaderValue::from_static("x"));
+            headers::strip_request(&mut alone, false);
+            if alone.is_empty() {
+                return Err(format!("credential.header: {name:?} is a header that Aegis sets or takes off"));
+            }
+            (parsed, value.expose().to_owned())
+        }
+    };
+    let mut value = HeaderValue::try_from(text).map_err(|_| "credential: it can't stand in a header".to_owned())?;
+    value.set_sensitive(true);
+    Ok((name, value))
+}
+
+#[cfg(test)]
+mod tests;
