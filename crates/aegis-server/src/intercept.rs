@@ -1,1 +1,117 @@
-//! Wire in, wire out: the listeners and adapters. No rules here.
+//! Wire in, wire out: one HTTP request becomes an [`Incoming`]. No rules here.
+//!
+//! Three forms on the proxy's listeners: `/r/NAME/…` (a sidecar route), absolute form (the forward proxy) and CONNECT (a
+//! tunnel). A request whose framing or target can be read in two ways still goes to the pipeline, which identifies its
+//! sender and records it; it is refused there. What isn't for any tool (`GET /`) gets a hint and no decision.
+//!
+//! Invariants: what the pipeline describes is what would be forwarded: hop-by-hop headers and every credential for Aegis are
+//! off before; trailers are dropped; no body waits longer than its idle time. Deliberately absent: sniffing the protocol
+//! (ALPN decides), h2c, extended CONNECT.
+
+mod body;
+mod credential;
+mod frame;
+mod headers;
+pub(crate) mod listener;
+mod preface;
+pub(crate) mod slots;
+#[cfg(test)]
+mod tests;
+mod way;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aegis_core::describe::Unreadable;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming as WireBody;
+use tokio_util::task::TaskTracker;
+
+use crate::answer;
+use crate::enforce::AnyBody;
+use crate::pipeline::{Incoming, Pipeline, random};
+use crate::trace::TraceContext;
+
+/// A sidecar route, as far as taking a request in depends on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The name in `/r/NAME/…`.
+    pub name: String,
+    /// The tool that the operator says is behind it.
+    pub tool: Option<String>,
+    /// The operator's name for the cluster.
+    pub cluster: Option<String>,
+    /// The upstream's host.
+    pub host: String,
+    /// Whether Aegis proves itself to the upstream: then nothing that the agent says about itself gets there.
+    pub credential: bool,
+}
+
+/// The adapter of the proxy's listeners. Cheap to clone.
+#[derive(Clone)]
+pub struct Intercept {
+    pipeline: Pipeline,
+    routes: Arc<HashMap<String, Route>>,
+    body_idle: Duration,
+    calls: TaskTracker,
+}
+
+impl Intercept {
+    /// An adapter for these routes. A body may pause for `body_idle` at most.
+    pub fn new(pipeline: Pipeline, routes: impl IntoIterator<Item = Route>, body_idle: Duration) -> Self {
+        let routes = routes.into_iter().map(|route| (route.name.clone(), route)).collect();
+        Self { pipeline, routes: Arc::new(routes), body_idle, calls: TaskTracker::new() }
+    }
+
+    /// The calls under way: they outlive a client that hangs up.
+    pub(crate) fn calls(&self) -> &TaskTracker {
+        &self.calls
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<WireBody>) -> Response<AnyBody> {
+        let Some(incoming) = self.take_in(request) else {
+            let hint = "This is Aegis's proxy. Use it as an HTTP proxy, or call a configured route: /r/NAME/...";
+            return answer::undecided(StatusCode::NOT_FOUND, hint);
+        };
+        let pipeline = self.pipeline.clone();
+        // A task of its own: a client that hangs up must not stop a call between its admission and its outcome.
+        let call = self.calls.spawn(async move { pipeline.run(incoming).await });
+        call.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a call ended without an answer");
+            answer::undecided(StatusCode::SERVICE_UNAVAILABLE, "The gateway failed to decide this call.")
+        })
+    }
+
+    /// Reads the head. `None` when it isn't for any tool.
+    fn take_in(&self, mut request: Request<WireBody>) -> Option<Incoming> {
+        let form = way::Form::of(request.method(), request.uri(), request.version())?;
+        let upgrading = headers::upgrades(request.headers());
+        let upgrade = (form == way::Form::Tunnel || upgrading).then(|| hyper::upgrade::on(&mut request));
+        let (mut head, wire_body) = request.into_parts();
+        let found = frame::check(&head).and_then(|()| way::read(form, &head, &self.routes));
+        let credential = credential::of(form, &head.headers);
+        let override_token = credential::override_token(&head.headers);
+        let trace = TraceContext::join(&head.headers, random());
+
+        let injected = matches!(&found, Ok(found) if found.injected);
+        credential::strip(form, &mut head.headers, injected);
+        headers::strip_connection(&mut head.headers, upgrading);
+        let way = found.map(|found| {
+            head.uri = found.target.into();
+            found.way
+        });
+        let (way, override_token) = match (way, override_token) {
+            (Ok(way), Ok(token)) => (Ok(way), token),
+            (Err(unreadable), _) | (_, Err(unreadable)) => (Err(unreadable), None),
+        };
+        let body = body::guarded(wire_body, self.body_idle);
+        Some(Incoming { way, proxied: form.is_proxied(), credential, override_token, trace, head, body, upgrade })
+    }
+}
+
+/// A request that can be read in two ways, or not at all: `reason` for the record, `message` for the caller.
+fn unreadable(reason: &str, message: impl Into<String>) -> Unreadable {
+    Unreadable { reason: reason.to_owned(), message: message.into() }
+}

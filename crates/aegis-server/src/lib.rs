@@ -2,9 +2,11 @@
 //!
 //! `intercept → pipeline → {identify, enforce}`; `api` never reaches `enforce`. Deliberately absent: rules and SQL.
 
+pub mod answer;
 pub mod api;
 pub mod enforce;
 pub mod events;
+pub mod gateway;
 pub mod identify;
 pub mod intercept;
 pub mod pipeline;

@@ -1,66 +1,126 @@
 //! The life of one call: in → identify → describe → decide → admit → enforce and settle. Read it from top to bottom.
+//!
+//! Invariants: every way out is an answer with a recorded decision behind it; policies and catalogue are taken once per
+//! call, so a decision has exactly one version; whatever goes wrong on the way is a denial that says which.
+//! Deliberately absent: rules (the core's), wire formats (`intercept`'s and `answer`'s), SQL (the store's).
 
-use aegis_core::describe::{Arrival, Unreadable};
+mod body;
+mod case;
+mod facts;
+mod incoming;
+mod parts;
+mod rates;
 
-use crate::enforce::{AnyBody, Toward};
-use crate::identify::Credential;
-use crate::trace::TraceContext;
+use std::sync::Arc;
 
-/// By which way a call came in, owned; the pipeline borrows an [`Arrival`] from it.
-#[derive(Debug, Clone)]
-pub enum Way {
-    /// A sidecar route.
-    Route {
-        /// The route's name.
-        name: String,
-        /// The tool that the operator says is behind it.
-        tool: Option<String>,
-        /// The operator's name for the cluster.
-        cluster: Option<String>,
-        /// The upstream's host.
-        host: String,
-    },
-    /// The forward proxy, absolute form.
-    Forward {
-        /// Canonical destination.
-        destination: aegis_core::call::Destination,
-    },
-    /// The forward proxy, CONNECT.
-    Tunnel {
-        /// Canonical destination.
-        destination: aegis_core::call::Destination,
-    },
-}
+use aegis_core::decide::{Ask, Decision, Denial, Facts, Passage, decide};
+use aegis_core::policy::Asked;
+use aegis_core::problem::{Code, Violation};
+pub(crate) use case::random;
+use case::{Case, Refused};
+use http::Response;
+pub use incoming::{Incoming, Way};
+use parts::Inner;
+pub use parts::Parts;
 
-/// One request, as an `intercept` adapter hands it over: framing checked, target canonical, hop-by-hop and identity
-/// headers taken off, the body not read yet.
-pub struct Incoming {
-    /// By which way.
-    pub way: Way,
-    /// What it brought to prove its identity.
-    pub credential: Credential,
-    /// A one-time override token (`Aegis-Override`), if it brought one.
-    pub override_token: Option<String>,
-    /// The trace it belongs to.
-    pub trace: TraceContext,
-    /// What would be forwarded.
-    pub head: http::request::Parts,
-    /// The body, not read yet.
-    pub body: AnyBody,
-    /// The client's side of an upgrade or tunnel, if it asks for one.
-    pub upgrade: Option<hyper::upgrade::OnUpgrade>,
-    /// Set when the adapter found the request malformed: it is identified and recorded, then refused.
-    pub unreadable: Option<Unreadable>,
-}
+use crate::answer;
+use crate::enforce::{AnyBody, Live, Toward};
+use crate::identify::Rejected;
 
 /// The one pipeline. Cheap to clone.
 #[derive(Clone)]
-pub struct Pipeline {}
+pub struct Pipeline(Arc<Inner>);
+
+/// Where a call would go, and the live connection that would feed it.
+struct Wire {
+    /// `None` while the name that the agent gave hasn't been resolved.
+    toward: Option<Toward>,
+    live: Live,
+}
 
 impl Pipeline {
     /// Takes one call through all six steps. Always answers; every answer passed a decision and bears its headers.
-    pub async fn run(&self, incoming: Incoming) -> http::Response<AnyBody> {
-        let _ = (incoming, Toward::Addresses(Vec::new()), |a: Arrival<'static>| a);
-        todo!()
+    ///
+    /// Run it in a task of its own: dropped half way, an admitted call would stay without an outcome.
+    pub async fn run(&self, incoming: Incoming) -> Response<AnyBody> {
+        let mut case = Case::open(self, &incoming);
+        match self.judge(&mut case, incoming).await {
+            Ok((Decision::Allow(permit), wire)) => self.pass(&case, Passage::Permit(permit), wire).await,
+            Ok((Decision::Observe(observed), wire)) => self.pass(&case, Passage::Observed(observed), wire).await,
+            Ok((Decision::ApprovalNeeded(ask), _)) => self.ask(&case, ask).await,
+            Ok((Decision::Deny(denial), _)) | Err(denial) => self.refuse(&case, denial).await,
+        }
+    }
+
+    /// Steps 2 to 4: who asks, what is asked, what follows.
+    async fn judge(&self, case: &mut Case, incoming: Incoming) -> Result<(Decision, Wire), Denial> {
+        let Incoming { way, credential, override_token, head, body, upgrade, .. } = incoming;
+        let identified = self.0.identify.verify(&credential, case.now);
+        let agent = identified.map_err(|Rejected(reason)| case.unread(None, Refused::identity(reason)))?;
+
+        let way = way.map_err(|unreadable| case.unread(Some(&agent), unreadable.into()))?;
+        let described = body::describe(case, &way, head, body, self.0.body_limit).await;
+        let (call, body) = described.map_err(|refused| case.unread(Some(&agent), refused))?;
+
+        let asked = Asked { agent: &agent, call: &call };
+        let (toward, guard) = self.reach(case, &way, asked).await;
+        let (approval, other) = self.approval(&agent, &call, override_token.as_deref());
+        let facts = Facts {
+            approval: approval.as_ref(),
+            over_rate: self.0.rates.over(case.policies.rates(asked)),
+            guards: guard.into_iter().chain(other).collect(),
+            cross_check: case.drawn_below(self.0.engine_check),
+            ..case.facts()
+        };
+        let decision = decide(&case.policies, &agent, call, &facts);
+        Ok((decision, Wire { toward, live: Live { body, upgrade } }))
+    }
+
+    /// Steps 5 and 6: admitted and on record, then forwarded.
+    async fn pass(&self, case: &Case, passage: Passage, wire: Wire) -> Response<AnyBody> {
+        let toward = match self.toward(wire.toward, passage.call()).await {
+            Ok(toward) => toward,
+            Err(Violation { rule, reason, message, .. }) => {
+                let denial = passage.refuse(Code::PolicyViolation, &format!("{rule}: {reason}"), message);
+                return self.refuse(case, denial).await;
+            }
+        };
+        let latency = case.latency();
+        let admitted = match self.0.store.admit(passage, case::milliseconds(latency)).await {
+            Ok(admitted) => admitted,
+            Err(denial) => return self.refuse(case, denial).await,
+        };
+        let explanation = admitted.explanation().clone();
+        let span_id = self.0.events.decided(&explanation, &case.trace, latency);
+        match self.0.enforcer.forward(admitted, wire.live, toward, case.trace.clone(), span_id).await {
+            Ok(response) => answer::passed(response, &explanation),
+            Err(failure) => answer::failed(&explanation, failure, case.form(&explanation)),
+        }
+    }
+
+    /// The other step 5: a human is asked, and that is on record.
+    async fn ask(&self, case: &Case, ask: Ask) -> Response<AnyBody> {
+        let latency = case.latency();
+        match self.0.store.ask(ask, case::milliseconds(latency)).await {
+            Ok((explanation, _)) => {
+                self.0.events.decided(&explanation, &case.trace, latency);
+                answer::refusal(&explanation, case.form(&explanation))
+            }
+            Err(denial) => self.refuse(case, denial).await,
+        }
+    }
+
+    /// The last step 5: refused, and that is on record. It stays refused if that fails.
+    async fn refuse(&self, case: &Case, denial: Denial) -> Response<AnyBody> {
+        let latency = case.latency();
+        if let Err(error) = self.0.store.deny(&denial, case::milliseconds(latency)).await {
+            self.0.events.alarm("a denial could not be recorded", &error.to_string());
+        }
+        let explanation = denial.into_explanation();
+        if explanation.engines_differ {
+            self.0.events.alarm("the two policy engines disagree", &explanation.decision_id);
+        }
+        self.0.events.decided(&explanation, &case.trace, latency);
+        answer::refusal(&explanation, case.form(&explanation))
     }
 }

@@ -171,11 +171,16 @@ impl Explanation {
     /// The problem document for a refusal. `None` when the call passed.
     pub fn problem(&self) -> Option<Problem> {
         let code = self.code?;
-        Some(Problem {
+        Some(Problem { guidance: self.guidance.clone(), ..self.problem_with(code, self.detail.clone()) })
+    }
+
+    /// The problem document for something that went wrong after the decision, e.g. [`Code::UpstreamFailed`].
+    pub fn problem_with(&self, code: Code, detail: String) -> Problem {
+        Problem {
             type_uri: code.type_uri(),
             title: code.name().to_owned(),
             status: code.status(),
-            detail: self.detail.clone(),
+            detail,
             code,
             decision: self.decision.as_str().to_owned(),
             decision_id: self.decision_id.clone(),
@@ -187,19 +192,23 @@ impl Explanation {
             violations: self.violations.clone(),
             retryable: code.retryable(),
             retry_after: self.retry_after,
-            guidance: self.guidance.clone(),
+            guidance: guidance(code).to_owned(),
             approval: self.approval.clone(),
-        })
+        }
     }
 }
 
 /// What to do next where no rule has better words.
 pub(super) fn guidance(code: Code) -> &'static str {
     match code {
-        Code::PolicyViolation => "Change the call so that it keeps the rules named here, or ask a human to change the policy.",
+        Code::PolicyViolation => {
+            "Change the call so that it keeps the rules named here, or ask a human to change the policy."
+        }
         Code::ApprovalNeeded => "Wait for a human to approve, then repeat exactly the same call.",
         Code::ApprovalRejected => "A human said no. Don't repeat this call; ask the human what to do instead.",
-        Code::ApprovalExpired => "Nobody decided in time, or the approval wasn't used in time. Repeat the call to ask again.",
+        Code::ApprovalExpired => {
+            "Nobody decided in time, or the approval wasn't used in time. Repeat the call to ask again."
+        }
         Code::ApprovalCancelled => "The request was withdrawn. Don't repeat this call unless a human asks for it.",
         Code::RateLimited => "Wait for the time given, then repeat the call.",
         Code::IdentityRejected => "Get a fresh token for a registered agent and send it with the call.",

@@ -1,0 +1,177 @@
+//! What a client is told: the explanation of a decision as an HTTP answer, in the shape that the tool's clients print.
+//!
+//! Invariant: every answer that passed a decision bears `Aegis-Decision`, `Aegis-Decision-Id` and `Aegis-Policy-Version`,
+//! ours and nobody else's. Deliberately absent: reasons that aren't in the explanation.
+
+use aegis_core::decide::Explanation;
+use aegis_core::describe::DenyShape;
+use aegis_core::problem::{Code, Problem};
+use bytes::Bytes;
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt as _, Empty, Full};
+use serde_json::{Value, json};
+
+use crate::enforce::{AnyBody, Failure};
+
+#[cfg(test)]
+mod tests;
+
+/// What was done with the call: `allow`, `deny` or `approval_needed`.
+pub const DECISION: HeaderName = HeaderName::from_static("aegis-decision");
+/// In shadow mode: what would have been done.
+pub const WOULD_DECISION: HeaderName = HeaderName::from_static("aegis-would-decision");
+/// The id that leads to the record and the span.
+pub const DECISION_ID: HeaderName = HeaderName::from_static("aegis-decision-id");
+/// The version of the policies that decided.
+pub const POLICY_VERSION: HeaderName = HeaderName::from_static("aegis-policy-version");
+
+/// How a caller is to be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Form {
+    /// The shape that its client prints.
+    pub shape: DenyShape,
+    /// It came to the proxy: a failed identity is 407 (RFC 9110 §15.5.8), not 401.
+    pub proxied: bool,
+    /// It asked with HEAD: no body.
+    pub head_only: bool,
+}
+
+/// The upstream's answer, stamped. Aegis's own header names are Aegis's: the upstream's are taken off.
+pub fn passed(mut response: Response<AnyBody>, explanation: &Explanation) -> Response<AnyBody> {
+    stamp(response.headers_mut(), explanation);
+    response
+}
+
+/// The answer to a call that is not forwarded.
+pub fn refusal(explanation: &Explanation, form: Form) -> Response<AnyBody> {
+    let problem = explanation.problem().unwrap_or_else(|| internal(explanation));
+    answer(problem, explanation, form)
+}
+
+/// The answer to a call that was admitted and whose upstream failed.
+pub fn failed(explanation: &Explanation, failure: Failure, form: Form) -> Response<AnyBody> {
+    let (status, detail) = match failure {
+        Failure::Unreachable(detail) => (StatusCode::BAD_GATEWAY, detail),
+        Failure::TimedOut(detail) => (StatusCode::GATEWAY_TIMEOUT, detail),
+    };
+    let mut problem = explanation.problem_with(Code::UpstreamFailed, detail);
+    problem.status = status.as_u16();
+    answer(problem, explanation, form)
+}
+
+/// A problem of the connection itself, which no decision was asked about.
+pub fn undecided(status: StatusCode, detail: &str) -> Response<AnyBody> {
+    let title = status.canonical_reason().unwrap_or_default();
+    let document = json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail});
+    let mut response = Response::new(body(&document));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}
+
+/// A refusal without a code: that is our mistake, and it stays a refusal.
+fn internal(explanation: &Explanation) -> Problem {
+    explanation.problem_with(Code::GatewayUnavailable, "the call was refused without a reason".to_owned())
+}
+
+fn answer(mut problem: Problem, explanation: &Explanation, form: Form) -> Response<AnyBody> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = problem.retry_after {
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+    if problem.code == Code::IdentityRejected {
+        challenge(&mut headers, &mut problem, form.proxied);
+    }
+    let (media_type, document) = match form.shape {
+        DenyShape::Problem => ("application/problem+json", document(&problem)),
+        DenyShape::KubernetesStatus => ("application/json", kubernetes_status(&problem)),
+    };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    stamp(&mut headers, explanation);
+    let body = if form.head_only { Empty::new().map_err(|never| match never {}).boxed() } else { body(&document) };
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    *response.headers_mut() = headers;
+    response
+}
+
+/// How to prove an identity (RFC 9110 §11.6.1 and §11.7.1).
+fn challenge(headers: &mut HeaderMap, problem: &mut Problem, proxied: bool) {
+    let bearer = HeaderValue::from_static(r#"Bearer realm="aegis""#);
+    if proxied {
+        problem.status = StatusCode::PROXY_AUTHENTICATION_REQUIRED.as_u16();
+        headers.append(PROXY_AUTHENTICATE, bearer);
+        headers.append(PROXY_AUTHENTICATE, HeaderValue::from_static(r#"Basic realm="aegis""#));
+    } else {
+        headers.append(WWW_AUTHENTICATE, bearer);
+    }
+}
+
+fn stamp(headers: &mut HeaderMap, explanation: &Explanation) {
+    let would = explanation.would_decision.map(|would| would.as_str());
+    for (name, value) in [
+        (DECISION, Some(explanation.decision.as_str())),
+        (WOULD_DECISION, would),
+        (DECISION_ID, Some(explanation.decision_id.as_str())),
+        (POLICY_VERSION, Some(explanation.policy_version.as_str())),
+    ] {
+        headers.remove(&name);
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+fn document(problem: &Problem) -> Value {
+    serde_json::to_value(problem).expect("a problem has string keys and finite numbers only")
+}
+
+/// A Kubernetes `Status` (meta/v1) whose message kubectl prints. The problem's members stand beside its own, but for
+/// `status` and `code`, which Kubernetes has another meaning for; the code is the `title` too.
+fn kubernetes_status(problem: &Problem) -> Value {
+    let causes: Vec<Value> = problem
+        .violations
+        .iter()
+        .map(|violation| {
+            let field = violation.param.as_deref().unwrap_or_default();
+            json!({"reason": violation.rule, "message": violation.message, "field": field})
+        })
+        .collect();
+    let mut status = document(problem);
+    let own = json!({
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": format!("{}: {}. {}", problem.title, problem.detail.trim_end_matches('.'), problem.guidance),
+        "reason": kubernetes_reason(problem.status),
+        "details": {"causes": causes, "retryAfterSeconds": problem.retry_after.unwrap_or(0)},
+        "code": problem.status,
+    });
+    if let (Value::Object(status), Value::Object(own)) = (&mut status, own) {
+        status.extend(own);
+    }
+    status
+}
+
+/// The `StatusReason` that Kubernetes' own API server gives with a status.
+fn kubernetes_reason(status: u16) -> &'static str {
+    match status {
+        400 => "BadRequest",
+        401 | 407 => "Unauthorized",
+        403 => "Forbidden",
+        413 => "RequestEntityTooLarge",
+        429 => "TooManyRequests",
+        503 => "ServiceUnavailable",
+        504 => "Timeout",
+        _ => "InternalError",
+    }
+}
+
+fn body(document: &Value) -> AnyBody {
+    Full::new(Bytes::from(document.to_string())).map_err(|never| match never {}).boxed()
+}

@@ -1,0 +1,103 @@
+use aegis_core::decide::{Denial, Facts};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::*;
+
+const PLAIN: Form = Form { shape: DenyShape::Problem, proxied: false, head_only: false };
+
+fn explanation(code: Code) -> Explanation {
+    let facts = Facts {
+        now: Timestamp::UNIX_EPOCH,
+        decision_id: "dec_1".to_owned(),
+        trace_id: None,
+        policy_version: "pol_1",
+        approval: None,
+        over_rate: Vec::new(),
+        guards: Vec::new(),
+        cross_check: false,
+    };
+    Denial::unread(&facts, None, code, "reason", "what happened".to_owned()).into_explanation()
+}
+
+async fn json(response: Response<AnyBody>) -> Value {
+    let bytes = response.into_body().collect().await.expect("a body").to_bytes();
+    serde_json::from_slice(&bytes).expect("json")
+}
+
+#[tokio::test]
+async fn a_refusal_is_a_problem_document_with_the_decisions_headers() {
+    let response = refusal(&explanation(Code::BadRequest), PLAIN);
+    assert_eq!(response.status(), 400);
+    assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+    assert_eq!(response.headers()[DECISION], "deny");
+    assert_eq!(response.headers()[DECISION_ID], "dec_1");
+    assert_eq!(response.headers()[POLICY_VERSION], "pol_1");
+    let document = json(response).await;
+    assert_eq!(document["code"], "BadRequest");
+    assert_eq!(document["status"], 400);
+    assert_eq!(document["detail"], "what happened");
+}
+
+#[tokio::test]
+async fn a_failed_identity_is_challenged_where_it_was_asked_for() {
+    let on_route = refusal(&explanation(Code::IdentityRejected), PLAIN);
+    assert_eq!(on_route.status(), 401);
+    assert!(on_route.headers().contains_key(WWW_AUTHENTICATE));
+    let at_proxy = refusal(&explanation(Code::IdentityRejected), Form { proxied: true, ..PLAIN });
+    assert_eq!(at_proxy.status(), 407);
+    assert_eq!(at_proxy.headers().get_all(PROXY_AUTHENTICATE).iter().count(), 2);
+    assert!(!at_proxy.headers().contains_key(WWW_AUTHENTICATE));
+    assert_eq!(json(at_proxy).await["status"], 407);
+}
+
+#[tokio::test]
+async fn a_rate_says_when_and_head_gets_no_body() {
+    let over = Explanation { retry_after: Some(7), ..explanation(Code::RateLimited) };
+    let response = refusal(&over, Form { head_only: true, ..PLAIN });
+    assert_eq!(response.status(), 429);
+    assert_eq!(response.headers()[RETRY_AFTER], "7");
+    assert!(response.into_body().collect().await.expect("a body").to_bytes().is_empty());
+}
+
+#[tokio::test]
+async fn kubernetes_gets_a_status_with_the_same_members() {
+    let form = Form { shape: DenyShape::KubernetesStatus, ..PLAIN };
+    let response = refusal(&explanation(Code::PolicyViolation), form);
+    assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+    let status = json(response).await;
+    assert_eq!(status["kind"], "Status");
+    assert_eq!(status["status"], "Failure");
+    assert_eq!(status["code"], 403);
+    assert_eq!(status["reason"], "Forbidden");
+    let message = status["message"].as_str().expect("a message");
+    assert!(message.starts_with("PolicyViolation: what happened. Change the call"), "{message}");
+    for member in ["type", "title", "detail", "decision", "decision_id", "policy_version", "violations", "guidance"] {
+        assert!(!status[member].is_null(), "{member}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstreams_failure_is_told_apart_and_was_allowed() {
+    let allowed =
+        Explanation { code: None, decision: aegis_core::decide::Verdict::Allow, ..explanation(Code::BadRequest) };
+    let response = failed(&allowed, Failure::TimedOut("no answer in 30 s".to_owned()), PLAIN);
+    assert_eq!(response.status(), 504);
+    assert_eq!(response.headers()[DECISION], "allow");
+    let document = json(response).await;
+    assert_eq!(document["code"], "UpstreamFailed");
+    assert_eq!(document["status"], 504);
+    assert_eq!(document["retryable"], false);
+}
+
+#[test]
+fn an_upstream_cant_speak_in_aegis_name() {
+    let mut response = Response::new(body(&Value::Null));
+    response.headers_mut().append(DECISION, HeaderValue::from_static("allow"));
+    response.headers_mut().append(DECISION, HeaderValue::from_static("allow"));
+    response.headers_mut().append(WOULD_DECISION, HeaderValue::from_static("deny"));
+    let response = passed(response, &explanation(Code::BadRequest));
+    let values: Vec<_> = response.headers().get_all(DECISION).iter().collect();
+    assert_eq!(values, ["deny"]);
+    assert!(!response.headers().contains_key(WOULD_DECISION));
+}

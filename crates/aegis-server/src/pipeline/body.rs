@@ -1,0 +1,65 @@
+//! Step 3: as much of the body as the description needs, then the description.
+
+use std::time::Instant;
+
+use aegis_core::call::{Body, HttpRequest, ToolCall};
+use aegis_core::describe::{BodyPlan, Unreadable};
+use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+
+use super::case::{Case, Refused};
+use super::incoming::Way;
+use crate::enforce::AnyBody;
+
+/// The largest body that is read although nothing depends on it, in bytes: so that its call can be approved.
+const SMALL: u64 = 256 * 1024;
+
+/// Describes a call; the body comes back when it is to be streamed.
+pub(super) async fn describe(
+    case: &mut Case,
+    way: &Way,
+    head: http::request::Parts,
+    body: AnyBody,
+    limit: usize,
+) -> Result<(ToolCall, Option<AnyBody>), Refused> {
+    if let Way::Tunnel { destination } = way {
+        return Ok((case.catalogue.describe_tunnel(destination), None));
+    }
+    let arrival = way.arrival();
+    let small = body.size_hint().exact().is_some_and(|size| size <= SMALL.min(limit as u64));
+    let (read, streamed) = match case.catalogue.body_plan(&arrival, &head) {
+        BodyPlan::Optional if !small => (Body::Streamed, Some(body)),
+        BodyPlan::Optional | BodyPlan::Whole => (Body::Whole(read(case, body, limit).await?), None),
+    };
+    let target = head.uri.path_and_query().cloned().unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
+    let request = HttpRequest { method: head.method, target, headers: head.headers, body: read };
+    Ok((case.catalogue.describe(&arrival, request)?, streamed))
+}
+
+/// The whole body, of at most `limit` bytes.
+async fn read(case: &mut Case, body: AnyBody, limit: usize) -> Result<Bytes, Refused> {
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Refused::too_large(limit));
+    }
+    let since = Instant::now();
+    let read = collect(body, limit).await;
+    case.waited_since(since);
+    read
+}
+
+async fn collect(mut body: AnyBody, limit: usize) -> Result<Bytes, Refused> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Unreadable {
+            reason: "body_incomplete".to_owned(),
+            message: format!("the body could not be read to its end: {error}"),
+        })?;
+        let data = frame.into_data().unwrap_or_default();
+        if data.len() > limit - bytes.len() {
+            return Err(Refused::too_large(limit));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes.freeze())
+}

@@ -1,0 +1,198 @@
+//! What one call has from its first moment: its id, its time, the policies and the catalogue that it is judged by.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aegis_core::agent::Agent;
+use aegis_core::decide::{Denial, Explanation, Facts};
+use aegis_core::describe::{Catalogue, DenyShape, Unreadable};
+use aegis_core::policy::PolicySet;
+use aegis_core::problem::{Code, Violation};
+use jiff::Timestamp;
+
+use super::{Incoming, Pipeline, Way};
+use crate::answer::Form;
+use crate::trace::TraceContext;
+
+/// What every step of one call shares.
+pub(super) struct Case {
+    pub(super) policies: Arc<PolicySet>,
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) now: Timestamp,
+    pub(super) trace: TraceContext,
+    decision_id: String,
+    lot: u32,
+    started: Instant,
+    /// How long the client took to send its body and a resolver to answer: not the decision's, so not in its latency.
+    waited: Duration,
+    proxied: bool,
+    head_only: bool,
+    tool: Option<String>,
+}
+
+/// Why something never became a call: the code, a reason for the record and a sentence for the caller.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) code: Code,
+    pub(super) reason: String,
+    pub(super) detail: String,
+}
+
+impl Case {
+    pub(super) fn open(pipeline: &Pipeline, incoming: &Incoming) -> Self {
+        let now = Timestamp::now();
+        let tool = match &incoming.way {
+            Ok(Way::Route { tool, .. }) => tool.clone(),
+            _ => None,
+        };
+        Self {
+            policies: pipeline.0.policies.load_full(),
+            catalogue: pipeline.0.catalogue.load_full(),
+            now,
+            trace: incoming.trace.clone(),
+            decision_id: decision_id(now, random()),
+            lot: u32::from_be_bytes(random()),
+            started: Instant::now(),
+            waited: Duration::ZERO,
+            proxied: incoming.proxied,
+            head_only: incoming.head.method == http::Method::HEAD,
+            tool,
+        }
+    }
+
+    /// The facts that don't depend on the call.
+    pub(super) fn facts(&self) -> Facts<'_> {
+        Facts {
+            now: self.now,
+            decision_id: self.decision_id.clone(),
+            trace_id: Some(self.trace.trace_id_hex()),
+            policy_version: self.policies.version(),
+            approval: None,
+            over_rate: Vec::new(),
+            guards: Vec::new(),
+            cross_check: false,
+        }
+    }
+
+    /// The denial of something that never became a call.
+    pub(super) fn unread(&self, agent: Option<&Agent>, refused: Refused) -> Denial {
+        let Refused { code, reason, detail } = refused;
+        Denial::unread(&self.facts(), agent, code, &reason, detail)
+    }
+
+    /// How long the decision has taken so far.
+    pub(super) fn latency(&self) -> Duration {
+        self.started.elapsed().saturating_sub(self.waited)
+    }
+
+    /// Takes the time since `since` out of the latency.
+    pub(super) fn waited_since(&mut self, since: Instant) {
+        self.waited += since.elapsed();
+    }
+
+    /// Whether this call is among the `share` (0 to 1) of all calls.
+    pub(super) fn drawn_below(&self, share: f64) -> bool {
+        f64::from(self.lot) < share * (f64::from(u32::MAX) + 1.0)
+    }
+
+    /// How this caller is answered.
+    pub(super) fn form(&self, explanation: &Explanation) -> Form {
+        let tool = explanation.call.as_ref().map(|call| &call.tool).or(self.tool.as_ref());
+        Form {
+            shape: tool.map_or(DenyShape::Problem, |tool| self.catalogue.deny_shape(tool)),
+            proxied: self.proxied,
+            head_only: self.head_only,
+        }
+    }
+}
+
+impl Refused {
+    /// One wording for every reason, so that a caller can't learn which part of a forgery was right.
+    pub(super) fn identity(reason: &str) -> Self {
+        Self {
+            code: Code::IdentityRejected,
+            reason: format!("identity: {reason}"),
+            detail: "the credential is missing or not valid here".to_owned(),
+        }
+    }
+
+    pub(super) fn too_large(limit: usize) -> Self {
+        Self {
+            code: Code::TooLarge,
+            reason: "body: too_large".to_owned(),
+            detail: format!("the body is larger than {limit} bytes, which is the most that is read to judge a call"),
+        }
+    }
+}
+
+impl From<Unreadable> for Refused {
+    fn from(unreadable: Unreadable) -> Self {
+        let Unreadable { reason, message } = unreadable;
+        Self { code: Code::BadRequest, reason: format!("request: {reason}"), detail: message }
+    }
+}
+
+/// The guard against a call that names no place to go.
+pub(super) fn no_destination() -> Violation {
+    guard("destination", "missing", "the call names no destination")
+}
+
+/// The guard against an override token that isn't for this call.
+pub(super) fn other_override() -> Violation {
+    guard("override", "not_for_this_call", "the override token is not good for this agent and exactly this call")
+}
+
+fn guard(rule: &str, reason: &str, message: &str) -> Violation {
+    Violation {
+        rule: rule.to_owned(),
+        policy: String::new(),
+        reason: reason.to_owned(),
+        param: None,
+        limit: None,
+        actual: None,
+        message: message.to_owned(),
+    }
+}
+
+/// For records.
+pub(super) fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+/// Random bytes of the operating system's quality.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes)
+        .expect("the random source works: without it no token or id of this process could be trusted");
+    bytes
+}
+
+/// `dec_` and a ULID: 48 bits of milliseconds and 80 random bits in Crockford's base 32, so that ids sort by time.
+fn decision_id(now: Timestamp, random: [u8; 10]) -> String {
+    const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let time = u64::try_from(now.as_millisecond()).unwrap_or(0) & ((1 << 48) - 1);
+    let bits = random.iter().fold(u128::from(time), |bits, byte| bits << 8 | u128::from(*byte));
+    let mut id = String::with_capacity(30);
+    id.push_str("dec_");
+    for place in (0..26).rev() {
+        let digit = usize::try_from(bits >> (5 * place) & 31).unwrap_or(0);
+        id.push(char::from(DIGITS.get(digit).copied().unwrap_or(b'0')));
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_26_digits_that_sort_by_time() {
+        let at = |ms| Timestamp::from_millisecond(ms).expect("in range");
+        let early = decision_id(at(1), [0xff; 10]);
+        let late = decision_id(at(2), [0; 10]);
+        assert_eq!(early, "dec_0000000001ZZZZZZZZZZZZZZZZ");
+        assert_eq!(late, "dec_00000000020000000000000000");
+        assert!(early < late);
+        assert_ne!(decision_id(at(1), random()), decision_id(at(1), random()));
+    }
+}
