@@ -3,14 +3,50 @@
 //! One YAML file per tool (built in under `catalogue/`, the operator's own in `tools:`), each with its own cases. What no
 //! entry recognises becomes `action: unknown` of a known tool, or `http/request`; never a guess. What can be read in two
 //! ways is [`Unreadable`].
+//!
+//! Invariants: the target that is forwarded is the canonical one that was matched; a parameter is read from the bytes that
+//! are forwarded; a value that can't be read as its rule expects is never passed for absent.
+//!
+//! Deliberately absent: asking the tool (to resolve an id, or to dry-run a change), and rewriting bodies.
 
-use crate::call::{Destination, HttpRequest, ToolCall};
+mod address;
+mod body;
+mod cases;
+mod destination;
+mod environment;
+mod extract;
+mod glob;
+mod image;
+mod json;
+mod load;
+mod pointer;
+mod raw;
+mod recognise;
+mod target;
+mod template;
+#[cfg(test)]
+mod tests;
+mod tool;
+
+use std::collections::BTreeMap;
+
+pub use address::{AddressClass, address_class};
+pub use cases::{Checked, Failure};
+pub use destination::canonical_destination;
+pub use raw::Match;
+use serde::Serialize;
+pub use target::canonical_target;
+
+use crate::call::{Destination, Effect, HttpRequest, ToolCall};
 use crate::document::Diagnostic;
 use crate::policy::Source;
 
 /// All tool definitions and the operator's environment map. Immutable; shared by all calls.
 #[derive(Debug)]
-pub struct Catalogue {}
+pub struct Catalogue {
+    tools: BTreeMap<String, tool::Tool>,
+    environments: environment::EnvironmentMap,
+}
 
 /// By which way a request came, as far as describing it depends on that.
 #[derive(Debug, Clone)]
@@ -55,14 +91,41 @@ pub enum DenyShape {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Unreadable {
-    /// For records: without raw values, e.g. `duplicate_json_key`.
+    /// For records: without raw values, e.g. `json_duplicate_key`.
     pub reason: String,
     /// For the caller, with the place.
     pub message: String,
 }
 
+impl Unreadable {
+    fn new(reason: &str, message: impl Into<String>) -> Self {
+        Self { reason: reason.to_owned(), message: message.into() }
+    }
+}
+
+/// One tool of the catalogue, for a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listing {
+    /// The tool.
+    pub tool: String,
+    /// Its actions, sorted; those of several entries with different classes stand apart.
+    pub actions: Vec<ListedAction>,
+}
+
+/// One action of a [`Listing`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct ListedAction {
+    /// The action.
+    pub action: String,
+    /// Its classes.
+    pub classes: Vec<String>,
+    /// Its effect, e.g. `write`.
+    pub effect: String,
+}
+
 impl Catalogue {
-    /// The built-in tools, the operator's `sources`, and the environment map (the `environments:` list of the configuration).
+    /// The built-in tools, the operator's `sources`, and the environment map (the `environments:` list of the configuration,
+    /// with the name of its file).
     ///
     /// # Errors
     /// Every error in any of them, each with its place.
@@ -70,52 +133,73 @@ impl Catalogue {
         sources: &[Source],
         environments: Option<(&str, &crate::document::Node)>,
     ) -> Result<Self, Vec<Diagnostic>> {
-        let _ = (sources, environments);
-        todo!()
+        load::catalogue(sources, environments)
     }
 
     /// Whether the body has to be read.
     pub fn body_plan(&self, arrival: &Arrival<'_>, request: &http::request::Parts) -> BodyPlan {
-        let _ = (arrival, request);
-        todo!()
+        let target = request.uri.path_and_query().and_then(|raw| target::Target::parse(raw).ok());
+        match (self.tool_behind(arrival), target) {
+            (recognise::Behind::Known(tool), Some(target)) if tool.reads_body(&request.method, &target) => {
+                BodyPlan::Whole
+            }
+            _ => BodyPlan::Optional,
+        }
     }
 
-    /// Describes a request. The target and the headers are those that would be forwarded.
+    /// Describes a request. Its target is made canonical; target and headers are what will be forwarded.
     ///
     /// # Errors
     /// What makes it ambiguous or malformed.
     pub fn describe(&self, arrival: &Arrival<'_>, request: HttpRequest) -> Result<ToolCall, Unreadable> {
-        let _ = (arrival, request);
-        todo!()
+        self.describe_request(arrival, request)
     }
 
-    /// Describes a tunnel.
+    /// Describes a tunnel. To a host that a tool is known to be on it is that tool's `unknown`: what it carries can't be
+    /// read. To any other it is `http/connect`.
     pub fn describe_tunnel(&self, destination: &Destination) -> ToolCall {
-        let _ = destination;
-        todo!()
+        self.describe_connect(destination)
+    }
+
+    /// Describes a call of a function that has no definition (an SDK's decorator, the decision API): its parameters are as
+    /// they are, and the environment map may trust one of them.
+    pub fn describe_function(
+        &self,
+        tool: &str,
+        action: &str,
+        params: serde_json::Map<String, serde_json::Value>,
+    ) -> ToolCall {
+        self.describe_undefined(tool, action, params)
     }
 
     /// How a tool's clients like to be refused.
     pub fn deny_shape(&self, tool: &str) -> DenyShape {
-        let _ = tool;
-        todo!()
+        self.tools.get(tool).map_or(DenyShape::Problem, |tool| tool.deny)
     }
-}
 
-/// A canonical path and query, or why the raw one can be read in two ways (`..`, `//`, `%2f`, `;`, `\`, `%00`…).
-///
-/// # Errors
-/// What is ambiguous about it.
-pub fn canonical_target(raw: &http::uri::PathAndQuery) -> Result<http::uri::PathAndQuery, Unreadable> {
-    let _ = raw;
-    todo!()
-}
+    /// Whether a route may say that this tool is behind it.
+    pub fn has_tool(&self, name: &str) -> bool {
+        name == ToolCall::HTTP || self.tools.contains_key(name)
+    }
 
-/// The destination that an agent names (`host`, `port`), canonical: lower case, A-label, no trailing dot, strict IP literals.
-///
-/// # Errors
-/// Odd notations (`0x7f.1`, `127.1`), user info, empty or zero ports, look-alike or encoded hosts.
-pub fn canonical_destination(scheme: &str, host: &str, port: u16) -> Result<Destination, Unreadable> {
-    let _ = (scheme, host, port);
-    todo!()
+    /// All tools and their actions, sorted.
+    pub fn tools(&self) -> Vec<Listing> {
+        let listed = |name: &str, classes: Vec<String>, effect: Effect| ListedAction {
+            action: name.to_owned(),
+            classes,
+            effect: effect.to_string(),
+        };
+        let generic = [ToolCall::CONNECT, ToolCall::REQUEST].map(|action| listed(action, Vec::new(), Effect::Unknown));
+        let mut all = vec![Listing { tool: ToolCall::HTTP.to_owned(), actions: generic.into() }];
+        for tool in self.tools.values() {
+            let entries = tool.actions.iter().filter(|action| action.name != ToolCall::UNKNOWN);
+            let mut actions: Vec<ListedAction> =
+                entries.map(|a| listed(&a.name, a.classes.iter().cloned().collect(), a.effect)).collect();
+            actions.sort();
+            actions.dedup();
+            all.push(Listing { tool: tool.name.clone(), actions });
+        }
+        all.sort_by(|a, b| a.tool.cmp(&b.tool));
+        all
+    }
 }

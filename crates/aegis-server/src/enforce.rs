@@ -115,9 +115,7 @@ struct Meter {
 
 impl Meter {
     fn moved(&self) -> u64 {
-        self.up
-            .load(Ordering::Relaxed)
-            .wrapping_add(self.down.load(Ordering::Relaxed))
+        self.up.load(Ordering::Relaxed).wrapping_add(self.down.load(Ordering::Relaxed))
     }
 }
 
@@ -135,15 +133,7 @@ impl Enforcer {
     pub fn new(settings: Settings, store: Store, events: Events) -> Result<Self, SettingsError> {
         let egress = Egress::new(settings, connect::system_lookup())?;
         let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
-        Ok(Self {
-            inner: Arc::new(Inner {
-                egress,
-                store,
-                events,
-                tasks,
-                stopping,
-            }),
-        })
+        Ok(Self { inner: Arc::new(Inner { egress, store, events, tasks, stopping }) })
     }
 
     /// Replaces the addresses of Aegis's own listeners, once they are bound and their ports are known.
@@ -175,12 +165,8 @@ impl Enforcer {
     ) -> Result<http::Response<AnyBody>, Failure> {
         let (sender, receiver) = oneshot::channel();
         let inner = Arc::clone(&self.inner);
-        self.inner
-            .tasks
-            .spawn(async move { inner.run(admitted, live, toward, trace, span_id, sender).await });
-        receiver
-            .await
-            .unwrap_or_else(|_| Err(Failure::Unreachable("the call ended without an answer".to_owned())))
+        self.inner.tasks.spawn(async move { inner.run(admitted, live, toward, trace, span_id, sender).await });
+        receiver.await.unwrap_or_else(|_| Err(Failure::Unreachable("the call ended without an answer".to_owned())))
     }
 
     /// Waits until every call has settled; at the deadline the rest is cut off, and recorded as such.
@@ -189,9 +175,7 @@ impl Enforcer {
         if timeout(deadline, self.inner.tasks.wait()).await.is_err() {
             self.inner.stopping.cancel();
             if timeout(LAST_WORDS, self.inner.tasks.wait()).await.is_err() {
-                self.inner
-                    .events
-                    .alarm("settle", "calls were cut off before their outcome was recorded");
+                self.inner.events.alarm("settle", "calls were cut off before their outcome was recorded");
             }
         }
     }
@@ -199,9 +183,7 @@ impl Enforcer {
 
 impl fmt::Debug for Enforcer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Enforcer")
-            .field("calls", &self.inner.tasks.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Enforcer").field("calls", &self.inner.tasks.len()).finish_non_exhaustive()
     }
 }
 
@@ -229,11 +211,7 @@ impl Inner {
         };
         match opened {
             Err(failure) => {
-                settle(Ended {
-                    result: "failed",
-                    error: Some(failure.to_string()),
-                })
-                .await;
+                settle(Ended { result: "failed", error: Some(failure.to_string()) }).await;
                 // A client that has gone needs no answer.
                 let _ = sender.send(Err(failure));
             }
@@ -268,18 +246,9 @@ impl Inner {
 impl From<Result<(), Unfinished>> for Ended {
     fn from(finished: Result<(), Unfinished>) -> Self {
         match finished {
-            Ok(()) => Self {
-                result: "forwarded",
-                error: None,
-            },
-            Err(Unfinished::ClientLeft) => Self {
-                result: "forwarded",
-                error: Some("client_left".to_owned()),
-            },
-            Err(Unfinished::Broken(why)) => Self {
-                result: "failed",
-                error: Some(why),
-            },
+            Ok(()) => Self { result: "forwarded", error: None },
+            Err(Unfinished::ClientLeft) => Self { result: "forwarded", error: Some("client_left".to_owned()) },
+            Err(Unfinished::Broken(why)) => Self { result: "failed", error: Some(why) },
         }
     }
 }
@@ -298,10 +267,7 @@ fn outcome(ended: Ended, meter: &Meter, duration: Duration) -> Outcome {
 
 /// `traceparent` with this call's span as the parent, and the caller's `tracestate`.
 fn trace_fields(trace: &TraceContext, span_id: [u8; 8]) -> Vec<(HeaderName, HeaderValue)> {
-    let fields = [
-        ("traceparent", trace.traceparent(span_id)),
-        ("tracestate", trace.state.clone()),
-    ];
+    let fields = [("traceparent", trace.traceparent(span_id)), ("tracestate", trace.state.clone())];
     let present = fields.into_iter().filter(|(_, text)| !text.is_empty());
     let parsed = present.map(|(name, text)| Some((HeaderName::from_static(name), HeaderValue::try_from(text).ok()?)));
     parsed.flatten().collect()

@@ -40,6 +40,8 @@ pub struct Settings {
     pub connections_per_client: usize,
     /// The largest head of a request, in bytes.
     pub header_limit: usize,
+    /// How long a client may take for its TLS handshake, its HTTP/2 preface, and each request's head.
+    pub head_time: Duration,
     /// How long calls under way may take after shutdown began.
     pub drain: Duration,
 }
@@ -102,6 +104,7 @@ impl Gateway {
             slots,
             tls: None,
             header_limit: settings.header_limit,
+            head_time: settings.head_time,
             drain: shutdown.clone(),
             abort: CancellationToken::new(),
             connections: TaskTracker::new(),

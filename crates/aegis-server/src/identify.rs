@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use jsonwebtoken::jwk::JwkSet;
 use sha2::{Digest as _, Sha256};
 
+pub(crate) use secret::random;
 pub use secret::{ApiKey, OPERATOR_TOKEN_FILE, OperatorToken, api_key_hash};
 
 /// The longest that a token may live.
@@ -84,6 +85,19 @@ pub struct Issued {
     pub expires_at: Timestamp,
 }
 
+/// What a token says.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Inspected {
+    /// Whose it is.
+    pub agent: String,
+    /// Its id.
+    pub jti: String,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
 /// What can go wrong with keys and tokens, for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentifyError {
@@ -132,9 +146,6 @@ pub enum IdentifyError {
     /// The agent is suspended.
     #[error("the agent {0:?} is suspended")]
     Suspended(String),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] aegis_store::StoreError),
 }
 
 /// Issues and verifies tokens.
@@ -176,11 +187,11 @@ impl Identify {
     pub fn issue(&self, agent: &str, ttl: Option<Duration>, now: Timestamp) -> Result<Issued, IdentifyError> {
         let ttl = ttl.unwrap_or(self.settings.token_ttl);
         let seconds = check_ttl(ttl)?;
-        let entry = self.store.agent(agent)?.ok_or_else(|| IdentifyError::Unregistered(agent.to_owned()))?;
+        let entry = self.store.agent(agent).ok_or_else(|| IdentifyError::Unregistered(agent.to_owned()))?;
         if entry.suspended {
             return Err(IdentifyError::Suspended(agent.to_owned()));
         }
-        let jti = format!("tok_{}", URL_SAFE_NO_PAD.encode(secret::random::<16>()?));
+        let jti = format!("tok_{}", URL_SAFE_NO_PAD.encode(random::<16>()?));
         let claims = token::Claims {
             iss: self.settings.issuer.clone(),
             sub: entry.id.clone(),
@@ -189,7 +200,7 @@ impl Identify {
             iat: now.as_second(),
             exp: now.as_second().saturating_add(seconds),
             jti: jti.clone(),
-            registered: entry.created_at.as_millisecond(),
+            registered: entry.created_at.as_microsecond(),
         };
         let expires_at = Timestamp::from_second(claims.exp).map_err(|_| IdentifyError::Ttl(ttl))?;
         Ok(Issued { token: token::sign(&self.keys, &claims)?, jti, expires_at })
@@ -226,15 +237,11 @@ impl Identify {
 
     /// What the registry says now of the agent that a token names.
     fn registered(&self, claims: &token::Claims) -> Result<AgentEntry, Rejected> {
-        let unavailable = |error| {
-            tracing::error!(%error, "the registry of agents can't be read: the call is refused");
-            Rejected("registry_unavailable")
-        };
-        if self.store.is_revoked(&claims.jti).map_err(unavailable)? {
+        if self.store.is_revoked(&claims.jti) {
             return Err(Rejected("revoked"));
         }
-        let entry = self.store.agent(&claims.sub).map_err(unavailable)?.ok_or(Rejected("unregistered"))?;
-        if entry.created_at.as_millisecond() != claims.registered {
+        let entry = self.store.agent(&claims.sub).ok_or(Rejected("unregistered"))?;
+        if entry.created_at.as_microsecond() != claims.registered {
             return Err(Rejected("registered_anew"));
         }
         if entry.suspended {
@@ -243,14 +250,19 @@ impl Identify {
         Ok(entry)
     }
 
-    /// The id and end of a token that we signed, also of one that has ended: for revoking and inspecting it.
+    /// What a token that we signed says, also one that has ended: for revoking and inspecting it. It proves nothing.
     ///
     /// # Errors
     /// Why it isn't one of ours.
-    pub fn inspect(&self, token: &str) -> Result<(String, Timestamp), Rejected> {
+    pub fn inspect(&self, token: &str) -> Result<Inspected, Rejected> {
         let claims = self.claims(token)?;
-        let expires_at = Timestamp::from_second(claims.exp).map_err(|_| Rejected("malformed"))?;
-        Ok((claims.jti.clone(), expires_at))
+        let time = |second| Timestamp::from_second(second).map_err(|_| Rejected("malformed"));
+        Ok(Inspected {
+            agent: claims.sub.clone(),
+            jti: claims.jti.clone(),
+            issued_at: time(claims.iat)?,
+            expires_at: time(claims.exp)?,
+        })
     }
 
     fn claims(&self, token: &str) -> Result<Arc<token::Claims>, Rejected> {

@@ -6,65 +6,30 @@
 
 mod body;
 mod case;
+mod facts;
 mod incoming;
+mod parts;
 mod rates;
 
 use std::sync::Arc;
 
-use aegis_core::agent::Agent;
-use aegis_core::approval::Approval;
-use aegis_core::call::ToolCall;
 use aegis_core::decide::{Ask, Decision, Denial, Facts, Passage, decide};
-use aegis_core::describe::Catalogue;
-use aegis_core::policy::{Asked, PolicySet};
+use aegis_core::policy::Asked;
 use aegis_core::problem::{Code, Violation};
-use aegis_store::Store;
-use arc_swap::ArcSwap;
 pub(crate) use case::random;
 use case::{Case, Refused};
 use http::Response;
 pub use incoming::{Incoming, Way};
+use parts::Inner;
+pub use parts::Parts;
 
 use crate::answer;
-use crate::enforce::{AnyBody, Enforcer, Live, Toward};
-use crate::events::Events;
-use crate::identify::{Identify, Rejected};
-
-/// What the pipeline is made of.
-pub struct Parts {
-    /// Checks credentials.
-    pub identify: Arc<Identify>,
-    /// Describes requests.
-    pub catalogue: Catalogue,
-    /// The policies in force.
-    pub policies: PolicySet,
-    /// Records.
-    pub store: Store,
-    /// Forwards.
-    pub enforcer: Enforcer,
-    /// Tells.
-    pub events: Events,
-    /// The largest body that is read, in bytes.
-    pub body_limit: usize,
-    /// The share of calls, 0 to 1, that both engines decide.
-    pub engine_check: f64,
-}
+use crate::enforce::{AnyBody, Live, Toward};
+use crate::identify::Rejected;
 
 /// The one pipeline. Cheap to clone.
 #[derive(Clone)]
 pub struct Pipeline(Arc<Inner>);
-
-struct Inner {
-    identify: Arc<Identify>,
-    catalogue: ArcSwap<Catalogue>,
-    policies: ArcSwap<PolicySet>,
-    store: Store,
-    enforcer: Enforcer,
-    events: Events,
-    rates: rates::Rates,
-    body_limit: usize,
-    engine_check: f64,
-}
 
 /// Where a call would go, and the live connection that would feed it.
 struct Wire {
@@ -74,34 +39,6 @@ struct Wire {
 }
 
 impl Pipeline {
-    /// Puts the parts together.
-    pub fn new(parts: Parts) -> Self {
-        let Parts { identify, catalogue, policies, store, enforcer, events, body_limit, engine_check } = parts;
-        let (catalogue, policies) = (ArcSwap::from_pointee(catalogue), ArcSwap::from_pointee(policies));
-        let rates = rates::Rates::default();
-        Self(Arc::new(Inner {
-            identify,
-            catalogue,
-            policies,
-            store,
-            enforcer,
-            events,
-            rates,
-            body_limit,
-            engine_check,
-        }))
-    }
-
-    /// Puts other policies in force, from the next call on.
-    pub fn reload(&self, policies: PolicySet) {
-        self.0.policies.store(Arc::new(policies));
-    }
-
-    /// The policies in force.
-    pub fn policies(&self) -> Arc<PolicySet> {
-        self.0.policies.load_full()
-    }
-
     /// Takes one call through all six steps. Always answers; every answer passed a decision and bears its headers.
     ///
     /// Run it in a task of its own: dropped half way, an admitted call would stay without an outcome.
@@ -127,12 +64,11 @@ impl Pipeline {
 
         let asked = Asked { agent: &agent, call: &call };
         let (toward, guard) = self.reach(case, &way, asked).await;
-        let approval = self.approval(&agent, &call, override_token.as_deref());
-        let approval = approval.map_err(|refused| case.unread(Some(&agent), refused))?;
+        let (approval, other) = self.approval(&agent, &call, override_token.as_deref());
         let facts = Facts {
             approval: approval.as_ref(),
             over_rate: self.0.rates.over(case.policies.rates(asked)),
-            guards: guard.into_iter().collect(),
+            guards: guard.into_iter().chain(other).collect(),
             cross_check: case.drawn_below(self.0.engine_check),
             ..case.facts()
         };
@@ -186,40 +122,5 @@ impl Pipeline {
         }
         self.0.events.decided(&explanation, &case.trace, latency);
         answer::refusal(&explanation, case.form(&explanation))
-    }
-
-    /// Where a call would go. A name is looked up only if some policy lets the agent name it: a lookup carries data out.
-    async fn reach(&self, case: &Case, way: &Way, asked: Asked<'_>) -> (Option<Toward>, Option<Violation>) {
-        match way {
-            Way::Route { name, .. } => (Some(Toward::Route(name.clone())), None),
-            Way::Forward { .. } | Way::Tunnel { .. } if !case.policies.may_reach(asked) => (None, None),
-            Way::Forward { .. } | Way::Tunnel { .. } => match self.toward(None, asked.call).await {
-                Ok(toward) => (Some(toward), None),
-                Err(violation) => (None, Some(violation)),
-            },
-        }
-    }
-
-    /// Where a call goes that may be resolved.
-    async fn toward(&self, known: Option<Toward>, call: &ToolCall) -> Result<Toward, Violation> {
-        match (known, &call.destination) {
-            (Some(toward), _) => Ok(toward),
-            (None, Some(destination)) => Ok(Toward::Addresses(self.0.enforcer.resolve(destination).await?)),
-            (None, None) => Err(case::no_destination()),
-        }
-    }
-
-    /// The approval at hand: the one that an override token stands for, else the newest for exactly this call.
-    fn approval(&self, agent: &Agent, call: &ToolCall, token: Option<&str>) -> Result<Option<Approval>, Refused> {
-        let digest = call.digest().map(|digest| digest.to_string());
-        match (token, digest) {
-            (None, None) => Ok(None),
-            (None, Some(digest)) => Ok(self.0.store.approval_for(&agent.id, &digest)),
-            (Some(token), digest) => {
-                let digest = digest.unwrap_or_default();
-                let matches = self.0.store.override_matches(token, &agent.id, &digest);
-                matches.map(Some).ok_or_else(Refused::other_override)
-            }
-        }
     }
 }

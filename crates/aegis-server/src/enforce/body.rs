@@ -57,17 +57,7 @@ impl Metered {
         idle: Duration,
     ) -> (Self, oneshot::Receiver<End>) {
         let (sender, receiver) = oneshot::channel();
-        (
-            Self {
-                inner,
-                count,
-                left: declared,
-                idle,
-                timer: None,
-                end: Some(sender),
-            },
-            receiver,
-        )
+        (Self { inner, count, left: declared, idle, timer: None, end: Some(sender) }, receiver)
     }
 
     fn ended(&mut self, end: End) {
@@ -115,12 +105,7 @@ impl Body for Metered {
             }
             Poll::Pending => {
                 let idle = this.idle;
-                ready!(
-                    this.timer
-                        .get_or_insert_with(|| Box::pin(sleep(idle)))
-                        .as_mut()
-                        .poll(cx)
-                );
+                ready!(this.timer.get_or_insert_with(|| Box::pin(sleep(idle))).as_mut().poll(cx));
                 this.broken(Fault::Idle(idle).into())
             }
         }
@@ -138,11 +123,7 @@ impl Body for Metered {
 impl Drop for Metered {
     /// A reader that knows the length (or that there is no body) may never ask for the end.
     fn drop(&mut self) {
-        let end = if self.is_end_stream() {
-            End::Complete
-        } else {
-            End::Abandoned
-        };
+        let end = if self.is_end_stream() { End::Complete } else { End::Abandoned };
         self.ended(end);
     }
 }

@@ -98,9 +98,7 @@ impl Dialer {
             let share = deadline.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
             last = match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
-                    stream
-                        .set_nodelay(true)
-                        .map_err(|error| DialError::Refused(error.to_string()))?;
+                    stream.set_nodelay(true).map_err(|error| DialError::Refused(error.to_string()))?;
                     return Ok(stream);
                 }
                 Ok(Err(error)) => DialError::Refused(error.to_string()),
@@ -113,14 +111,10 @@ impl Dialer {
     /// Whether `address` is one of Aegis's own listeners.
     pub(super) fn is_own(&self, address: SocketAddr) -> bool {
         let to = address.ip().to_canonical();
-        self.own
-            .load()
-            .iter()
-            .filter(|own| own.port() == address.port())
-            .any(|own| {
-                let ip = own.ip().to_canonical();
-                ip == to || to.is_unspecified() || (ip.is_unspecified() && is_local(to))
-            })
+        self.own.load().iter().filter(|own| own.port() == address.port()).any(|own| {
+            let ip = own.ip().to_canonical();
+            ip == to || to.is_unspecified() || (ip.is_unspecified() && is_local(to))
+        })
     }
 }
 

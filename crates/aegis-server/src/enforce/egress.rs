@@ -1,12 +1,12 @@
 //! The way out: which addresses an agent-named destination may be reached at, and the profile that a call goes by.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aegis_core::call::Destination;
-use aegis_core::describe::address::address_class;
+use aegis_core::describe::address::{AddressClass, address_class};
 use aegis_core::problem::Violation;
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
@@ -51,17 +51,8 @@ impl Egress {
             }
         }
         let named_tls = tls::client_config(&Tls::default(), Protocol::Http1, &system);
-        let named = Cache::builder()
-            .max_capacity(PROFILES)
-            .time_to_idle(PROFILE_IDLE)
-            .build();
-        Ok(Self {
-            dialer,
-            routes,
-            named,
-            named_tls,
-            private_networks: settings.private_networks,
-        })
+        let named = Cache::builder().max_capacity(PROFILES).time_to_idle(PROFILE_IDLE).build();
+        Ok(Self { dialer, routes, named, named_tls, private_networks: settings.private_networks })
     }
 
     pub(super) fn timeouts(&self) -> &Timeouts {
@@ -80,22 +71,32 @@ impl Egress {
             if self.dialer.is_own(*address) {
                 return Err(refused("own_address", host, "leads to Aegis itself"));
             }
-            if !overridden && self.private_networks == PrivateNetworks::Deny && !is_public(address.ip()) {
-                return Err(refused("private_network", host, "leads to a network that isn't public"));
+            let class = address_class(address.ip());
+            if !overridden && !self.may_be(class) {
+                let why = format!("leads to an address that agents may not name ({})", class.as_str());
+                return Err(refused("private_network", host, &why));
             }
         }
         Ok(addresses)
+    }
+
+    /// Whether an agent-named destination may have such an address. A metadata service, or an address that hides another
+    /// one, needs an override or a route, whatever the private networks.
+    fn may_be(&self, class: AddressClass) -> bool {
+        let private = matches!(
+            class,
+            AddressClass::Private | AddressClass::Loopback | AddressClass::LinkLocal | AddressClass::Cgnat
+        );
+        class.is_public() || (private && self.private_networks == PrivateNetworks::Allow)
     }
 
     /// The profile that a call goes by.
     pub(super) fn profile(&self, toward: &Toward, destination: Option<&Destination>) -> Result<Arc<Profile>, Failure> {
         let unreachable = |why: String| Failure::Unreachable(why);
         match toward {
-            Toward::Route(name) => self
-                .routes
-                .get(name)
-                .cloned()
-                .ok_or_else(|| unreachable(format!("there is no route {name:?}"))),
+            Toward::Route(name) => {
+                self.routes.get(name).cloned().ok_or_else(|| unreachable(format!("there is no route {name:?}")))
+            }
             Toward::Addresses(addresses) => {
                 let destination = destination.ok_or_else(|| unreachable("the call names no destination".to_owned()))?;
                 self.named_profile(destination, addresses).map_err(unreachable)
@@ -115,21 +116,12 @@ impl Egress {
             other => return Err(format!("{other:?} is no scheme of a request")),
         };
         let config = if secure { Some(self.named_tls.clone()?) } else { None };
-        let origin = Upstream {
-            secure,
-            host: host.clone(),
-            port: *port,
-            base_path: String::new(),
-        };
+        let origin = Upstream { secure, host: host.clone(), port: *port, base_path: String::new() };
         let profile = Profile::of_destination(origin, At::Addresses(addresses.to_vec()), config, &self.dialer)?;
         let profile = Arc::new(profile);
         self.named.insert(key, Arc::clone(&profile));
         Ok(profile)
     }
-}
-
-fn is_public(ip: IpAddr) -> bool {
-    address_class(ip).is_public()
 }
 
 fn refused(reason: &str, host: &str, why: &str) -> Violation {

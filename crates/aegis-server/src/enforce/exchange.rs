@@ -36,11 +36,7 @@ pub(super) enum Rest {
     /// Another protocol, both ways.
     Upgrade { client: OnUpgrade, upstream: OnUpgrade },
     /// A tunnel.
-    Tunnel {
-        client: OnUpgrade,
-        upstream: TcpStream,
-        host: String,
-    },
+    Tunnel { client: OnUpgrade, upstream: TcpStream, host: String },
 }
 
 impl Egress {
@@ -55,10 +51,7 @@ impl Egress {
     ) -> Result<Opened, Failure> {
         let destination = call.destination;
         match call.payload {
-            Payload::Http(request) => {
-                self.open_http(request, destination.as_ref(), live, toward, trace, meter)
-                    .await
-            }
+            Payload::Http(request) => self.open_http(request, destination.as_ref(), live, toward, trace, meter).await,
             Payload::Tunnel => self.open_tunnel(destination.as_ref(), live, toward, meter).await,
             Payload::Caller => Err(Failure::Unreachable("this call is enforced by its caller".to_owned())),
         }
@@ -104,10 +97,7 @@ impl Egress {
             self.timeouts().answer_idle,
         );
         let response = answer(Response::from_parts(head, AnyBody::new(body)));
-        Ok(Opened {
-            response,
-            rest: Rest::Body(end),
-        })
+        Ok(Opened { response, rest: Rest::Body(end) })
     }
 
     /// Waits for the head of an answer: no longer than allowed after the last byte of the request has moved.
@@ -126,9 +116,7 @@ impl Egress {
                 Ok(Err(error)) => return Err(failure(&error)),
                 Err(_) if streamed && meter.moved() != moved => moved = meter.moved(),
                 Err(_) => {
-                    return Err(Failure::TimedOut(format!(
-                        "the upstream did not answer within {limit:?}"
-                    )));
+                    return Err(Failure::TimedOut(format!("the upstream did not answer within {limit:?}")));
                 }
             }
         }
@@ -143,25 +131,12 @@ impl Egress {
     ) -> Result<Opened, Failure> {
         let (Some(destination), Some(client), Toward::Addresses(addresses)) = (destination, live.upgrade, toward)
         else {
-            return Err(Failure::Unreachable(
-                "a tunnel needs a destination, its addresses and a client".to_owned(),
-            ));
+            return Err(Failure::Unreachable("a tunnel needs a destination, its addresses and a client".to_owned()));
         };
-        let upstream = self
-            .dialer
-            .dial(addresses)
-            .await
-            .map_err(|error| dial_failure(&error))?;
+        let upstream = self.dialer.dial(addresses).await.map_err(|error| dial_failure(&error))?;
         meter.status.store(StatusCode::OK.as_u16(), Ordering::Relaxed);
         let response = Response::new(empty());
-        Ok(Opened {
-            response,
-            rest: Rest::Tunnel {
-                client,
-                upstream,
-                host: destination.host.clone(),
-            },
-        })
+        Ok(Opened { response, rest: Rest::Tunnel { client, upstream, host: destination.host.clone() } })
     }
 }
 
@@ -183,14 +158,9 @@ impl Rest {
                     .await
                     .map_err(|_| Unfinished::Broken("upgrade: timed out".to_owned()))?
                     .map_err(|error| Unfinished::Broken(format!("upgrade: {error}")))?;
-                relay(
-                    TokioIo::new(client),
-                    TokioIo::new(upstream),
-                    meter,
-                    timeouts.tunnel_idle,
-                )
-                .await
-                .map_err(|why| Unfinished::Broken(format!("upgrade: {why}")))
+                relay(TokioIo::new(client), TokioIo::new(upstream), meter, timeouts.tunnel_idle)
+                    .await
+                    .map_err(|why| Unfinished::Broken(format!("upgrade: {why}")))
             }
             Self::Tunnel { client, upstream, host } => tunnel::run(client, upstream, &host, meter, timeouts)
                 .await
@@ -211,10 +181,9 @@ pub(super) enum Unfinished {
 /// The body to send and its length, when that is known.
 fn outgoing_body(request: &HttpRequest, streamed: Option<AnyBody>) -> Result<(AnyBody, Option<u64>), Failure> {
     match (&request.body, streamed) {
-        (Body::Whole(bytes), _) => Ok((
-            AnyBody::new(Full::new(bytes.clone()).map_err(|never| match never {})),
-            Some(bytes.len() as u64),
-        )),
+        (Body::Whole(bytes), _) => {
+            Ok((AnyBody::new(Full::new(bytes.clone()).map_err(|never| match never {})), Some(bytes.len() as u64)))
+        }
         (Body::Streamed, Some(body)) => Ok((body, headers::declared_length(&request.headers))),
         (Body::Streamed, None) => Err(Failure::Unreachable("the body to stream is missing".to_owned())),
     }
@@ -224,20 +193,13 @@ fn outgoing_body(request: &HttpRequest, streamed: Option<AnyBody>) -> Result<(An
 fn switched(mut response: Response<Incoming>, client: OnUpgrade, protocol: &HeaderValue) -> Result<Opened, Failure> {
     let granted = response.headers().get(header::UPGRADE).map(HeaderValue::as_bytes);
     if !granted.is_some_and(|granted| granted.eq_ignore_ascii_case(protocol.as_bytes())) {
-        return Err(Failure::Unreachable(
-            "the upstream switched to a protocol that nobody asked for".to_owned(),
-        ));
+        return Err(Failure::Unreachable("the upstream switched to a protocol that nobody asked for".to_owned()));
     }
     let upstream = hyper::upgrade::on(&mut response);
     let mut response = answer(response.map(|_| empty()));
-    response
-        .headers_mut()
-        .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     response.headers_mut().insert(header::UPGRADE, protocol.clone());
-    Ok(Opened {
-        response,
-        rest: Rest::Upgrade { client, upstream },
-    })
+    Ok(Opened { response, rest: Rest::Upgrade { client, upstream } })
 }
 
 /// An upstream's answer as the client gets it.

@@ -92,11 +92,7 @@ pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 fn is_or_starts(name: &HeaderName, known: &str) -> bool {
-    if known.ends_with('-') {
-        name.as_str().starts_with(known)
-    } else {
-        name == known
-    }
+    if known.ends_with('-') { name.as_str().starts_with(known) } else { name == known }
 }
 
 fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {

@@ -49,10 +49,7 @@ impl Profile {
         dialer: &Dialer,
         system: &Result<Arc<RootCertStore>, String>,
     ) -> Result<Self, SettingsError> {
-        let wrong = |why: String| SettingsError::Route {
-            route: route.name.clone(),
-            why,
-        };
+        let wrong = |why: String| SettingsError::Route { route: route.name.clone(), why };
         let verified = if route.upstream.secure {
             let config = tls::client_config(&route.tls, route.protocol, system).map_err(wrong)?;
             let name = route.tls.server_name.as_deref().unwrap_or(&route.upstream.host);
@@ -60,12 +57,7 @@ impl Profile {
         } else {
             None
         };
-        let credential = route
-            .credential
-            .as_ref()
-            .map(credential_header)
-            .transpose()
-            .map_err(wrong)?;
+        let credential = route.credential.as_ref().map(credential_header).transpose().map_err(wrong)?;
         let at = At::Host(route.upstream.host.clone(), route.upstream.port);
         let mut profile = Self::new(route.upstream.clone(), at, verified, route.protocol, dialer).map_err(wrong)?;
         profile.authenticated = credential.is_some() || (route.upstream.secure && route.tls.client.is_some());
@@ -83,21 +75,14 @@ impl Profile {
         config: Option<Arc<ClientConfig>>,
         dialer: &Dialer,
     ) -> Result<Self, String> {
-        let verified = config
-            .map(|config| Ok::<_, String>((config, server_name(&origin.host)?)))
-            .transpose()?;
+        let verified = config.map(|config| Ok::<_, String>((config, server_name(&origin.host)?))).transpose()?;
         Self::new(origin, at, verified, Protocol::Http1, dialer)
     }
 
     fn new(origin: Upstream, at: At, verified: Verified, protocol: Protocol, dialer: &Dialer) -> Result<Self, String> {
         let http2 = protocol == Protocol::Http2;
         let tls = verified.map(|(config, name)| (TlsConnector::from(config), name));
-        let connector = Connector {
-            dialer: dialer.clone(),
-            at,
-            tls,
-            http2,
-        };
+        let connector = Connector { dialer: dialer.clone(), at, tls, http2 };
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -108,14 +93,7 @@ impl Profile {
             .build(connector);
         let authority = origin.authority();
         let authority = HeaderValue::from_str(&authority).map_err(|_| format!("{authority:?} can't be a host"))?;
-        Ok(Self {
-            client,
-            origin,
-            authority,
-            credential: None,
-            authenticated: false,
-            http2,
-        })
+        Ok(Self { client, origin, authority, credential: None, authenticated: false, http2 })
     }
 
     /// The protocol to switch to, if the call asks for one and this origin can.
@@ -160,26 +138,15 @@ impl Profile {
         if !self.http2 {
             fields.insert(header::HOST, self.authority.clone());
         }
-        let mut request = Request::builder()
-            .method(call.method)
-            .uri(self.uri(&call.target)?)
-            .body(body)?;
+        let mut request = Request::builder().method(call.method).uri(self.uri(&call.target)?).body(body)?;
         *request.headers_mut() = fields;
         Ok(request)
     }
 
     fn uri(&self, target: &PathAndQuery) -> Result<Uri, http::Error> {
-        let scheme = if self.origin.secure {
-            Scheme::HTTPS
-        } else {
-            Scheme::HTTP
-        };
+        let scheme = if self.origin.secure { Scheme::HTTPS } else { Scheme::HTTP };
         let joined = format!("{}{target}", self.origin.base_path);
-        Uri::builder()
-            .scheme(scheme)
-            .authority(self.authority.as_bytes())
-            .path_and_query(joined)
-            .build()
+        Uri::builder().scheme(scheme).authority(self.authority.as_bytes()).path_and_query(joined).build()
     }
 }
 
@@ -204,16 +171,13 @@ fn credential_header(credential: &Credential) -> Result<(HeaderName, HeaderValue
             (header::AUTHORIZATION, format!("Basic {encoded}"))
         }
         Credential::Header { name, value } => {
-            let parsed: HeaderName = name
-                .parse()
-                .map_err(|_| format!("credential.header: {name:?} can't be a header's name"))?;
+            let parsed: HeaderName =
+                name.parse().map_err(|_| format!("credential.header: {name:?} can't be a header's name"))?;
             let mut alone = header::HeaderMap::new();
             alone.insert(&parsed, HeaderValue::from_static("x"));
             headers::strip_request(&mut alone, false);
             if alone.is_empty() {
-                return Err(format!(
-                    "credential.header: {name:?} is a header that Aegis sets or takes off"
-                ));
+                return Err(format!("credential.header: {name:?} is a header that Aegis sets or takes off"));
             }
             (parsed, value.expose().to_owned())
         }

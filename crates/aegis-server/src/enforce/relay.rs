@@ -25,10 +25,7 @@ pub(super) async fn relay(
     let (client_read, client_write) = split(client);
     let (upstream_read, upstream_write) = split(upstream);
     let both = async {
-        tokio::try_join!(
-            pump(client_read, upstream_write, &meter.up),
-            pump(upstream_read, client_write, &meter.down)
-        )
+        tokio::try_join!(pump(client_read, upstream_write, &meter.up), pump(upstream_read, client_write, &meter.down))
     };
     tokio::pin!(both);
     let mut moved = meter.moved();

@@ -29,7 +29,7 @@ pub enum PrivateNetworks {
     /// Refused, whatever name leads there.
     #[default]
     Deny,
-    /// Allowed.
+    /// Private, loopback, link-local and shared address space is allowed; metadata services never are.
     Allow,
 }
 
@@ -221,11 +221,7 @@ impl FromStr for Upstream {
         if uri.query().is_some() {
             return Err(wrong("a query has no meaning here"));
         }
-        let host = authority
-            .host()
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_ascii_lowercase();
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
         if host.is_empty() || (authority.host().starts_with('[') && host.parse::<IpAddr>().is_err()) {
             return Err(wrong("it has no host"));
         }
@@ -238,19 +234,10 @@ impl FromStr for Upstream {
                     80
                 }
             }
-            Some(port) => port
-                .parse()
-                .ok()
-                .filter(|port| *port != 0)
-                .ok_or_else(|| wrong("its port is no port"))?,
+            Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or_else(|| wrong("its port is no port"))?,
         };
         let base_path = uri.path().trim_end_matches('/').to_owned();
-        Ok(Self {
-            secure,
-            host,
-            port,
-            base_path,
-        })
+        Ok(Self { secure, host, port, base_path })
     }
 }
 
@@ -272,11 +259,7 @@ impl Upstream {
 }
 
 pub(super) fn host_port(host: &str, port: u16) -> String {
-    if host.contains(':') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    }
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 #[cfg(test)]

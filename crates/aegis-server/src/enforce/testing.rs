@@ -45,10 +45,7 @@ pub(super) fn request(method: Method, target: &str, headers: &[(&str, &str)], bo
 pub(super) fn header_map(headers: &[(&str, &str)]) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
-        map.append(
-            http::HeaderName::try_from(*name).expect("a name"),
-            value.parse().expect("a value"),
-        );
+        map.append(http::HeaderName::try_from(*name).expect("a name"), value.parse().expect("a value"));
     }
     map
 }
@@ -64,11 +61,7 @@ pub(super) fn route(upstream: &str) -> RouteUpstream {
 }
 
 pub(super) fn destination(scheme: &str, host: &str, port: u16) -> Destination {
-    Destination {
-        scheme: scheme.to_owned(),
-        host: host.to_owned(),
-        port,
-    }
+    Destination { scheme: scheme.to_owned(), host: host.to_owned(), port }
 }
 
 /// An upstream that treats each connection by `serve`.
@@ -114,10 +107,7 @@ pub(super) fn pki(names: &[&str]) -> Pki {
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let key = KeyPair::generate().expect("a key");
-    let leaf = CertificateParams::new(names)
-        .expect("names")
-        .signed_by(&key, &authority)
-        .expect("a certificate");
+    let leaf = CertificateParams::new(names).expect("names").signed_by(&key, &authority).expect("a certificate");
     let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let server = ServerConfig::builder_with_provider(provider)
@@ -126,8 +116,5 @@ pub(super) fn pki(names: &[&str]) -> Pki {
         .with_no_client_auth()
         .with_single_cert(vec![leaf.der().clone()], private)
         .expect("a server's configuration");
-    Pki {
-        ca: authority.pem().into_bytes(),
-        server: Arc::new(server),
-    }
+    Pki { ca: authority.pem().into_bytes(), server: Arc::new(server) }
 }

@@ -17,11 +17,7 @@ pub(super) fn system_roots() -> Result<Arc<RootCertStore>, String> {
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
-        let why = found
-            .errors
-            .first()
-            .map(|error| format!(": {error}"))
-            .unwrap_or_default();
+        let why = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
         return Err(format!("the system has no certificate authority that can be used{why}"));
     }
     Ok(Arc::new(roots))
@@ -49,9 +45,7 @@ pub(super) fn client_config(
         None => builder.with_no_client_auth(),
         Some(client) => {
             let (chain, key) = client_certificate(client)?;
-            builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|error| format!("tls.client: {error}"))?
+            builder.with_client_auth_cert(chain, key).map_err(|error| format!("tls.client: {error}"))?
         }
     };
     config.alpn_protocols = match protocol {

@@ -48,9 +48,7 @@ pub(super) async fn run(
     meter: &Meter,
     timeouts: &Timeouts,
 ) -> Result<(), Closed> {
-    let client = timeout(timeouts.handshake, client)
-        .await
-        .map_err(|_| Closed::ClientLeft)?;
+    let client = timeout(timeouts.handshake, client).await.map_err(|_| Closed::ClientLeft)?;
     let client = TokioIo::new(client.map_err(|_| Closed::ClientLeft)?);
     converse(client, upstream, host, meter, timeouts).await
 }
@@ -62,9 +60,8 @@ async fn converse(
     meter: &Meter,
     timeouts: &Timeouts,
 ) -> Result<(), Closed> {
-    let hello = timeout(timeouts.client_hello, client_hello(&mut client, host))
-        .await
-        .map_err(|_| Closed::NoHello)??;
+    let hello =
+        timeout(timeouts.client_hello, client_hello(&mut client, host)).await.map_err(|_| Closed::NoHello)??;
     let broken = |error: std::io::Error| Closed::Relay(format!("broken: {error}"));
     upstream.write_all(&hello).await.map_err(broken)?;
     meter.up.fetch_add(hello.len() as u64, Ordering::Relaxed);
@@ -72,9 +69,7 @@ async fn converse(
     client.write_all(&answer).await.map_err(broken)?;
     client.flush().await.map_err(broken)?;
     meter.down.fetch_add(answer.len() as u64, Ordering::Relaxed);
-    relay(client, upstream, meter, timeouts.tunnel_idle)
-        .await
-        .map_err(Closed::Relay)
+    relay(client, upstream, meter, timeouts.tunnel_idle).await.map_err(Closed::Relay)
 }
 
 /// Reads up to the end of a ClientHello that names `host`, or no host; returns all bytes read.
@@ -84,10 +79,7 @@ async fn client_hello(client: &mut (impl AsyncRead + Unpin), host: &str) -> Resu
     while seen.len() < HELLO_LIMIT {
         let mut buffer = [0; 4096];
         let length = client.read(&mut buffer).await.map_err(|_| Closed::ClientLeft)?;
-        let mut unread = buffer
-            .get(..length)
-            .filter(|data| !data.is_empty())
-            .ok_or(Closed::ClientLeft)?;
+        let mut unread = buffer.get(..length).filter(|data| !data.is_empty()).ok_or(Closed::ClientLeft)?;
         seen.extend_from_slice(unread);
         while !unread.is_empty() {
             if acceptor.read_tls(&mut unread).map_err(|_| Closed::NotTls)? == 0 {

@@ -22,7 +22,7 @@ pub const OPERATOR_TOKEN_FILE: &str = "operator.token";
 const MAX_SECRET_FILE: u64 = 64 * 1024;
 
 /// Random bytes of the operating system.
-pub(super) fn random<const N: usize>() -> Result<[u8; N], IdentifyError> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], IdentifyError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| IdentifyError::Random(error.to_string()))?;
     Ok(bytes)
@@ -109,12 +109,14 @@ impl OperatorToken {
     }
 }
 
-/// A new API key. `text` is shown once; `hash` is kept.
+/// A new API key. `text` is shown once; `id` and `hash` are kept.
 pub struct ApiKey {
+    /// Its public name, by which it is revoked: `key_…`.
+    pub id: String,
     /// `aeg_` and 32 random bytes in base64url.
     pub text: String,
     /// See [`api_key_hash`].
-    pub hash: String,
+    pub hash: [u8; 32],
 }
 
 impl ApiKey {
@@ -124,12 +126,13 @@ impl ApiKey {
     /// When the operating system has no randomness.
     pub fn generate() -> Result<Self, IdentifyError> {
         let text = format!("aeg_{}", URL_SAFE_NO_PAD.encode(random::<32>()?));
+        let id = format!("key_{}", URL_SAFE_NO_PAD.encode(random::<9>()?));
         let hash = api_key_hash(&text);
-        Ok(Self { text, hash })
+        Ok(Self { id, text, hash })
     }
 }
 
-/// The form in which an API key is kept and looked up: its SHA-256 in hexadecimal.
-pub fn api_key_hash(key: &str) -> String {
-    Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect()
+/// The form in which an API key is kept and looked up: its SHA-256.
+pub fn api_key_hash(key: &str) -> [u8; 32] {
+    Sha256::digest(key).into()
 }

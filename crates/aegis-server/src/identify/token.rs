@@ -26,7 +26,7 @@ pub(super) struct Claims {
     pub(super) iat: i64,
     pub(super) exp: i64,
     pub(super) jti: String,
-    /// The registration that the token was issued under, in milliseconds: an agent that is removed and added again under
+    /// The registration that the token was issued under, in microseconds: an agent that is removed and added again under
     /// its old name is another agent.
     pub(super) registered: i64,
 }

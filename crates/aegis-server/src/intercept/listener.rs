@@ -24,8 +24,6 @@ use tokio_util::task::TaskTracker;
 use super::preface;
 use super::slots::{Slots, Slotted};
 
-/// How long a client may take for its TLS handshake, its HTTP/2 preface, and each request's head.
-const HEAD_TIME: Duration = Duration::from_secs(10);
 /// HTTP/2: streams at once, and the size of a decoded header list.
 const STREAMS: u32 = 128;
 const HEADER_LIST: u32 = 32 * 1024;
@@ -44,6 +42,8 @@ pub(crate) struct Listener {
     pub(crate) tls: Option<TlsAcceptor>,
     /// The largest head, in bytes.
     pub(crate) header_limit: usize,
+    /// How long a client may take for its TLS handshake, its HTTP/2 preface, and each request's head.
+    pub(crate) head_time: Duration,
     /// Cancelled to drain.
     pub(crate) drain: CancellationToken,
     /// Cancelled when draining has taken too long.
@@ -101,11 +101,11 @@ impl Listener {
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
         let Some(tls) = self.tls.clone() else { return self.http1(stream, service).await };
-        let Ok(Ok(stream)) = timeout(HEAD_TIME, tls.accept(stream)).await else { return };
+        let Ok(Ok(stream)) = timeout(self.head_time, tls.accept(stream)).await else { return };
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
             return self.http1(stream, service).await;
         }
-        if let Ok(stream) = preface::read(stream, HEAD_TIME).await {
+        if let Ok(stream) = preface::read(stream, self.head_time).await {
             self.http2(stream, service).await;
         }
     }
@@ -115,7 +115,7 @@ impl Listener {
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_header_size(self.header_limit);
+        builder.timer(TokioTimer::new()).header_read_timeout(self.head_time).max_header_size(self.header_limit);
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,

@@ -23,7 +23,7 @@ pub(super) struct Case {
     decision_id: String,
     lot: u32,
     started: Instant,
-    /// How long the client took to send the body: not ours, so not in the latency.
+    /// How long the client took to send its body and a resolver to answer: not the decision's, so not in its latency.
     waited: Duration,
     proxied: bool,
     head_only: bool,
@@ -123,14 +123,6 @@ impl Refused {
             detail: format!("the body is larger than {limit} bytes, which is the most that is read to judge a call"),
         }
     }
-
-    pub(super) fn other_override() -> Self {
-        Self {
-            code: Code::PolicyViolation,
-            reason: "override: not_for_this_call".to_owned(),
-            detail: "the override token is not good for this agent and exactly this call".to_owned(),
-        }
-    }
 }
 
 impl From<Unreadable> for Refused {
@@ -142,14 +134,23 @@ impl From<Unreadable> for Refused {
 
 /// The guard against a call that names no place to go.
 pub(super) fn no_destination() -> Violation {
+    guard("destination", "missing", "the call names no destination")
+}
+
+/// The guard against an override token that isn't for this call.
+pub(super) fn other_override() -> Violation {
+    guard("override", "not_for_this_call", "the override token is not good for this agent and exactly this call")
+}
+
+fn guard(rule: &str, reason: &str, message: &str) -> Violation {
     Violation {
-        rule: "destination".to_owned(),
+        rule: rule.to_owned(),
         policy: String::new(),
-        reason: "missing".to_owned(),
+        reason: reason.to_owned(),
         param: None,
         limit: None,
         actual: None,
-        message: "the call names no destination".to_owned(),
+        message: message.to_owned(),
     }
 }
 

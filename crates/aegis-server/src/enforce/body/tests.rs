@@ -40,10 +40,8 @@ async fn bytes_are_counted_and_the_end_is_told() {
 
 #[tokio::test]
 async fn a_body_is_held_to_its_declared_length() {
-    for (declared, words) in [
-        (9, "it ended before its declared length"),
-        (4, "it is longer than its declared length"),
-    ] {
+    for (declared, words) in [(9, "it ended before its declared length"), (4, "it is longer than its declared length")]
+    {
         let (body, end) = Metered::new(whole("hello"), Arc::default(), Some(declared), IDLE);
         assert_eq!(body.collect().await.expect_err("broken").to_string(), words);
         assert_eq!(end.await, Ok(End::Broken(words.to_owned())));
@@ -54,10 +52,7 @@ async fn a_body_is_held_to_its_declared_length() {
 async fn silence_ends_a_body() {
     let stalling = AnyBody::new(Stalling(Some(Bytes::from_static(b"x"))));
     let (body, end) = Metered::new(stalling, Arc::default(), None, Duration::from_millis(30));
-    assert_eq!(
-        body.collect().await.expect_err("idle").to_string(),
-        "nothing came for 30ms"
-    );
+    assert_eq!(body.collect().await.expect_err("idle").to_string(), "nothing came for 30ms");
     assert!(matches!(end.await, Ok(End::Broken(_))));
 }
 
@@ -70,9 +65,5 @@ async fn a_reader_that_leaves_is_noticed_unless_nothing_was_left() {
     let (mut body, end) = Metered::new(whole("hello"), Arc::default(), None, IDLE);
     body.frame().await.expect("a frame").expect("data");
     drop(body);
-    assert_eq!(
-        end.await,
-        Ok(End::Complete),
-        "a reader that knows the length never asks for the end"
-    );
+    assert_eq!(end.await, Ok(End::Complete), "a reader that knows the length never asks for the end");
 }

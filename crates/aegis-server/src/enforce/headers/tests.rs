@@ -32,10 +32,7 @@ fn what_is_about_one_connection_ends_here() {
         ("x-other", "1"),
     ]);
     strip_connection(&mut headers);
-    assert_eq!(
-        names(&headers),
-        ["authorization", "content-length", "content-type", "host", "x-other"]
-    );
+    assert_eq!(names(&headers), ["authorization", "content-length", "content-type", "host", "x-other"]);
 }
 
 #[test]

@@ -22,18 +22,10 @@ fn profile(route: &RouteUpstream) -> Result<Profile, String> {
 }
 
 fn on_the_wire(route: &RouteUpstream, call: aegis_core::call::HttpRequest, length: Option<u64>) -> Request<AnyBody> {
-    let aegis_core::call::Body::Whole(bytes) = call.body.clone() else {
-        panic!("whole")
-    };
+    let aegis_core::call::Body::Whole(bytes) = call.body.clone() else { panic!("whole") };
     let body = AnyBody::new(Full::new(bytes).map_err(|never| match never {}));
-    let trace = [(
-        http::HeaderName::from_static("traceparent"),
-        "00-1-2-01".parse().expect("a value"),
-    )];
-    profile(route)
-        .expect("a profile")
-        .request(call, None, &trace, length, body)
-        .expect("a request")
+    let trace = [(http::HeaderName::from_static("traceparent"), "00-1-2-01".parse().expect("a value"))];
+    profile(route).expect("a profile").request(call, None, &trace, length, body).expect("a request")
 }
 
 fn field<'a>(request: &'a Request<AnyBody>, name: &str) -> Option<&'a str> {
@@ -56,13 +48,7 @@ async fn the_target_is_joined_to_the_base_path_and_host_is_the_upstreams() {
 #[tokio::test]
 async fn framing_is_exact_whatever_the_call_says() {
     let route = route("http://tool.internal");
-    let post = |length| {
-        on_the_wire(
-            &route,
-            request(Method::POST, "/", &[("content-length", "99")], "abc"),
-            length,
-        )
-    };
+    let post = |length| on_the_wire(&route, request(Method::POST, "/", &[("content-length", "99")], "abc"), length);
     assert_eq!(field(&post(Some(3)), "content-length"), Some("3"));
     assert_eq!(field(&post(None), "content-length"), None);
     assert_eq!(field(&post(None), "transfer-encoding"), Some("chunked"));
@@ -73,25 +59,11 @@ async fn framing_is_exact_whatever_the_call_says() {
 #[tokio::test]
 async fn aegis_proves_itself_and_the_agents_own_credential_is_gone() {
     let secret = format!("s3cr{}", "et");
-    let agents = &[
-        ("authorization", "Bearer agent"),
-        ("impersonate-user", "root"),
-        ("private-token", "mine"),
-    ];
-    let basic = Credential::Basic {
-        user: "u".to_owned(),
-        password: Secret::new("p"),
-    };
-    let header = Credential::Header {
-        name: "Private-Token".to_owned(),
-        value: Secret::new(&*secret),
-    };
+    let agents = &[("authorization", "Bearer agent"), ("impersonate-user", "root"), ("private-token", "mine")];
+    let basic = Credential::Basic { user: "u".to_owned(), password: Secret::new("p") };
+    let header = Credential::Header { name: "Private-Token".to_owned(), value: Secret::new(&*secret) };
     for (credential, name, value) in [
-        (
-            Credential::Bearer(Secret::new(&*secret)),
-            "authorization",
-            format!("Bearer {secret}"),
-        ),
+        (Credential::Bearer(Secret::new(&*secret)), "authorization", format!("Bearer {secret}")),
         (basic, "authorization", "Basic dTpw".to_owned()),
         (header, "private-token", secret.clone()),
     ] {
@@ -118,36 +90,17 @@ async fn settings_that_cannot_be_used_are_refused_without_showing_them() {
     assert!(
         refused(&|route| route.credential = Some(Credential::Bearer(Secret::new(&*secret)))).contains("credential")
     );
-    for name in [
-        "host",
-        "content-length",
-        "connection",
-        "aegis-token",
-        "a b",
-        "transfer-encoding",
-    ] {
-        let credential = Credential::Header {
-            name: name.to_owned(),
-            value: Secret::new("x"),
-        };
-        assert!(
-            refused(&|route| route.credential = Some(credential.clone())).contains("credential.header"),
-            "{name}"
-        );
+    for name in ["host", "content-length", "connection", "aegis-token", "a b", "transfer-encoding"] {
+        let credential = Credential::Header { name: name.to_owned(), value: Secret::new("x") };
+        assert!(refused(&|route| route.credential = Some(credential.clone())).contains("credential.header"), "{name}");
     }
-    let pem = |text: &str| Tls {
-        roots: Roots::Pem(text.as_bytes().to_vec()),
-        ..Tls::default()
-    };
+    let pem = |text: &str| Tls { roots: Roots::Pem(text.as_bytes().to_vec()), ..Tls::default() };
     assert!(refused(&|route| route.tls = pem("")).contains("tls.ca: there is no certificate"));
     assert!(
         refused(&|route| route.tls = pem("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"))
             .contains("tls.ca")
     );
-    let client = ClientCertificate {
-        chain: Vec::new(),
-        key: Secret::new(&*secret),
-    };
+    let client = ClientCertificate { chain: Vec::new(), key: Secret::new(&*secret) };
     assert!(refused(&|route| route.tls.client = Some(client.clone())).contains("tls.client"));
     assert!(refused(&|route| route.tls.server_name = Some("a b".to_owned())).contains("server's name"));
 }

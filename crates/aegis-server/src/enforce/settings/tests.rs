@@ -5,10 +5,7 @@ fn an_upstream_is_read_with_its_defaults() {
     let read = |text: &str| text.parse::<Upstream>().expect(text);
     let upstream = read("https://K8s.internal/api/");
     assert!(upstream.secure);
-    assert_eq!(
-        (upstream.host.as_str(), upstream.port, upstream.base_path.as_str()),
-        ("k8s.internal", 443, "/api")
-    );
+    assert_eq!((upstream.host.as_str(), upstream.port, upstream.base_path.as_str()), ("k8s.internal", 443, "/api"));
     assert_eq!(upstream.authority(), "k8s.internal");
     assert_eq!(read("http://a").host_port(), "a:80");
     assert_eq!(read("http://a:8080").authority(), "a:8080");
@@ -41,9 +38,6 @@ fn what_is_no_upstream_is_refused() {
 #[test]
 fn a_secret_is_never_shown() {
     let secret = format!("s3cr{}", "et");
-    let credential = Credential::Basic {
-        user: "u".to_owned(),
-        password: Secret::new(&*secret),
-    };
+    let credential = Credential::Basic { user: "u".to_owned(), password: Secret::new(&*secret) };
     assert_eq!(format!("{credential:?}"), r#"Basic { user: "u", password: *** }"#);
 }

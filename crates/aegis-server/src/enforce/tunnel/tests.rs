@@ -48,10 +48,7 @@ async fn speaking(banner: &'static [u8]) -> std::net::SocketAddr {
 
 /// A ClientHello as rustls writes it.
 fn hello(name: &str) -> Vec<u8> {
-    let roots = Tls {
-        roots: Roots::Pem(pki(&["a.example"]).ca),
-        ..Tls::default()
-    };
+    let roots = Tls { roots: Roots::Pem(pki(&["a.example"]).ca), ..Tls::default() };
     let config = tls::client_config(&roots, Protocol::Http1, &Err(String::new())).expect("a configuration");
     let name = ServerName::try_from(name.to_owned()).expect("a name");
     let mut connection = rustls::ClientConnection::new(config, name).expect("a connection");
@@ -76,16 +73,10 @@ async fn tls_to_the_host_goes_through() {
     })
     .await;
     let (client, task) = tunnel("a.example", address).await;
-    let roots = Tls {
-        roots: Roots::Pem(pki.ca),
-        ..Tls::default()
-    };
+    let roots = Tls { roots: Roots::Pem(pki.ca), ..Tls::default() };
     let config = tls::client_config(&roots, Protocol::Http1, &Err(String::new())).expect("a configuration");
     let name = ServerName::try_from("a.example").expect("a name");
-    let mut client = TlsConnector::from(config)
-        .connect(name, client)
-        .await
-        .expect("a handshake");
+    let mut client = TlsConnector::from(config).connect(name, client).await.expect("a handshake");
     client.write_all(b"hello").await.expect("written");
     let mut heard = Vec::new();
     client.read_to_end(&mut heard).await.expect("an answer");
@@ -143,9 +134,7 @@ async fn a_tunnel_that_nothing_moves_in_is_closed() {
 #[test]
 fn a_hello_is_understood_in_whatever_pieces_it_comes() {
     let hello = Arc::new(hello("a.example"));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     proptest!(ProptestConfig::with_cases(64), |(size in 1usize..600)| {
         let (mut client, mut inside) = duplex(size);
         let sent = Arc::clone(&hello);

@@ -1,0 +1,186 @@
+//! A body's bytes → the documents that parameters are read from.
+//!
+//! The media type says how; an action lists the decoders that its tool understands there. What none of them reads is
+//! [`Decoded::Opaque`] (the call becomes `unknown`); what one of them should read and can't is [`Unreadable`].
+
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use serde_json::{Map, Value};
+
+use super::json::{self, MAX_DEPTH};
+use super::pointer::tokens;
+use super::target::pairs;
+use super::{Unreadable, pointer};
+use crate::document;
+
+/// How a body is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Decoder {
+    /// `application/json`.
+    Json,
+    /// No `Content-Type` at all, read as JSON. Only where a tool's own client sends that.
+    Sniff,
+    /// `application/merge-patch+json` (RFC 7396).
+    MergePatch,
+    /// `application/strategic-merge-patch+json` of Kubernetes.
+    StrategicMerge,
+    /// `application/json-patch+json` (RFC 6902).
+    JsonPatch,
+    /// `application/apply-patch+yaml` of Kubernetes: YAML, or JSON.
+    ApplyPatch,
+    /// `application/yaml`.
+    Yaml,
+    /// `application/x-www-form-urlencoded`.
+    Form,
+}
+
+impl Decoder {
+    pub(super) const ALL: [(&'static str, Self); 8] = [
+        ("json", Self::Json),
+        ("sniff", Self::Sniff),
+        ("merge-patch", Self::MergePatch),
+        ("strategic-merge", Self::StrategicMerge),
+        ("json-patch", Self::JsonPatch),
+        ("apply-patch", Self::ApplyPatch),
+        ("yaml", Self::Yaml),
+        ("form", Self::Form),
+    ];
+
+    fn of(media_type: &str) -> Option<Self> {
+        Some(match media_type {
+            "application/json" => Self::Json,
+            "application/merge-patch+json" => Self::MergePatch,
+            "application/strategic-merge-patch+json" => Self::StrategicMerge,
+            "application/json-patch+json" => Self::JsonPatch,
+            "application/apply-patch+yaml" => Self::ApplyPatch,
+            "application/yaml" => Self::Yaml,
+            "application/x-www-form-urlencoded" => Self::Form,
+            _ => return None,
+        })
+    }
+}
+
+/// What a body says.
+#[derive(Debug, PartialEq)]
+pub(super) enum Decoded {
+    /// The documents; none for an empty body. A JSON Patch is one sparse document for each change.
+    Documents {
+        documents: Vec<Value>,
+        /// Whether all scalars are text, as in a form.
+        textual: bool,
+    },
+    /// It can't be read here, because of this.
+    Opaque(String),
+}
+
+/// Reads a body by its headers, with one of `allowed`.
+pub(super) fn decode(headers: &HeaderMap, body: &[u8], allowed: &[Decoder]) -> Result<Decoded, Unreadable> {
+    let media_type = media_type(headers)?;
+    if body.is_empty() {
+        return Ok(Decoded::Documents { documents: Vec::new(), textual: false });
+    }
+    let decoder = match media_type.as_deref() {
+        None => Some(Decoder::Sniff),
+        Some(media_type) => Decoder::of(media_type),
+    };
+    let Some(decoder) = decoder.filter(|decoder| allowed.contains(decoder)) else {
+        let kind = media_type.unwrap_or_else(|| "of no media type".to_owned());
+        return Ok(Decoded::Opaque(format!("the body is {kind}, which is not decoded here")));
+    };
+    let coded =
+        headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if coded {
+        return Err(Unreadable::new("content_encoding", "send the body without a Content-Encoding: it has to be read"));
+    }
+    let documents = match decoder {
+        Decoder::Json | Decoder::Sniff | Decoder::MergePatch | Decoder::StrategicMerge => vec![json::parse(body)?],
+        Decoder::JsonPatch => return json_patch(json::parse(body)?),
+        Decoder::ApplyPatch | Decoder::Yaml => vec![yaml(body)?],
+        Decoder::Form => vec![form(body)?],
+    };
+    Ok(Decoded::Documents { documents, textual: decoder == Decoder::Form })
+}
+
+/// The media type in lower case, without parameters.
+fn media_type(headers: &HeaderMap) -> Result<Option<String>, Unreadable> {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let malformed = || Unreadable::new("content_type", "the request must have one well-formed Content-Type");
+    let text = value.to_str().map_err(|_| malformed())?;
+    // A comma would be two of them in one field line.
+    if values.next().is_some() || text.contains(',') {
+        return Err(malformed());
+    }
+    let mut parts = text.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+    for parameter in parts {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        if name.eq_ignore_ascii_case("charset") && !value.trim_matches('"').eq_ignore_ascii_case("utf-8") {
+            return Err(Unreadable::new("content_charset", "send the body in UTF-8"));
+        }
+    }
+    Ok(Some(media_type))
+}
+
+/// One YAML document by the strict reader. What starts like a JSON object must be one.
+fn yaml(body: &[u8]) -> Result<Value, Unreadable> {
+    let text = std::str::from_utf8(body).map_err(|_| Unreadable::new("yaml_malformed", "the body is not UTF-8"))?;
+    if text.trim_start().starts_with('{') {
+        return json::parse(body);
+    }
+    let documents = document::parse("body", text)
+        .map_err(|diagnostic| Unreadable::new("yaml_malformed", format!("the YAML can't be read: {diagnostic}")))?;
+    match documents.as_slice() {
+        [only] => Ok(only.to_json()),
+        _ => Err(Unreadable::new("yaml_documents", "the body must be exactly one YAML document")),
+    }
+}
+
+/// A form as one flat object of texts.
+fn form(body: &[u8]) -> Result<Value, Unreadable> {
+    let text = std::str::from_utf8(body).map_err(|_| Unreadable::new("form_malformed", "the form is not UTF-8"))?;
+    let mut map = Map::new();
+    for (key, value) in pairs(text)? {
+        if map.keys().any(|other| pointer::same_but_case(other, &key)) {
+            let message = format!("the form's field {key:?} stands twice");
+            return Err(Unreadable::new("form_duplicate_field", message));
+        }
+        map.insert(key, Value::String(value));
+    }
+    Ok(Value::Object(map))
+}
+
+/// Each `add` and `replace` as a sparse document with its value in its place. A `test` changes nothing. The others move
+/// or drop what isn't in the request, so that what results can't be known from it.
+fn json_patch(patch: Value) -> Result<Decoded, Unreadable> {
+    let malformed = |index: usize, why: &str| Unreadable::new("json_patch", format!("/{index}: {why}"));
+    let Value::Array(operations) = patch else {
+        return Err(Unreadable::new("json_patch", "a JSON Patch is a list of operations"));
+    };
+    let mut documents = Vec::new();
+    for (index, operation) in operations.into_iter().enumerate() {
+        let Value::Object(mut operation) = operation else {
+            return Err(malformed(index, "an operation is an object"));
+        };
+        let text = |key: &str| operation.get(key).and_then(Value::as_str);
+        let (Some(op), Some(path)) = (text("op"), text("path")) else {
+            return Err(malformed(index, "an operation has `op` and `path`"));
+        };
+        match op {
+            "test" => continue,
+            "add" | "replace" => {}
+            "remove" | "move" | "copy" => {
+                return Ok(Decoded::Opaque(format!("the JSON Patch has a {op:?}, whose result is not in the request")));
+            }
+            _ => return Err(malformed(index, "unknown `op`")),
+        }
+        let path = tokens(path).ok_or_else(|| malformed(index, "`path` is no JSON Pointer"))?;
+        if path.len() > MAX_DEPTH {
+            return Err(malformed(index, "`path` is too deep"));
+        }
+        let value = operation.remove("value").ok_or_else(|| malformed(index, "`value` is missing"))?;
+        let sparse = |value, key: String| Value::Object(Map::from_iter([(key, value)]));
+        documents.push(path.into_iter().rev().fold(value, sparse));
+    }
+    Ok(Decoded::Documents { documents, textual: false })
+}

@@ -1,0 +1,219 @@
+//! A recognised request → target facts, parameters, images.
+
+use std::collections::BTreeMap;
+
+use http::Method;
+use serde_json::{Map, Value};
+
+use super::Unreadable;
+use super::image::{bare_digest, image};
+use super::pointer::Pointer;
+use super::tool::{From, Kind, Object, Param, Recognised, Tool};
+use crate::call::{IMAGES, Image, Presence, Shape};
+
+/// What an action's definition says of one request.
+#[derive(Debug)]
+pub(super) struct Extracted {
+    pub(super) target: BTreeMap<String, String>,
+    pub(super) params: Map<String, Value>,
+    pub(super) shape: Shape,
+    pub(super) images: Vec<Image>,
+}
+
+/// Reads everything that the definition names.
+pub(super) fn extract(
+    tool: &Tool,
+    request: &Recognised<'_>,
+    method: &Method,
+    query: &[(String, String)],
+) -> Result<Extracted, Unreadable> {
+    let mut target: BTreeMap<String, String> =
+        request.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let object = target.get("kind").and_then(|kind| tool.objects.get(kind));
+    if request.action.object {
+        check_object(request, &target, object)?;
+    }
+    for (fact, pointer) in &request.action.target {
+        read_fact(&request.documents, fact, pointer, &mut target)?;
+    }
+    let mut extracted = Extracted { target, params: Map::new(), shape: Shape::Open, images: Vec::new() };
+    let mut defined = BTreeMap::new();
+    for param in &request.action.params {
+        let Some(value) = read_param(param, request, object, query)? else { continue };
+        let presence = param.needed.in_method(method);
+        defined.insert(param.name.clone(), presence);
+        if param.kind == Kind::Image {
+            // The strictest wins, should there be several.
+            let images = defined.entry(IMAGES.to_owned()).or_insert(Presence::Partial);
+            if presence == Presence::Required {
+                *images = Presence::Required;
+            }
+        }
+        let Some(value) = value else { continue };
+        if param.kind == Kind::Image {
+            extracted.images.extend(images_of(&value));
+        }
+        extracted.params.insert(param.name.clone(), value);
+    }
+    if let Some(images) = &request.action.images
+        && let Some(base) = images.under.as_ref().map_or(Some(None), |at| object.and_then(|o| o.at.get(at)).map(Some))
+    {
+        defined.insert(IMAGES.to_owned(), images.needed.in_method(method));
+        let mut found = Vec::new();
+        for pointer in &images.pointers {
+            let pointer = base.map_or_else(|| pointer.clone(), |base| base.join(pointer));
+            request.documents.iter().try_for_each(|document| pointer.find(document, &mut found))?;
+        }
+        extracted.images.extend(found.into_iter().map(image));
+    }
+    if !extracted.images.is_empty() && !extracted.params.contains_key(IMAGES) {
+        // Conditions, approvers and records see the same references as the image rules.
+        let references = extracted.images.iter().map(|image| Value::String(image.reference.clone()));
+        extracted.params.insert(IMAGES.to_owned(), Value::Array(references.collect()));
+    }
+    if !request.action.open {
+        extracted.shape = Shape::Defined(defined);
+    }
+    Ok(extracted)
+}
+
+/// The images that parameters without a definition name, by convention: `image`, `images`, `image_digest`.
+pub(super) fn conventional_images(params: &Map<String, Value>) -> Vec<Image> {
+    let mut images: Vec<Image> =
+        ["image", IMAGES].iter().filter_map(|name| params.get(*name)).flat_map(images_of).collect();
+    images.extend(params.get("image_digest").filter(|value| !value.is_null()).map(bare_digest));
+    images
+}
+
+fn images_of(value: &Value) -> Vec<Image> {
+    match value {
+        Value::Null => Vec::new(),
+        Value::Array(list) => list.iter().map(image).collect(),
+        one => vec![image(one)],
+    }
+}
+
+/// The body's `kind` and `apiVersion` must be those that the path names.
+fn check_object(
+    request: &Recognised<'_>,
+    target: &BTreeMap<String, String>,
+    object: Option<&Object>,
+) -> Result<(), Unreadable> {
+    let version = target.get("version").map(String::as_str).unwrap_or("v1");
+    let expected = match target.get("group") {
+        Some(group) => format!("{group}/{version}"),
+        None => version.to_owned(),
+    };
+    agree(&request.documents, "apiVersion", &expected)?;
+    object.map_or(Ok(()), |object| agree(&request.documents, "kind", &object.kind))
+}
+
+fn agree(documents: &[Value], key: &str, expected: &str) -> Result<(), Unreadable> {
+    let pointer = Pointer::parse(&format!("/{key}")).map_err(|error| Unreadable::new("catalogue", error))?;
+    match single(documents, &pointer)? {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::String(text)) if text == expected => Ok(()),
+        Some(_) => Err(contradiction(key, expected)),
+    }
+}
+
+fn contradiction(key: &str, expected: &str) -> Unreadable {
+    Unreadable::new("body_contradicts_path", format!("the body's {key} is not {expected:?}, which the path says"))
+}
+
+/// A fact that path and body may both state.
+fn read_fact(
+    documents: &[Value],
+    fact: &str,
+    pointer: &Pointer,
+    target: &mut BTreeMap<String, String>,
+) -> Result<(), Unreadable> {
+    let stated = match single(documents, pointer)? {
+        None | Some(Value::Null) => return Ok(()),
+        Some(Value::String(text)) => text,
+        Some(_) => return Err(Unreadable::new("body_target", format!("the body's {fact} is not text"))),
+    };
+    match target.get(fact) {
+        Some(known) if known != stated => Err(contradiction(fact, known)),
+        Some(_) => Ok(()),
+        None => {
+            target.insert(fact.to_owned(), stated.clone());
+            Ok(())
+        }
+    }
+}
+
+/// The one value at a pointer, over all documents.
+fn single<'v>(documents: &'v [Value], pointer: &Pointer) -> Result<Option<&'v Value>, Unreadable> {
+    let mut found = Vec::new();
+    documents.iter().try_for_each(|document| pointer.find(document, &mut found))?;
+    found.dedup();
+    match found.as_slice() {
+        [] => Ok(None),
+        [one] => Ok(Some(one)),
+        _ => Err(Unreadable::new("ambiguous_value", "the request sets the same place to different values")),
+    }
+}
+
+/// `None`: this request doesn't have the parameter at all. `Some(None)`: it has, and it is absent.
+fn read_param(
+    param: &Param,
+    request: &Recognised<'_>,
+    object: Option<&Object>,
+    query: &[(String, String)],
+) -> Result<Option<Option<Value>>, Unreadable> {
+    let pointer = match &param.source {
+        From::Path(variable) => {
+            let bound = request.variables.iter().find(|(name, _)| name == variable);
+            return Ok(Some(bound.map(|(_, text)| typed(text, param.kind))));
+        }
+        From::Query { key, all } => {
+            let mut values = query.iter().filter(|(name, _)| name == key).map(|(_, text)| typed(text, param.kind));
+            let value = if *all {
+                let list: Vec<Value> = values.collect();
+                (!list.is_empty()).then_some(Value::Array(list))
+            } else {
+                values.next()
+            };
+            return Ok(Some(value));
+        }
+        From::At(name) => match object.and_then(|object| object.at.get(name)) {
+            Some(pointer) => pointer,
+            None => return Ok(None),
+        },
+        From::Pointer(pointer) => pointer,
+    };
+    let value = if pointer.is_multiple() {
+        let mut found = Vec::new();
+        request.documents.iter().try_for_each(|document| pointer.find(document, &mut found))?;
+        (!found.is_empty())
+            .then(|| Value::Array(found.into_iter().map(|value| untext(value, param, request)).collect()))
+    } else {
+        single(&request.documents, pointer)?.map(|value| untext(value, param, request))
+    };
+    Ok(Some(value))
+}
+
+/// A form has only text; JSON has types, which stay as they are: `"50"` is not 50.
+fn untext(value: &Value, param: &Param, request: &Recognised<'_>) -> Value {
+    match value {
+        Value::String(text) if request.textual => typed(text, param.kind),
+        other => other.clone(),
+    }
+}
+
+/// Text as the type that it should be, if it is written in that type's one plain way; else as text, which no rule on that
+/// type accepts.
+fn typed(text: &str, kind: Kind) -> Value {
+    let read = match kind {
+        Kind::Int => text.parse::<i64>().ok().filter(|number| number.to_string() == text).map(Value::from),
+        Kind::Number => super::json::parse(text.as_bytes()).ok().filter(Value::is_number),
+        Kind::Bool => match text {
+            "true" => Some(Value::Bool(true)),
+            "false" => Some(Value::Bool(false)),
+            _ => None,
+        },
+        Kind::String | Kind::Image | Kind::Object => None,
+    };
+    read.unwrap_or_else(|| Value::String(text.to_owned()))
+}

@@ -1,0 +1,218 @@
+//! One entry of `actions:`.
+
+use std::collections::BTreeSet;
+
+use http::Method;
+
+use super::super::body::Decoder;
+use super::super::glob::Glob;
+use super::super::pointer::Pointer;
+use super::super::template::Template;
+use super::super::tool::{Action, From, Images, Kind, Needed, Param};
+use super::Context;
+use crate::call::{Companion, Effect, IMAGES, ToolCall};
+use crate::document::{Node, Value, nearest};
+
+/// The action of a tool's discovery reads.
+const DISCOVER: &str = "discover";
+/// The class of reads.
+const READ: &str = "read";
+
+const EFFECTS: [(&str, Effect); 6] = [
+    ("read", Effect::Read),
+    ("write", Effect::Write),
+    ("destroy", Effect::Destroy),
+    ("exec", Effect::Exec),
+    ("spend", Effect::Spend),
+    ("publish", Effect::Publish),
+];
+const NEEDED: [(&str, Needed); 3] =
+    [("required", Needed::Required), ("partial", Needed::Partial), ("unless_patch", Needed::UnlessPatch)];
+const KINDS: [(&str, Kind); 6] = [
+    ("int", Kind::Int),
+    ("number", Kind::Number),
+    ("string", Kind::String),
+    ("bool", Kind::Bool),
+    ("image", Kind::Image),
+    ("object", Kind::Object),
+];
+
+/// One of a few names.
+fn one_of<T: Copy>(table: &[(&str, T)], text: &str) -> Result<T, String> {
+    let found = table.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+    found.ok_or_else(|| {
+        let names = || table.iter().map(|(name, _)| *name);
+        match nearest(text, names()) {
+            Some(name) => format!("{text:?} is not known; did you mean `{name}`?"),
+            None => format!("{text:?} is not known; one of: {}", names().collect::<Vec<_>>().join(", ")),
+        }
+    })
+}
+
+/// An entry, and the actions that it names as those it is a companion of.
+pub(super) fn read(context: &mut Context<'_>, path: &str, node: &Node) -> Option<(Action, Vec<String>)> {
+    let mut fields = context.fields(path, node)?;
+    let name = fields.required_text("action");
+    let object = fields.bool("object").unwrap_or(false);
+    let open = fields.bool("open").unwrap_or(false);
+    fields.required("match");
+    for key in ["classes", "effect", "decode", "params", "images", "target", "companion_of"] {
+        fields.node(key);
+    }
+    fields.finish();
+    let texts = |text: &str| Ok(text.to_owned());
+    let unknown = name.as_deref() == Some(ToolCall::UNKNOWN);
+    let effect = context.parsed(&format!("{path}.effect"), node.get("effect"), |text| one_of(&EFFECTS, text));
+    if effect.is_empty() && !unknown {
+        context.error(node, path, "`effect` is missing");
+    }
+    let mut action = Action {
+        name: name?,
+        classes: context.parsed(&format!("{path}.classes"), node.get("classes"), texts).into_iter().collect(),
+        effect: effect.first().copied().unwrap_or(Effect::Unknown),
+        methods: Vec::new(),
+        templates: Vec::new(),
+        query: Vec::new(),
+        only: Vec::new(),
+        decoders: context.parsed(&format!("{path}.decode"), node.get("decode"), |text| one_of(&Decoder::ALL, text)),
+        params: params(context, &format!("{path}.params"), node.get("params")),
+        images: images(context, &format!("{path}.images"), node.get("images")),
+        target: Default::default(),
+        object,
+        open,
+        companions: Vec::new(),
+    };
+    for (fact, node) in context.entries(&format!("{path}.target"), node.get("target")) {
+        let pointers = context.parsed(&format!("{path}.target.{fact}"), Some(node), Pointer::parse);
+        action.target.extend(pointers.into_iter().next().map(|pointer| (fact.to_owned(), pointer)));
+    }
+    if let Some(pattern) = node.get("match") {
+        read_match(context, &format!("{path}.match"), pattern, &mut action);
+    }
+    check(context, path, node, &action);
+    let companion_of = context.parsed(&format!("{path}.companion_of"), node.get("companion_of"), texts);
+    if !companion_of.is_empty() && (action.effect != Effect::Read || action.methods != [Method::GET]) {
+        context.error(node, path, "only a GET that reads can be a companion");
+    }
+    Some((action, companion_of))
+}
+
+/// The tool's `companions:`: GETs that any granted action of the tool brings along.
+pub(super) fn discovery(context: &mut Context<'_>, node: &Node) -> Action {
+    let templates = context.parsed("companions", Some(node), |text| {
+        // A read at any depth would take Secrets and exec along.
+        if text.contains("+}") { Err("a companion has an exact depth".to_owned()) } else { Template::parse(text) }
+    });
+    let templates: Vec<Template> = templates.into_iter().flatten().collect();
+    Action {
+        name: DISCOVER.to_owned(),
+        classes: BTreeSet::from([READ.to_owned()]),
+        effect: Effect::Read,
+        methods: vec![Method::GET],
+        companions: vec![Companion::OfTool; templates.len()],
+        templates,
+        query: Vec::new(),
+        only: Vec::new(),
+        decoders: Vec::new(),
+        params: Vec::new(),
+        images: None,
+        target: Default::default(),
+        object: false,
+        open: false,
+    }
+}
+
+fn read_match(context: &mut Context<'_>, path: &str, node: &Node, action: &mut Action) {
+    let Some(mut fields) = context.fields(path, node) else { return };
+    fields.required("path");
+    for key in ["method", "query", "only"] {
+        fields.node(key);
+    }
+    fields.finish();
+    action.methods = context.parsed(&format!("{path}.method"), node.get("method"), |text| {
+        let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].contains(&text);
+        let method = known.then(|| Method::from_bytes(text.as_bytes()).ok()).flatten();
+        method.ok_or_else(|| format!("{text:?} is no method, in upper case"))
+    });
+    let templates = context.parsed(&format!("{path}.path"), node.get("path"), Template::parse);
+    action.templates = templates.into_iter().flatten().collect();
+    action.only = context.parsed(&format!("{path}.only"), node.get("only"), Pointer::parse);
+    for (key, node) in context.entries(&format!("{path}.query"), node.get("query")) {
+        if node.value == Value::Null {
+            action.query.push((key.to_owned(), None));
+            continue;
+        }
+        let globs = context.parsed(&format!("{path}.query.{key}"), Some(node), |text| Ok(Glob::new(text)));
+        action.query.extend(globs.into_iter().next().map(|glob| (key.to_owned(), Some(glob))));
+    }
+}
+
+fn params(context: &mut Context<'_>, path: &str, node: Option<&Node>) -> Vec<Param> {
+    let mut params = Vec::new();
+    for (name, node) in context.entries(path, node) {
+        let path = format!("{path}.{name}");
+        let Some(mut fields) = context.fields(&path, node) else { continue };
+        let all = fields.bool("all").unwrap_or(false);
+        for key in ["pointer", "at", "query", "path", "type", "presence"] {
+            fields.node(key);
+        }
+        fields.finish();
+        let text = |key: &str| node.get(key).and_then(Node::text).map(str::to_owned);
+        let mut sources: Vec<From> = context
+            .parsed(&format!("{path}.pointer"), node.get("pointer"), Pointer::parse)
+            .into_iter()
+            .map(From::Pointer)
+            .collect();
+        sources.extend(text("at").map(From::At));
+        sources.extend(text("query").map(|key| From::Query { key, all }));
+        sources.extend(text("path").map(From::Path));
+        let kind = context.parsed(&format!("{path}.type"), node.get("type"), |text| one_of(&KINDS, text));
+        let needed = context.parsed(&format!("{path}.presence"), node.get("presence"), |text| one_of(&NEEDED, text));
+        let mut sources = sources.into_iter();
+        let (Some(source), None) = (sources.next(), sources.next()) else {
+            context.error(node, &path, "a parameter is read from exactly one of `pointer`, `at`, `query`, `path`");
+            continue;
+        };
+        params.push(Param {
+            name: name.to_owned(),
+            source,
+            kind: kind.first().copied().unwrap_or(Kind::String),
+            needed: needed.first().copied().unwrap_or(Needed::Required),
+        });
+    }
+    params
+}
+
+fn images(context: &mut Context<'_>, path: &str, node: Option<&Node>) -> Option<Images> {
+    let node = node?;
+    let mut fields = context.fields(path, node)?;
+    let under = fields.text("under");
+    fields.required("pointers");
+    fields.node("presence");
+    fields.finish();
+    let needed = context.parsed(&format!("{path}.presence"), node.get("presence"), |text| one_of(&NEEDED, text));
+    let pointers = context.parsed(&format!("{path}.pointers"), node.get("pointers"), Pointer::parse);
+    Some(Images { needed: needed.first().copied().unwrap_or(Needed::Required), under, pointers })
+}
+
+/// What an entry can't mean.
+fn check(context: &mut Context<'_>, path: &str, node: &Node, action: &Action) {
+    let reads_body = action.object
+        || !action.only.is_empty()
+        || !action.target.is_empty()
+        || action.images.is_some()
+        || action.params.iter().any(|param| matches!(param.source, From::Pointer(_) | From::At(_)));
+    if reads_body && action.decoders.is_empty() {
+        context.error(node, path, "something is read from the body, but `decode` doesn't say how");
+    }
+    if action.images.is_some() && action.params.iter().any(|param| param.kind == Kind::Image || param.name == IMAGES) {
+        context.error(node, path, "images are either `images:` or parameters of type image");
+    }
+    for param in &action.params {
+        if let From::Path(variable) = &param.source
+            && !action.templates.iter().any(|template| template.variables().any(|name| name == variable))
+        {
+            context.error(node, path, format!("no path has the variable {variable:?}"));
+        }
+    }
+}

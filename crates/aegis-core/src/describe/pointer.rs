@@ -1,0 +1,130 @@
+//! JSON Pointer (RFC 6901) with `*` for every element: where a parameter stands in a body.
+//!
+//! Invariant: nothing that a server might read at this place is passed over. A key that differs only by case from the one
+//! asked for makes the body unreadable, since some servers' decoders ignore case (Go's `encoding/json` among them).
+
+use serde_json::{Map, Value};
+
+use super::Unreadable;
+
+/// A compiled pointer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pointer {
+    tokens: Vec<Token>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token {
+    Key(String),
+    /// `*`: every element of a list, or every value of an object.
+    Each,
+}
+
+impl Pointer {
+    /// Compiles `/a/b~1c/*/d`; the empty text is the whole document.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let tokens = tokens(text).ok_or_else(|| format!("{text:?} is no JSON Pointer: it starts with `/`"))?;
+        let token = |token: String| if token == "*" { Token::Each } else { Token::Key(token) };
+        Ok(Self { tokens: tokens.into_iter().map(token).collect() })
+    }
+
+    /// This pointer, continued by `rest`.
+    pub(super) fn join(&self, rest: &Self) -> Self {
+        Self { tokens: self.tokens.iter().chain(&rest.tokens).cloned().collect() }
+    }
+
+    /// Whether it can stand for several values.
+    pub(super) fn is_multiple(&self) -> bool {
+        self.tokens.contains(&Token::Each)
+    }
+
+    /// Adds to `found` what stands there. Where the document has text or a number on the way, that is what's found: it isn't
+    /// what a rule expects, so it can't pass for absent.
+    pub(super) fn find<'v>(&self, document: &'v Value, found: &mut Vec<&'v Value>) -> Result<(), Unreadable> {
+        walk(document, &self.tokens, found)
+    }
+
+    /// Whether the place `path` is this place or below it.
+    pub(super) fn covers(&self, path: &[String]) -> bool {
+        self.tokens.len() <= path.len()
+            && self.tokens.iter().zip(path).all(|(token, key)| match token {
+                Token::Each => true,
+                Token::Key(name) => name == key,
+            })
+    }
+}
+
+fn walk<'v>(value: &'v Value, tokens: &[Token], found: &mut Vec<&'v Value>) -> Result<(), Unreadable> {
+    let Some((token, rest)) = tokens.split_first() else {
+        found.push(value);
+        return Ok(());
+    };
+    match (token, value) {
+        (_, Value::Null) => Ok(()),
+        (Token::Key(key), Value::Object(map)) => match unambiguous(map, key)? {
+            Some(child) => walk(child, rest, found),
+            None => Ok(()),
+        },
+        (Token::Key(key), Value::Array(list)) if key.parse::<usize>().is_ok() => {
+            let child = key.parse::<usize>().ok().and_then(|index| list.get(index));
+            child.map_or(Ok(()), |child| walk(child, rest, found))
+        }
+        (Token::Each, Value::Array(list)) => list.iter().try_for_each(|child| walk(child, rest, found)),
+        (Token::Each, Value::Object(map)) => map.values().try_for_each(|child| walk(child, rest, found)),
+        _ => {
+            found.push(value);
+            Ok(())
+        }
+    }
+}
+
+/// The value under `key`, when no other key is the same but for case.
+fn unambiguous<'v>(map: &'v Map<String, Value>, key: &str) -> Result<Option<&'v Value>, Unreadable> {
+    if let Some(other) = map.keys().find(|other| *other != key && same_but_case(other, key)) {
+        let message =
+            format!("the body has the key {other:?} where {key:?} is meant: some readers take one for the other");
+        return Err(Unreadable::new("json_key_case", message));
+    }
+    Ok(map.get(key))
+}
+
+/// Equal under simple case folding, `ſ` and the Kelvin sign included.
+pub(super) fn same_but_case(a: &str, b: &str) -> bool {
+    if a.is_ascii() && b.is_ascii() {
+        return a.eq_ignore_ascii_case(b);
+    }
+    let fold = |text: &str| text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect::<String>();
+    fold(a) == fold(b)
+}
+
+/// The decoded tokens of a JSON Pointer; `None` when it isn't one.
+pub(super) fn tokens(text: &str) -> Option<Vec<String>> {
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
+    let rest = text.strip_prefix('/')?;
+    Some(rest.split('/').map(|token| token.replace("~1", "/").replace("~0", "~")).collect())
+}
+
+/// The paths of all leaves: scalars, and objects and lists that are empty.
+pub(super) fn leaves(value: &Value) -> Vec<Vec<String>> {
+    fn visit(value: &Value, path: &mut Vec<String>, leaves: &mut Vec<Vec<String>>) {
+        let mut below = |key: String, child: &Value, leaves: &mut Vec<Vec<String>>| {
+            path.push(key);
+            visit(child, path, leaves);
+            path.pop();
+        };
+        match value {
+            Value::Object(map) if !map.is_empty() => {
+                map.iter().for_each(|(key, child)| below(key.clone(), child, leaves));
+            }
+            Value::Array(list) if !list.is_empty() => {
+                list.iter().enumerate().for_each(|(index, child)| below(index.to_string(), child, leaves));
+            }
+            _ => leaves.push(path.clone()),
+        }
+    }
+    let mut found = Vec::new();
+    visit(value, &mut Vec::new(), &mut found);
+    found
+}

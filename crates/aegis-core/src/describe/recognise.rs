@@ -1,0 +1,250 @@
+//! Request → call: which tool, which action, where, with what.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use http::{HeaderMap, Method};
+use serde_json::{Map, Value};
+
+use super::extract::{conventional_images, extract};
+use super::pointer::same_but_case;
+use super::target::Target;
+use super::tool::{From, Recognised, Recognition, Tool};
+use super::{Arrival, Catalogue, Unreadable};
+use crate::call::{Body, Companion, Destination, Effect, Environment, HttpRequest, Payload, Shape, ToolCall};
+
+/// What is behind an arrival.
+pub(super) enum Behind<'a> {
+    Known(&'a Tool),
+    /// The operator names a tool that has no definition.
+    Undefined(&'a str),
+    /// Plain HTTP.
+    Nothing,
+}
+
+/// Headers and a query key by which frameworks let a request be another method than it says.
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+const METHOD_OVERRIDE_KEY: &str = "_method";
+
+impl Catalogue {
+    pub(super) fn tool_behind<'a>(&'a self, arrival: &Arrival<'a>) -> Behind<'a> {
+        match arrival {
+            Arrival::Route { tool: Some(ToolCall::HTTP), .. } => Behind::Nothing,
+            Arrival::Route { tool: Some(name), .. } => {
+                self.tools.get(*name).map_or(Behind::Undefined(name), Behind::Known)
+            }
+            Arrival::Route { tool: None, host, .. } => self.tool_on(host),
+            Arrival::Forward { destination } => self.tool_on(&destination.host),
+        }
+    }
+
+    fn tool_on(&self, host: &str) -> Behind<'_> {
+        let host = host.to_ascii_lowercase();
+        let on = |tool: &&Tool| tool.hosts.iter().any(|glob| glob.matches(&host));
+        self.tools.values().find(on).map_or(Behind::Nothing, Behind::Known)
+    }
+
+    pub(super) fn describe_request(
+        &self,
+        arrival: &Arrival<'_>,
+        mut request: HttpRequest,
+    ) -> Result<ToolCall, Unreadable> {
+        let target = Target::parse(&request.target)?;
+        request.target = target.canonical.clone();
+        let behind = self.tool_behind(arrival);
+        let allowed = matches!(&behind, Behind::Known(tool) if tool.encoded_slash);
+        if target.encoded_slash && !allowed {
+            return Err(Unreadable::new("path_encoded_slash", "the path has an encoded slash (`%2F`)"));
+        }
+        let facts = facts_of(arrival);
+        let call = match behind {
+            Behind::Nothing => self.plain(arrival, &target, request, facts),
+            Behind::Undefined(name) => self.unknown(name, &target, request, facts, "the tool has no definition"),
+            Behind::Known(tool) => return self.known(tool, &target, request, facts).map(|call| placed(call, arrival)),
+        };
+        Ok(placed(call, arrival))
+    }
+
+    fn known(
+        &self,
+        tool: &Tool,
+        target: &Target,
+        request: HttpRequest,
+        mut facts: BTreeMap<String, String>,
+    ) -> Result<ToolCall, Unreadable> {
+        check_headers(tool, &request.headers)?;
+        let body = match &request.body {
+            Body::Whole(bytes) => Some(bytes.as_ref()),
+            Body::Streamed => None,
+        };
+        let recognised = match tool.recognise(&request.method, target, &request.headers, body)? {
+            Recognition::Known(recognised) => recognised,
+            Recognition::Unknown(why) => {
+                check_query(&target.query, None)?;
+                return Ok(self.unknown(&tool.name, target, request, facts, &why));
+            }
+        };
+        check_query(&target.query, Some(&recognised))?;
+        let extracted = extract(tool, &recognised, &request.method, &target.query)?;
+        // What the operator says about the route wins over what the request says about its target.
+        let mut all = extracted.target;
+        all.append(&mut facts);
+        let action = recognised.action;
+        let environment = self.environments.find(&tool.name, &all, &extracted.params);
+        Ok(ToolCall {
+            tool: tool.name.clone(),
+            action: action.name.clone(),
+            classes: action.classes.clone(),
+            effect: action.effect,
+            environment,
+            target: all,
+            params: extracted.params,
+            shape: extracted.shape,
+            images: extracted.images,
+            companion: recognised.companion.clone(),
+            destination: None,
+            payload: Payload::Http(request),
+        })
+    }
+
+    /// A call of a known tool that its definition doesn't know.
+    fn unknown(
+        &self,
+        tool: &str,
+        target: &Target,
+        request: HttpRequest,
+        mut facts: BTreeMap<String, String>,
+        why: &str,
+    ) -> ToolCall {
+        facts.insert("unknown_because".to_owned(), why.to_owned());
+        let params = Map::from_iter([
+            ("method".to_owned(), request.method.as_str().into()),
+            ("path".to_owned(), target.canonical.path().into()),
+        ]);
+        ToolCall { payload: Payload::Http(request), ..self.open_call(tool, ToolCall::UNKNOWN, facts, params) }
+    }
+
+    /// A request to a host that no tool is known to be on. A GET may do anything there, so its effect is unknown too.
+    fn plain(
+        &self,
+        arrival: &Arrival<'_>,
+        target: &Target,
+        request: HttpRequest,
+        facts: BTreeMap<String, String>,
+    ) -> ToolCall {
+        let mut params = Map::from_iter([
+            ("method".to_owned(), request.method.as_str().into()),
+            ("path".to_owned(), target.canonical.path().into()),
+        ]);
+        match arrival {
+            Arrival::Route { host, .. } => {
+                params.insert("host".to_owned(), (*host).into());
+            }
+            Arrival::Forward { destination } => add_destination(&mut params, destination),
+        }
+        let call = self.open_call(ToolCall::HTTP, ToolCall::REQUEST, facts, params);
+        ToolCall { payload: Payload::Http(request), ..call }
+    }
+
+    pub(super) fn describe_connect(&self, destination: &Destination) -> ToolCall {
+        let (tool, action) = match self.tool_on(&destination.host) {
+            Behind::Known(tool) => (tool.name.as_str(), ToolCall::UNKNOWN),
+            Behind::Undefined(_) | Behind::Nothing => (ToolCall::HTTP, ToolCall::CONNECT),
+        };
+        let mut params = Map::from_iter([("method".to_owned(), Method::CONNECT.as_str().into())]);
+        add_destination(&mut params, destination);
+        let facts = BTreeMap::from([("host".to_owned(), destination.host.clone())]);
+        let call = self.open_call(tool, action, facts, params);
+        ToolCall { destination: Some(destination.clone()), payload: Payload::Tunnel, ..call }
+    }
+
+    pub(super) fn describe_undefined(&self, tool: &str, action: &str, params: Map<String, Value>) -> ToolCall {
+        let images = conventional_images(&params);
+        ToolCall { images, ..self.open_call(tool, action, BTreeMap::new(), params) }
+    }
+
+    fn open_call(
+        &self,
+        tool: &str,
+        action: &str,
+        target: BTreeMap<String, String>,
+        params: Map<String, Value>,
+    ) -> ToolCall {
+        let environment: Environment = self.environments.find(tool, &target, &params);
+        ToolCall {
+            tool: tool.to_owned(),
+            action: action.to_owned(),
+            classes: BTreeSet::new(),
+            effect: Effect::Unknown,
+            environment,
+            target,
+            params,
+            shape: Shape::Open,
+            images: Vec::new(),
+            companion: Companion::No,
+            destination: None,
+            payload: Payload::Caller,
+        }
+    }
+}
+
+/// What the way in says about the target.
+fn facts_of(arrival: &Arrival<'_>) -> BTreeMap<String, String> {
+    let mut facts = BTreeMap::new();
+    match arrival {
+        Arrival::Route { name, cluster, host, .. } => {
+            facts.insert("route".to_owned(), (*name).to_owned());
+            facts.insert("host".to_owned(), host.to_ascii_lowercase());
+            facts.extend(cluster.map(|cluster| ("cluster".to_owned(), cluster.to_owned())));
+        }
+        Arrival::Forward { destination } => {
+            facts.insert("host".to_owned(), destination.host.clone());
+        }
+    }
+    facts
+}
+
+fn placed(call: ToolCall, arrival: &Arrival<'_>) -> ToolCall {
+    match arrival {
+        Arrival::Route { .. } => call,
+        Arrival::Forward { destination } => ToolCall { destination: Some((*destination).clone()), ..call },
+    }
+}
+
+fn add_destination(params: &mut Map<String, Value>, destination: &Destination) {
+    params.insert("scheme".to_owned(), destination.scheme.as_str().into());
+    params.insert("host".to_owned(), destination.host.as_str().into());
+    params.insert("port".to_owned(), destination.port.into());
+}
+
+fn check_headers(tool: &Tool, headers: &HeaderMap) -> Result<(), Unreadable> {
+    for name in headers.keys() {
+        if METHOD_OVERRIDES.contains(&name.as_str()) {
+            return Err(Unreadable::new("method_override", format!("the header {name} may make this another method")));
+        }
+        if tool.refused_headers.iter().any(|glob| glob.matches(name.as_str())) {
+            return Err(Unreadable::new(
+                "refused_header",
+                format!("{} calls may not have the header {name}", tool.name),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses query keys that stand twice (some servers take the first, some the last), but for those the action reads whole.
+fn check_query(query: &[(String, String)], request: Option<&Recognised<'_>>) -> Result<(), Unreadable> {
+    let repeatable = |key: &str| {
+        let params = request.iter().flat_map(|request| &request.action.params);
+        params.into_iter().any(|param| matches!(&param.source, From::Query { key: own, all: true } if own == key))
+    };
+    for (index, (key, _)) in query.iter().enumerate() {
+        if key == METHOD_OVERRIDE_KEY {
+            return Err(Unreadable::new("method_override", "the query key _method may make this another method"));
+        }
+        let rest = query.get(index + 1..).unwrap_or_default();
+        if rest.iter().any(|(other, _)| other != key && same_but_case(other, key) || other == key && !repeatable(key)) {
+            return Err(Unreadable::new("query_duplicate_key", format!("the query key {key:?} stands twice")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,284 @@
+//! A tool's definition, checked and compiled; and which of its actions a request is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use http::{HeaderMap, Method};
+use serde_json::Value;
+
+use super::body::{Decoded, Decoder, decode};
+use super::glob::Glob;
+use super::pointer::{Pointer, leaves};
+use super::target::Target;
+use super::template::Template;
+use super::{DenyShape, Unreadable};
+use crate::call::{Companion, Effect, Presence, ToolCall};
+
+/// A tool of the catalogue.
+#[derive(Debug)]
+pub(super) struct Tool {
+    pub(super) name: String,
+    pub(super) hosts: Vec<Glob>,
+    pub(super) deny: DenyShape,
+    /// Whether a path segment may hold an encoded slash.
+    pub(super) encoded_slash: bool,
+    /// Headers that would change what a request means.
+    pub(super) refused_headers: Vec<Glob>,
+    /// What the path's `kind` says about the body.
+    pub(super) objects: BTreeMap<String, Object>,
+    pub(super) actions: Vec<Action>,
+    pub(super) routes: Routes,
+    pub(super) cases: Vec<Case>,
+}
+
+/// A kind of object: its name in bodies, and where things stand in it.
+#[derive(Debug)]
+pub(super) struct Object {
+    pub(super) kind: String,
+    pub(super) at: BTreeMap<String, Pointer>,
+}
+
+/// One entry: how a request of this action looks, and what is read from it.
+#[derive(Debug)]
+pub(super) struct Action {
+    pub(super) name: String,
+    pub(super) classes: BTreeSet<String>,
+    pub(super) effect: Effect,
+    /// Empty: any.
+    pub(super) methods: Vec<Method>,
+    pub(super) templates: Vec<Template>,
+    /// Query keys, and what they must look like; `None`: that must not be there.
+    pub(super) query: Vec<(String, Option<Glob>)>,
+    /// When not empty: the body must change these places and no others.
+    pub(super) only: Vec<Pointer>,
+    /// Empty: the body isn't read.
+    pub(super) decoders: Vec<Decoder>,
+    pub(super) params: Vec<Param>,
+    pub(super) images: Option<Images>,
+    /// Facts about the target that the body states too; the path's must agree.
+    pub(super) target: BTreeMap<String, Pointer>,
+    /// Whether the body is the object that the path names, so that its `kind` and `apiVersion` must agree.
+    pub(super) object: bool,
+    /// Whether it has parameters that the definition doesn't know.
+    pub(super) open: bool,
+    /// What each template's reads come with; [`Companion::No`] where there is none.
+    pub(super) companions: Vec<Companion>,
+}
+
+/// A parameter and where it is read.
+#[derive(Debug)]
+pub(super) struct Param {
+    pub(super) name: String,
+    pub(super) source: From,
+    pub(super) kind: Kind,
+    pub(super) needed: Needed,
+}
+
+#[derive(Debug)]
+pub(super) enum From {
+    Pointer(Pointer),
+    /// The place of this name in the path's kind of object; a kind without one doesn't have the parameter.
+    At(String),
+    Query {
+        key: String,
+        /// Whether it may be repeated: then it is a list.
+        all: bool,
+    },
+    Path(String),
+}
+
+/// What a parameter is. Text of a query or form is turned into it; values of JSON stay as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Int,
+    Number,
+    String,
+    Bool,
+    Image,
+    Object,
+}
+
+/// What it means when a parameter is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Needed {
+    Required,
+    Partial,
+    /// Required, except in a PATCH, which leaves it as it is.
+    UnlessPatch,
+}
+
+impl Needed {
+    pub(super) fn in_method(self, method: &Method) -> Presence {
+        match self {
+            Self::Required => Presence::Required,
+            Self::Partial => Presence::Partial,
+            Self::UnlessPatch if *method == Method::PATCH => Presence::Partial,
+            Self::UnlessPatch => Presence::Required,
+        }
+    }
+}
+
+/// Where the images stand that an action would run.
+#[derive(Debug)]
+pub(super) struct Images {
+    pub(super) needed: Needed,
+    /// The place in the path's kind of object that the pointers start from.
+    pub(super) under: Option<String>,
+    pub(super) pointers: Vec<Pointer>,
+}
+
+/// A recorded request and the call that it is.
+#[derive(Debug)]
+pub(super) struct Case {
+    pub(super) name: String,
+    pub(super) request: String,
+    pub(super) expect: Value,
+}
+
+/// The actions' templates, most specific first, by the number of segments.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    by_count: Vec<Vec<Route>>,
+    /// For paths longer than any template without `{x+}`.
+    longer: Vec<Route>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Route {
+    action: usize,
+    template: usize,
+}
+
+impl Routes {
+    pub(super) fn new(actions: &[Action]) -> Self {
+        let mut all: Vec<(Route, &Template, usize)> = Vec::new();
+        for (index, action) in actions.iter().enumerate() {
+            for (number, template) in action.templates.iter().enumerate() {
+                all.push((Route { action: index, template: number }, template, action.conditions()));
+            }
+        }
+        all.sort_by(|a, b| a.1.precedence(b.1).then(b.2.cmp(&a.2)));
+        let longest = all.iter().map(|(_, template, _)| template.min_segments()).max().unwrap_or_default();
+        let of = |count: usize| {
+            all.iter().filter(|(_, template, _)| template.fits(count)).map(|(route, ..)| *route).collect::<Vec<_>>()
+        };
+        Self { by_count: (0..=longest).map(of).collect(), longer: of(longest + 1) }
+    }
+
+    fn for_count(&self, count: usize) -> &[Route] {
+        self.by_count.get(count).unwrap_or(&self.longer)
+    }
+}
+
+impl Action {
+    /// How many conditions it has besides method and path: more is more specific.
+    pub(super) fn conditions(&self) -> usize {
+        self.query.len() + usize::from(!self.only.is_empty())
+    }
+
+    /// Whether some request may match both, and neither is more specific.
+    pub(super) fn ties_with(&self, other: &Self) -> bool {
+        let methods = self.methods.is_empty()
+            || other.methods.is_empty()
+            || self.methods.iter().any(|method| other.methods.contains(method));
+        let exclusive = self.query.iter().any(|(key, glob)| {
+            other.query.iter().any(|(own, theirs)| own == key && glob.is_some() != theirs.is_some())
+        });
+        methods
+            && !exclusive
+            && self.conditions() == other.conditions()
+            && self.templates.iter().any(|a| other.templates.iter().any(|b| a.precedence(b).is_eq() && a.overlaps(b)))
+    }
+
+    fn matches_head(&self, method: &Method, query: &[(String, String)]) -> bool {
+        (self.methods.is_empty() || self.methods.contains(method))
+            && self.query.iter().all(|(key, glob)| match glob {
+                Some(glob) => query.iter().any(|(own, value)| own == key && glob.matches(value)),
+                None => query.iter().all(|(own, _)| own != key),
+            })
+    }
+
+    fn matches_body(&self, documents: &[Value]) -> bool {
+        if self.only.is_empty() {
+            return true;
+        }
+        let mut places = documents.iter().flat_map(leaves).peekable();
+        places.peek().is_some() && places.all(|place| self.only.iter().any(|pointer| pointer.covers(&place)))
+    }
+}
+
+/// The action that a request is.
+#[derive(Debug)]
+pub(super) struct Recognised<'a> {
+    pub(super) action: &'a Action,
+    pub(super) companion: &'a Companion,
+    pub(super) variables: Vec<(&'a str, String)>,
+    pub(super) documents: Vec<Value>,
+    pub(super) textual: bool,
+}
+
+/// What a request is to its tool.
+#[derive(Debug)]
+pub(super) enum Recognition<'a> {
+    Known(Recognised<'a>),
+    /// Not in the catalogue, or not to be read, because of this.
+    Unknown(String),
+}
+
+impl Tool {
+    /// The first action that fits but for its body, which says whether the body has to be read.
+    pub(super) fn reads_body(&self, method: &Method, target: &Target) -> bool {
+        self.candidates(method, target).next().is_some_and(|(action, ..)| !action.decoders.is_empty())
+    }
+
+    fn candidates<'a, 'r>(
+        &'a self,
+        method: &'r Method,
+        target: &'r Target,
+    ) -> impl Iterator<Item = (&'a Action, &'a Template, &'a Companion)> {
+        let routes = self.routes.for_count(target.segments.len()).iter();
+        let found = routes.filter_map(|route| {
+            let action = self.actions.get(route.action)?;
+            let companion = action.companions.get(route.template).unwrap_or(&Companion::No);
+            Some((action, action.templates.get(route.template)?, companion))
+        });
+        found.filter(move |(action, template, _)| {
+            action.matches_head(method, &target.query) && template.matches(&target.segments)
+        })
+    }
+
+    /// Which action a request is.
+    pub(super) fn recognise(
+        &self,
+        method: &Method,
+        target: &Target,
+        headers: &HeaderMap,
+        body: Option<&[u8]>,
+    ) -> Result<Recognition<'_>, Unreadable> {
+        let mut read: Option<(&[Decoder], Vec<Value>, bool)> = None;
+        for (action, template, companion) in self.candidates(method, target) {
+            if action.name == ToolCall::UNKNOWN {
+                return Ok(Recognition::Unknown(
+                    "the catalogue doesn't let this be taken for another action".to_owned(),
+                ));
+            }
+            if !action.decoders.is_empty() && read.as_ref().is_none_or(|(by, ..)| *by != action.decoders.as_slice()) {
+                let Some(body) = body else {
+                    return Err(Unreadable::new("body_unread", "the body of this request has to be read"));
+                };
+                match decode(headers, body, &action.decoders)? {
+                    Decoded::Documents { documents, textual } => read = Some((&action.decoders, documents, textual)),
+                    Decoded::Opaque(why) => return Ok(Recognition::Unknown(why)),
+                }
+            }
+            let documents = read.as_ref().map_or(&[][..], |(_, documents, _)| documents);
+            if !action.matches_body(documents) {
+                continue;
+            }
+            let variables = template.bind(&target.segments);
+            let (documents, textual) =
+                read.take().filter(|_| !action.decoders.is_empty()).map(|(_, d, t)| (d, t)).unwrap_or_default();
+            return Ok(Recognition::Known(Recognised { action, companion, variables, documents, textual }));
+        }
+        Ok(Recognition::Unknown("no action of the catalogue looks like this".to_owned()))
+    }
+}

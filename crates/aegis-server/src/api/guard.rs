@@ -1,0 +1,109 @@
+//! What stands before the endpoints: the operator's token, browsers, and time.
+
+use std::time::{Duration, Instant};
+
+use aegis_core::decide::{Denial, Facts};
+use aegis_core::problem::Code;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use tokio::time::timeout;
+
+use super::ApiState;
+use super::answer::{ApiError, problem};
+use crate::trace::TraceContext;
+
+/// How long one request may take, long polls included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Lets operators through; everybody else is refused, and that is on record.
+pub(super) async fn operators_only(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let reason = match bearer(request.headers()) {
+        Ok(Some(token)) if state.operator.proves(token) => return next.run(request).await,
+        Ok(Some(_)) => "operator: forged",
+        Ok(None) => "operator: missing",
+        Err(()) => "operator: malformed",
+    };
+    match rejected(&state, request.headers(), reason).await {
+        Ok((_, response)) => response,
+        Err(error) => error.into_response(),
+    }
+}
+
+/// The one bearer token of a request (RFC 6750 §2.1); `Err` where there is something else or more than one.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ()> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(());
+    }
+    let (scheme, token) = value.to_str().map_err(drop)?.split_once(' ').ok_or(())?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim_matches(' '))) } else { Err(()) }
+}
+
+/// Records the refusal of a credential, and answers it. One wording, whatever was wrong.
+pub(super) async fn rejected(
+    state: &ApiState,
+    headers: &HeaderMap,
+    reason: &str,
+) -> Result<(Denial, Response), ApiError> {
+    let started = Instant::now();
+    let trace = TraceContext::join(headers, random()?);
+    let policies = (state.policies)();
+    let facts = Facts {
+        now: Timestamp::now(),
+        decision_id: format!("dec_{}", URL_SAFE_NO_PAD.encode(random::<16>()?)),
+        trace_id: Some(trace.trace_id_hex()),
+        policy_version: policies.version(),
+        approval: None,
+        over_rate: Vec::new(),
+        guards: Vec::new(),
+        cross_check: false,
+    };
+    let detail = "the credential is missing or not valid here".to_owned();
+    let denial = Denial::unread(&facts, None, Code::IdentityRejected, reason, detail);
+    if let Err(error) = state.store.deny(&denial, started.elapsed().as_secs_f64() * 1000.0).await {
+        state.events.alarm("denial_not_recorded", &error.to_string());
+    }
+    let explanation = denial.explanation();
+    state.events.decided(explanation, &trace, started.elapsed());
+    let document = explanation.problem().and_then(|problem| serde_json::to_value(problem).ok());
+    let document = document.ok_or_else(|| ApiError::unavailable("a refusal without a problem document"))?;
+    let mut response = problem(StatusCode::UNAUTHORIZED, document);
+    let headers = response.headers_mut();
+    headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="aegis""#));
+    for (name, value) in [
+        ("aegis-decision", explanation.decision.as_str()),
+        ("aegis-decision-id", &explanation.decision_id),
+        ("aegis-policy-version", &explanation.policy_version),
+    ] {
+        headers.insert(name, HeaderValue::from_str(value).map_err(ApiError::unavailable)?);
+    }
+    Ok((denial, response))
+}
+
+fn random<const N: usize>() -> Result<[u8; N], ApiError> {
+    crate::identify::random().map_err(ApiError::unavailable)
+}
+
+/// Refuses what only a browser sends: a page of another origin, or one whose name was rebound to our address, can't
+/// leave `Origin` out of a request that changes something.
+pub(super) async fn no_browsers(request: Request, next: Next) -> Response {
+    let safe = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !safe && request.headers().contains_key(header::ORIGIN) {
+        return ApiError::forbidden("requests from web pages are not taken").into_response();
+    }
+    next.run(request).await
+}
+
+/// Ends what takes too long.
+pub(super) async fn in_time(request: Request, next: Next) -> Response {
+    match timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::unavailable("a request took too long").into_response(),
+    }
+}

@@ -1,0 +1,69 @@
+//! What is fetched before a decision, so that the decision itself is pure: where the call would go, and the approval at hand.
+
+use std::time::Instant;
+
+use aegis_core::agent::Agent;
+use aegis_core::approval::Approval;
+use aegis_core::call::ToolCall;
+use aegis_core::policy::Asked;
+use aegis_core::problem::Violation;
+
+use super::case::{self, Case};
+use super::{Pipeline, Way};
+use crate::enforce::Toward;
+
+impl Pipeline {
+    /// Where a call would go. A name is looked up only if some policy lets the agent name it: a lookup carries data out.
+    pub(super) async fn reach(
+        &self,
+        case: &mut Case,
+        way: &Way,
+        asked: Asked<'_>,
+    ) -> (Option<Toward>, Option<Violation>) {
+        let since = Instant::now();
+        let found = self.find(case, way, asked).await;
+        case.waited_since(since);
+        found
+    }
+
+    async fn find(&self, case: &Case, way: &Way, asked: Asked<'_>) -> (Option<Toward>, Option<Violation>) {
+        match way {
+            Way::Route { name, .. } => (Some(Toward::Route(name.clone())), None),
+            Way::Forward { .. } | Way::Tunnel { .. } if !case.policies.may_reach(asked) => (None, None),
+            Way::Forward { .. } | Way::Tunnel { .. } => match self.toward(None, asked.call).await {
+                Ok(toward) => (Some(toward), None),
+                Err(violation) => (None, Some(violation)),
+            },
+        }
+    }
+
+    /// Where a call goes that may be resolved.
+    pub(super) async fn toward(&self, known: Option<Toward>, call: &ToolCall) -> Result<Toward, Violation> {
+        match (known, &call.destination) {
+            (Some(toward), _) => Ok(toward),
+            (None, Some(destination)) => Ok(Toward::Addresses(self.0.enforcer.resolve(destination).await?)),
+            (None, None) => Err(case::no_destination()),
+        }
+    }
+
+    /// The approval at hand: the one that an override token stands for, else the newest for exactly this call. A token that
+    /// stands for another agent's approval, another call's or none is a mistake that is said, and denies.
+    pub(super) fn approval(
+        &self,
+        agent: &Agent,
+        call: &ToolCall,
+        token: Option<&str>,
+    ) -> (Option<Approval>, Option<Violation>) {
+        let digest = call.digest().map(|digest| digest.to_string());
+        let Some(token) = token else {
+            return (digest.and_then(|digest| self.0.store.approval_for(&agent.id, &digest)), None);
+        };
+        let fits = |found: &Approval| {
+            found.request.agent.id == agent.id && Some(&found.request.call_digest) == digest.as_ref()
+        };
+        match self.0.store.override_matches(token).filter(fits) {
+            Some(approval) => (Some(approval), None),
+            None => (None, Some(case::other_override())),
+        }
+    }
+}

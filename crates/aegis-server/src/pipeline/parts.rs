@@ -1,0 +1,76 @@
+//! What the pipeline is made of, and what of it can be exchanged while it runs.
+
+use std::sync::Arc;
+
+use aegis_core::describe::Catalogue;
+use aegis_core::policy::PolicySet;
+use aegis_store::Store;
+use arc_swap::ArcSwap;
+
+use super::Pipeline;
+use super::rates::Rates;
+use crate::enforce::Enforcer;
+use crate::events::Events;
+use crate::identify::Identify;
+
+/// What the pipeline is made of.
+pub struct Parts {
+    /// Checks credentials.
+    pub identify: Arc<Identify>,
+    /// Describes requests.
+    pub catalogue: Catalogue,
+    /// The policies in force.
+    pub policies: PolicySet,
+    /// Records.
+    pub store: Store,
+    /// Forwards.
+    pub enforcer: Enforcer,
+    /// Tells.
+    pub events: Events,
+    /// The largest body that is read, in bytes.
+    pub body_limit: usize,
+    /// The share of calls, 0 to 1, that both engines decide.
+    pub engine_check: f64,
+}
+
+pub(super) struct Inner {
+    pub(super) identify: Arc<Identify>,
+    pub(super) catalogue: ArcSwap<Catalogue>,
+    pub(super) policies: ArcSwap<PolicySet>,
+    pub(super) store: Store,
+    pub(super) enforcer: Enforcer,
+    pub(super) events: Events,
+    pub(super) rates: Rates,
+    pub(super) body_limit: usize,
+    pub(super) engine_check: f64,
+}
+
+impl Pipeline {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { identify, catalogue, policies, store, enforcer, events, body_limit, engine_check } = parts;
+        let (catalogue, policies) = (ArcSwap::from_pointee(catalogue), ArcSwap::from_pointee(policies));
+        let rates = Rates::default();
+        Self(Arc::new(Inner {
+            identify,
+            catalogue,
+            policies,
+            store,
+            enforcer,
+            events,
+            rates,
+            body_limit,
+            engine_check,
+        }))
+    }
+
+    /// Puts other policies in force, from the next call on.
+    pub fn reload(&self, policies: PolicySet) {
+        self.0.policies.store(Arc::new(policies));
+    }
+
+    /// The policies in force.
+    pub fn policies(&self) -> Arc<PolicySet> {
+        self.0.policies.load_full()
+    }
+}
