@@ -130,6 +130,12 @@ impl Running {
         address_of(&self.addresses, listening)
     }
 
+    /// Ends when the gateway does, which it only does when stopped.
+    pub(crate) async fn ended(&mut self) {
+        // How it ended is `stop`'s to tell.
+        let _ = (&mut self.task).await;
+    }
+
     /// Stops taking calls, lets those under way end, closes the store.
     pub(crate) async fn stop(self) -> Result<()> {
         self.stop.cancel();
