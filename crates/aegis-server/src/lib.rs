@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod api;
+pub mod ca;
 pub mod enforce;
 pub mod events;
 pub mod gateway;

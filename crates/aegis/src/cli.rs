@@ -1,0 +1,360 @@
+//! The command line as typed by the user. What each command does: [`crate::commands`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A policy gateway for the agents that drive your CI/CD: decides, enforces and records every call.
+#[derive(Debug, Parser)]
+#[command(
+    name = "aegis",
+    version,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  aegis demo                      see agents being stopped, nothing to prepare\n  \
+                  aegis init && aegis serve       start with a configuration of your own\n\n\
+                  Exit code: 0 done, 1 the answer is no, 2 bad use or input."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// The configuration; `aegis.yaml` here when there is one
+    #[arg(long, global = true, env = "AEGIS_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Answer in JSON, for machines
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Watch four agents being stopped by a real gateway; nothing to prepare
+    #[command(after_help = "Examples:\n  aegis demo                    four stories, then the gateway stays up to be looked at\n  \
+                            aegis demo --once             the stories only; exits 0 when all went as they should\n  \
+                            aegis demo --approve manual   you are the human who is asked")]
+    Demo(DemoArgs),
+    /// Write a commented aegis.yaml and starter policies
+    #[command(after_help = "Example:\n  aegis init gateway && cd gateway && aegis serve --check")]
+    Init {
+        /// Where; made when missing
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+    },
+    /// Run the gateway
+    #[command(after_help = "Examples:\n  aegis serve --config /etc/aegis/aegis.yaml\n  aegis serve --check     load everything, bind nothing, say what is wrong")]
+    Serve {
+        /// Load and check everything, bind nothing; exits 0 or 1
+        #[arg(long)]
+        check: bool,
+    },
+    /// Register agents and stop them
+    #[command(subcommand, after_help = "Example:\n  aegis agent add deploy-manager --group ci")]
+    Agent(AgentCommand),
+    /// API keys, which agents exchange for tokens
+    #[command(subcommand, after_help = "Example:\n  aegis key add deploy-manager --json")]
+    Key(KeyCommand),
+    /// Short-lived tokens, which agents send with their calls
+    #[command(subcommand, after_help = "Example:\n  aegis token issue deploy-manager --ttl 10m")]
+    Token(TokenCommand),
+    /// Check, compile and explain policies
+    #[command(subcommand, after_help = "Example:\n  aegis policy check policies/")]
+    Policy(PolicyCommand),
+    /// What waits for a human, and the human's answer
+    #[command(subcommand, after_help = "Example:\n  aegis approvals list --status pending")]
+    Approvals(ApprovalsCommand),
+    /// The record of every decision
+    #[command(subcommand, after_help = "Example:\n  aegis audit tail --follow")]
+    Audit(AuditCommand),
+    /// The tool catalogue
+    #[command(subcommand, after_help = "Example:\n  aegis tools match --request request.http --route-tool kubernetes --cluster main")]
+    Tools(ToolsCommand),
+    /// The gateway's own certificate authority
+    #[command(subcommand, after_help = "Example:\n  aegis ca export --out aegis-ca.pem")]
+    Ca(CaCommand),
+    /// Which version this is
+    #[command(after_help = "Example:\n  aegis version --json")]
+    Version,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DemoArgs {
+    /// Run the stories, say how many passed, and exit
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Who answers when a human is asked
+    #[arg(long, value_enum, default_value_t = Approve::Auto)]
+    pub(crate) approve: Approve,
+    /// Where the API listens while the demo stays up
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub(crate) api: SocketAddr,
+}
+
+/// Who answers when the demo asks a human.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Approve {
+    /// The demo, through the operators' API
+    Auto,
+    /// You, with `aegis approvals approve` in another terminal
+    Manual,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentCommand {
+    /// Register an agent
+    #[command(after_help = "Example:\n  aegis agent add deploy-manager --group ci --group prod")]
+    Add {
+        /// Its name
+        name: String,
+        /// A group that it is in; may be repeated
+        #[arg(long = "group", value_name = "GROUP")]
+        groups: Vec<String>,
+    },
+    /// All agents
+    #[command(after_help = "Example:\n  aegis agent list --json")]
+    List,
+    /// One agent
+    #[command(after_help = "Example:\n  aegis agent show deploy-manager")]
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// The kill switch: refuse every call of it from now on
+    #[command(after_help = "Example:\n  aegis agent suspend deploy-manager")]
+    Suspend {
+        /// Its name
+        name: String,
+    },
+    /// Let a suspended agent work again
+    #[command(after_help = "Example:\n  aegis agent resume deploy-manager")]
+    Resume {
+        /// Its name
+        name: String,
+    },
+    /// Remove an agent; its keys and tokens never work again
+    #[command(after_help = "Example:\n  aegis agent remove deploy-manager")]
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make an API key; it is shown once
+    #[command(after_help = "Example:\n  aegis key add deploy-manager --json | jq -r .key")]
+    Add {
+        /// The agent that it is for
+        agent: String,
+    },
+    /// An agent's keys, without the keys themselves
+    #[command(after_help = "Example:\n  aegis key list deploy-manager")]
+    List {
+        /// The agent
+        agent: String,
+    },
+    /// Make a key worthless
+    #[command(after_help = "Example:\n  aegis key revoke key_01k5")]
+    Revoke {
+        /// The key's id, from `aegis key list`
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Issue a token for an agent
+    #[command(after_help = "Example:\n  TOKEN=$(aegis token issue deploy-manager --ttl 10m)")]
+    Issue {
+        /// The agent
+        agent: String,
+        /// How long it holds, up to 1h; the configuration's token_ttl when not given
+        #[arg(long, value_name = "DURATION")]
+        ttl: Option<String>,
+    },
+    /// Make a token worthless before it runs out
+    #[command(after_help = "Example:\n  aegis token revoke \"$TOKEN\"")]
+    Revoke {
+        /// The token; `-` reads it from standard input
+        token: String,
+    },
+    /// Show what a token says, without checking its signature
+    #[command(after_help = "Example:\n  aegis token inspect \"$TOKEN\"")]
+    Inspect {
+        /// The token; `-` reads it from standard input
+        token: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Say everything that is wrong with policies, and where
+    #[command(after_help = "Example:\n  aegis policy check policies/ extra.yaml")]
+    Check {
+        /// Folders and files; the configuration's policies when none is named
+        paths: Vec<PathBuf>,
+    },
+    /// Compile policies into a bundle that any Open Policy Agent loads
+    #[command(after_help = "Example:\n  aegis policy compile policies/ --out bundle.tar.gz")]
+    Compile {
+        /// Folders and files; the configuration's policies when none is named
+        paths: Vec<PathBuf>,
+        /// Where to write the bundle
+        #[arg(long, short, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Show how a call would be decided, and by which rules
+    #[command(after_help = "Examples:\n  aegis policy explain call.json\n  \
+                            aegis policy explain --agent deploy-manager --request scale.http --route-tool kubernetes\n\n\
+                            call.json: {\"agent\": \"deploy-manager\", \"tool\": \"kubernetes\", \"action\": \"scale\",\n            \
+                            \"classes\": [\"deploy\"], \"env\": \"staging\", \"params\": {\"replicas\": 51}}")]
+    Explain(ExplainArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// A described call, as JSON; `-` reads it from standard input
+    #[arg(required_unless_present = "request", conflicts_with = "request")]
+    pub(crate) call: Option<PathBuf>,
+    /// The agent, with --request
+    #[arg(long, requires = "request")]
+    pub(crate) agent: Option<String>,
+    /// A group the agent is in, with --request; may be repeated
+    #[arg(long = "group", value_name = "GROUP", requires = "request")]
+    pub(crate) groups: Vec<String>,
+    /// A raw HTTP/1.1 request to describe first
+    #[arg(long, value_name = "FILE", requires = "agent")]
+    pub(crate) request: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) route: RouteArgs,
+}
+
+/// By which route a raw request would come.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RouteArgs {
+    /// The tool behind the route that it would come by; without one it is read as a forward proxy's request
+    #[arg(long, value_name = "TOOL", requires = "request")]
+    pub(crate) route_tool: Option<String>,
+    /// The route's cluster
+    #[arg(long, value_name = "NAME", requires = "route_tool")]
+    pub(crate) cluster: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApprovalsCommand {
+    /// Requests and what became of them
+    #[command(after_help = "Example:\n  aegis approvals list --status pending")]
+    List {
+        /// pending, approved, rejected, expired, cancelled, spent or lapsed
+        #[arg(long)]
+        status: Option<String>,
+    },
+    /// One request, with the parameters that would run
+    #[command(after_help = "Example:\n  aegis approvals show apr_01k5")]
+    Show {
+        /// The approval's id
+        id: String,
+    },
+    /// Say yes: the same call passes once
+    #[command(after_help = "Example:\n  aegis approvals approve apr_01k5 --comment 'planned release'")]
+    Approve(AnswerArgs),
+    /// Say no
+    #[command(after_help = "Example:\n  aegis approvals reject apr_01k5 --comment 'wrong cluster'")]
+    Reject(AnswerArgs),
+    /// Withdraw a request, or an approval that isn't used yet
+    #[command(after_help = "Example:\n  aegis approvals cancel apr_01k5")]
+    Cancel(AnswerArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AnswerArgs {
+    /// The approval's id
+    pub(crate) id: String,
+    /// Why; kept with the record
+    #[arg(long)]
+    pub(crate) comment: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// The newest records
+    #[command(after_help = "Examples:\n  aegis audit tail -n 20\n  aegis audit tail --follow --json | jq .decision")]
+    Tail {
+        /// How many
+        #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        lines: u32,
+        /// Wait for more and print it as it comes
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Records that match
+    #[command(after_help = "Example:\n  aegis audit query --agent deploy-manager --decision deny --limit 50")]
+    Query(QueryArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueryArgs {
+    /// By this agent
+    #[arg(long)]
+    pub(crate) agent: Option<String>,
+    /// Of this tool
+    #[arg(long)]
+    pub(crate) tool: Option<String>,
+    /// Of this action
+    #[arg(long)]
+    pub(crate) action: Option<String>,
+    /// allow, approval_needed or deny
+    #[arg(long)]
+    pub(crate) decision: Option<String>,
+    /// With this code, e.g. PolicyViolation
+    #[arg(long)]
+    pub(crate) code: Option<String>,
+    /// Of this decision
+    #[arg(long, value_name = "ID")]
+    pub(crate) decision_id: Option<String>,
+    /// Not before this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Before this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ToolsCommand {
+    /// The tools and actions that are known
+    #[command(after_help = "Example:\n  aegis tools list")]
+    List,
+    /// Run the catalogue's own cases
+    #[command(after_help = "Example:\n  aegis tools check")]
+    Check,
+    /// Say which tool call a raw HTTP/1.1 request is
+    #[command(after_help = "Example:\n  aegis tools match --request scale.http --route-tool kubernetes --cluster main")]
+    Match {
+        /// The request; `-` reads it from standard input
+        #[arg(long, value_name = "FILE")]
+        request: PathBuf,
+        #[command(flatten)]
+        route: RouteArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CaCommand {
+    /// Write the CA's certificate, for clients to trust
+    #[command(after_help = "Example:\n  aegis ca export > aegis-ca.pem")]
+    Export {
+        /// Where to write it; standard output when not given
+        #[arg(long, short, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}

@@ -1,0 +1,91 @@
+//! The commands, one file each. Each prints its result on standard output: text for people, with `--json` JSON for machines.
+
+mod agent;
+mod approvals;
+mod audit;
+mod ca;
+mod init;
+mod key;
+mod policy;
+mod serve;
+mod token;
+mod tools;
+
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::cli::{Cli, Command, Global};
+use crate::demo;
+use crate::operator::Operator;
+
+pub(crate) use init::TEMPLATES;
+
+/// Runs one command.
+///
+/// # Errors
+/// [`crate::outcome::No`] when the answer is no; what went wrong otherwise.
+pub(crate) fn run(cli: Cli) -> Result<()> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Demo(args) => runtime()?.block_on(demo::run(&args, &global)),
+        Command::Init { dir } => init::run(&dir, &global),
+        Command::Serve { check: true } => serve::check(&global),
+        Command::Serve { check: false } => serve::run(&global),
+        Command::Agent(command) => operate(&global, agent::run(command)),
+        Command::Key(command) => operate(&global, key::run(command)),
+        Command::Token(command) => token::run(command, &global),
+        Command::Policy(command) => policy::run(command, &global),
+        Command::Approvals(command) => operate(&global, approvals::run(command)),
+        Command::Audit(command) => operate(&global, audit::run(command)),
+        Command::Tools(command) => tools::run(command, &global),
+        Command::Ca(command) => ca::run(command, &global),
+        Command::Version => {
+            let version = env!("CARGO_PKG_VERSION");
+            print(&global, &json!({"name": "aegis", "version": version}), |_| format!("aegis {version}\n"))
+        }
+    }
+}
+
+/// What an operator's command does with the gateway that it reached.
+type Operation = Box<dyn for<'a> FnOnce(&'a Operator, &'a Global) -> Pending<'a>>;
+/// Its doing.
+type Pending<'a> = std::pin::Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
+
+/// Reaches the gateway, runs `operation`, and lets go of it.
+fn operate(global: &Global, operation: Operation) -> Result<()> {
+    runtime()?.block_on(async {
+        let operator = Operator::reach(global.config.as_deref()).await?;
+        let result = operation(&operator, global).await;
+        operator.close().await;
+        result
+    })
+}
+
+/// As many threads as there are cores, which is what the work can use.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime can't be started")
+}
+
+/// Prints `value`: as JSON for machines, as `text` makes it for people.
+fn print(global: &Global, value: &Value, text: impl FnOnce(&Value) -> String) -> Result<()> {
+    use std::io::Write as _;
+    let text = if global.json { format!("{value:#}\n") } else { text(value) };
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        // Whoever reads has read enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("can't write to standard output"),
+    }
+}
+
+/// A file's bytes, or standard input's for `-`.
+fn read_input(path: &Path) -> Result<Vec<u8>> {
+    if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).context("can't read standard input")?;
+        return Ok(bytes);
+    }
+    std::fs::read(path).with_context(|| format!("can't read {}", path.display()))
+}

@@ -1,0 +1,96 @@
+//! From what was written to what the gateway runs with: defaults, absolute paths, and what only shows when keys are put together.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aegis_core::document::Diagnostic;
+
+use super::typed::Typed;
+use super::{Config, Limits, Listen, START, Telemetry, routes};
+
+/// Checks `typed`, and reports what is wrong; the result is only of use when nothing was reported.
+pub(super) fn check(file: &str, typed: Typed, base: &Path, errors: &mut Vec<Diagnostic>) -> Config {
+    let listen = Listen {
+        proxy: typed.proxy.unwrap_or(loopback(4180)),
+        proxy_tls: typed.proxy_tls.unwrap_or(Some(loopback(4183))),
+        api: typed.api.unwrap_or(loopback(4181)),
+    };
+    distinct_ports(file, listen, errors);
+    distinct_names(file, &typed, errors);
+    let routes = typed.routes.into_iter().filter_map(|route| routes::check(file, route, base, errors)).collect();
+    let token_ttl = typed.token_ttl.unwrap_or(Duration::from_mins(15));
+    let (shortest, longest) = (Duration::from_secs(10), Duration::from_hours(1));
+    if !(shortest..=longest).contains(&token_ttl) {
+        let message = "a token holds between 10s and 1h: it can't be taken back where the gateway isn't asked";
+        errors.push(Diagnostic::error(file, START, "identity.token_ttl", message));
+    }
+    let limits = Limits {
+        body: typed.body.unwrap_or(4 << 20),
+        header: typed.header.unwrap_or(64 << 10),
+        connections: typed.connections.unwrap_or(10_000),
+    };
+    let bounds = [
+        ("limits.body", limits.body, 1 << 10, 256 << 20, "1KiB to 256MiB"),
+        ("limits.header", limits.header, 8 << 10, 1 << 20, "8KiB to 1MiB"),
+    ];
+    for (key, value, least, most, words) in bounds {
+        if !(least..=most).contains(&value) {
+            errors.push(Diagnostic::error(file, START, key, format!("out of bounds: {words}")));
+        }
+    }
+    Config {
+        data_dir: absolute(base, typed.data_dir.as_deref().unwrap_or("aegis-data")),
+        mode: typed.mode.unwrap_or_default(),
+        listen,
+        policies: absolute(base, typed.policies.as_deref().unwrap_or("policies")),
+        tools: typed.tools.map(|tools| absolute(base, &tools)),
+        environments: typed.environments.map(|node| (file.to_owned(), node)),
+        routes,
+        upstreams: typed.upstreams,
+        private_networks: typed.private_networks.unwrap_or_default(),
+        token_ttl,
+        engine: typed.engine.unwrap_or_default(),
+        engine_check: typed.engine_check.unwrap_or(0.01),
+        telemetry: Telemetry { otlp: typed.otlp, log: typed.log.unwrap_or_default() },
+        durability: typed.durability.unwrap_or_default(),
+        limits,
+        warnings: typed.warnings,
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// The path as the process will use it wherever it was written.
+fn absolute(base: &Path, path: &str) -> PathBuf {
+    let joined = base.join(path);
+    let tidy: PathBuf = joined.components().filter(|part| *part != std::path::Component::CurDir).collect();
+    std::path::absolute(&tidy).unwrap_or(tidy)
+}
+
+fn distinct_ports(file: &str, listen: Listen, errors: &mut Vec<Diagnostic>) {
+    let mut seen: BTreeMap<SocketAddr, &str> = BTreeMap::new();
+    let all = [("proxy", Some(listen.proxy)), ("proxy_tls", listen.proxy_tls), ("api", Some(listen.api))];
+    for (key, address) in all.into_iter().filter_map(|(key, address)| address.map(|address| (key, address))) {
+        if address.port() == 0 {
+            continue;
+        }
+        if let Some(other) = seen.insert(address, key) {
+            let message = format!("{address} is taken by listen.{other}: give each listener a port of its own");
+            errors.push(Diagnostic::error(file, START, &format!("listen.{key}"), message));
+        }
+    }
+}
+
+fn distinct_names(file: &str, typed: &Typed, errors: &mut Vec<Diagnostic>) {
+    let mut seen = BTreeMap::new();
+    for (name, place, path) in typed.routes.iter().filter_map(routes::named) {
+        if let Some(first) = seen.insert(name.to_owned(), path.to_owned()) {
+            let message = format!("the name {name:?} is taken by {first}");
+            errors.push(Diagnostic::error(file, place, &format!("{path}.name"), message));
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What the data directory holds, opened: the store, the keys, the operator's token.
+//!
+//! `gateway.json` is written by a running gateway so that operators' commands find its API; it is a hint, the store's lock
+//! is the truth.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aegis_core::policy::{Options, PolicySet};
+use aegis_server::api::ApiState;
+use aegis_server::events::{self, Events};
+use aegis_server::identify::{self, Identify, OperatorToken};
+use aegis_store::Store;
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+
+/// The name of the note that a running gateway leaves.
+const NOTE: &str = "gateway.json";
+
+/// How long the last spans may take to leave.
+const FLUSH: Duration = Duration::from_secs(3);
+
+/// An open data directory.
+#[derive(Clone)]
+pub(crate) struct DataDir {
+    /// Agents, approvals, the record.
+    pub(crate) store: Store,
+    /// Issues and checks tokens.
+    pub(crate) identify: Arc<Identify>,
+    /// Proves an operator.
+    pub(crate) operator: OperatorToken,
+    /// Spans, metrics, log lines.
+    pub(crate) events: Events,
+}
+
+/// What a running gateway leaves in the data directory.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    api: SocketAddr,
+    pid: u32,
+}
+
+impl DataDir {
+    /// Opens the data directory of `config`, and makes what isn't there yet. Needs a runtime: spans are exported on it.
+    ///
+    /// # Errors
+    /// What can't be opened; [`aegis_store::StoreError::Held`] when a gateway runs on it.
+    pub(crate) async fn open(config: &Config) -> Result<Self> {
+        let (dir, durability) = (config.data_dir.clone(), config.durability);
+        let store = tokio::task::spawn_blocking(move || Store::open(&dir, durability)).await??;
+        let settings = identify::Settings { token_ttl: config.token_ttl, ..identify::Settings::default() };
+        let identify = Arc::new(Identify::open(&config.data_dir, store.clone(), settings)?);
+        let operator = OperatorToken::open(&config.data_dir)?;
+        let settings = events::Settings { otlp: config.telemetry.otlp.clone(), ..events::Settings::default() };
+        let events = Events::new(&settings)?;
+        Ok(Self { store, identify, operator, events })
+    }
+
+    /// The API over this data directory alone, where no gateway runs: no policy is in force.
+    ///
+    /// # Errors
+    /// None that can be helped: an empty set of policies is refused.
+    pub(crate) fn api(&self) -> Result<ApiState> {
+        let policies = Arc::new(PolicySet::load(&[], Options::default()).map_err(crate::outcome::invalid)?);
+        let (now, again) = (Arc::clone(&policies), policies);
+        Ok(ApiState {
+            store: self.store.clone(),
+            identify: Arc::clone(&self.identify),
+            operator: self.operator.clone(),
+            policies: Arc::new(move || Arc::clone(&now)),
+            reload: Arc::new(move || Ok(Arc::clone(&again))),
+            events: self.events.clone(),
+            metrics_public: false,
+        })
+    }
+
+    /// Writes what is left, and lets go of the directory.
+    pub(crate) async fn close(&self) {
+        self.store.close().await;
+        self.events.shutdown(FLUSH).await;
+    }
+}
+
+/// Leaves the note of a gateway whose API is at `api`.
+///
+/// # Errors
+/// When it can't be written.
+pub(crate) fn leave_note(data_dir: &Path, api: SocketAddr) -> Result<()> {
+    let path = data_dir.join(NOTE);
+    let note = serde_json::to_vec(&Note { api, pid: std::process::id() })?;
+    std::fs::write(&path, note).with_context(|| format!("can't write {}", path.display()))
+}
+
+/// Takes the note away.
+///
+/// # Errors
+/// When it can't be removed.
+pub(crate) fn remove_note(data_dir: &Path) -> Result<()> {
+    let path = data_dir.join(NOTE);
+    std::fs::remove_file(&path).with_context(|| format!("can't remove {}", path.display()))
+}
+
+/// Where the API of the gateway that runs on this data directory is.
+///
+/// # Errors
+/// When there is no note, or it can't be read.
+pub(crate) fn api_address(data_dir: &Path) -> Result<SocketAddr> {
+    let path = data_dir.join(NOTE);
+    let hint = || {
+        let path = path.display();
+        format!("a process holds this data directory, and {path} doesn't say where its API is: set AEGIS_URL")
+    };
+    let text = std::fs::read(&path).with_context(hint)?;
+    let mut note: Note = serde_json::from_slice(&text).with_context(hint)?;
+    if note.api.ip().is_unspecified() {
+        note.api.set_ip(match note.api {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    Ok(note.api)
+}

@@ -1,0 +1,95 @@
+//! Policies and tools from the disk. Reads; what is read is checked by the core.
+
+use std::path::{Path, PathBuf};
+
+use aegis_core::describe::Catalogue;
+use aegis_core::document::Diagnostic;
+use aegis_core::policy::{Options, PolicySet, Source};
+
+use crate::config::{Config, START};
+
+/// The catalogue that a configuration describes: built-in tools, the operator's own, the environment map.
+///
+/// # Errors
+/// Everything that is wrong with any of them, and routes that lead to tools which it doesn't have.
+pub(crate) fn catalogue(config: &Config) -> Result<Catalogue, Vec<Diagnostic>> {
+    let sources = match &config.tools {
+        Some(path) => sources(std::slice::from_ref(path), "tool definitions")?,
+        None => Vec::new(),
+    };
+    let environments = config.environments.as_ref().map(|(file, node)| (file.as_str(), node));
+    let catalogue = Catalogue::load(&sources, environments)?;
+    let unknown: Vec<Diagnostic> = config.routes.iter().filter_map(|route| unknown_tool(&catalogue, route)).collect();
+    if unknown.is_empty() { Ok(catalogue) } else { Err(unknown) }
+}
+
+fn unknown_tool(catalogue: &Catalogue, route: &crate::config::Route) -> Option<Diagnostic> {
+    let tool = route.tool.as_ref().filter(|tool| !catalogue.has_tool(tool))?;
+    let names: Vec<String> = catalogue.tools().into_iter().map(|listing| listing.tool).collect();
+    let message = format!("route {:?}: there is no tool {tool:?}", route.upstream.name);
+    let suggestion = format!("tools: {}; add your own under `tools:`", names.join(", "));
+    Some(Diagnostic::error(&route.file, route.place, "tool", message).suggest(Some(suggestion)))
+}
+
+/// The policies that a configuration names.
+///
+/// # Errors
+/// Everything that is wrong with any of them.
+pub(crate) fn policies(config: &Config) -> Result<PolicySet, Vec<Diagnostic>> {
+    let options = Options { engine: config.engine, mode: config.mode };
+    PolicySet::load(&sources(std::slice::from_ref(&config.policies), "policies")?, options)
+}
+
+/// The YAML and JSON files of `paths` (files, and folders one level deep), in a stable order.
+///
+/// # Errors
+/// What can't be read; `what` says what was looked for.
+pub(crate) fn sources(paths: &[PathBuf], what: &str) -> Result<Vec<Source>, Vec<Diagnostic>> {
+    let (mut sources, mut errors) = (Vec::new(), Vec::new());
+    for path in paths {
+        let files = if path.is_dir() { in_folder(path) } else { Ok(vec![path.clone()]) };
+        match files {
+            Ok(files) => files.iter().for_each(|file| match read(file) {
+                Ok(source) => sources.push(source),
+                Err(error) => errors.push(error),
+            }),
+            Err(error) => errors.push(unreadable(path, &error, what)),
+        }
+    }
+    if errors.is_empty() { Ok(sources) } else { Err(errors) }
+}
+
+fn in_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        // Hidden names are editors' and mounted volumes' own business.
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let ours = path.extension().is_some_and(|end| ["yaml", "yml", "json", "rego"].iter().any(|ours| end == *ours));
+        if ours && !hidden && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read(file: &Path) -> Result<Source, Diagnostic> {
+    let name = file.display().to_string();
+    if file.extension().is_some_and(|end| end == "rego") {
+        let message = "Rego files are known, but not in this version: nothing would enforce it";
+        return Err(Diagnostic::error(&name, START, "", message).suggest(Some("move it out of the folder")));
+    }
+    std::fs::read_to_string(file)
+        .map(|text| Source { file: name, text })
+        .map_err(|error| unreadable(file, &error, "the file"))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error, what: &str) -> Diagnostic {
+    let message = format!("{what} can't be read: {error}");
+    let hint = (error.kind() == std::io::ErrorKind::NotFound).then_some("make it, or start with `aegis init`");
+    Diagnostic::error(&path.display().to_string(), START, "", message).suggest(hint)
+}
+
+#[cfg(test)]
+mod tests;
