@@ -3,12 +3,55 @@
 //! One source, two back ends that must never differ: the native evaluator over tables (the default), and an OPA bundle
 //! evaluated by regorus' interpreter (`engine: rego`) or by any OPA. Both answer with the same [`Evaluation`]: rule ids and
 //! reasons, no prose; prose is made once, by [`PolicySet::violation`].
+//!
+//! # What policies mean
+//!
+//! **Whom a policy is for.** The agent that it names (`*` in a name is any run of characters), and every agent in one of its
+//! `groups`. Nobody else: without a policy a call is denied (`default_deny`, in the gateway's mode). Several policies may be
+//! for one agent; order never matters. A policy's own `mode` wins over the gateway's. *Enforcing* policies decide; shadow ones
+//! only where the agent has no enforcing one, and what they find is only observed.
+//!
+//! **Which calls an entry is for.** A bare `name` is a class of the call or its action; `tool/action` takes globs (`*` is any
+//! run of characters but `/`). `tools`, of the policy and of the entry, narrows that. What nobody has described (action
+//! `unknown`, plain HTTP requests and tunnels) is only matched by its exact name, such as `kubernetes/unknown`.
+//!
+//! **Grants.** A call is granted by an entry that is for it; plain HTTP and tunnels also by an `egress.allow` that lists the
+//! destination; a companion read also by what grants its write: discovery by any entry that may be for the tool, a look at
+//! the written object by an entry for the write whose `allowed_environments` has this environment (or that has none, or whose
+//! `approval_needed` is true). What is not granted is denied.
+//!
+//! **Rules.** All entries for the call, of all the agent's policies, apply together, and everything that isn't kept is found:
+//! - `allowed_environments`: the environment is listed.
+//! - `approval_needed`: true asks a human, and lifts this entry's `allowed_environments` violation, nothing else. A condition
+//!   that can't be evaluated denies.
+//! - `max_<param>`: the parameter is a number up to the maximum; of a list, every element, and there is one.
+//! - `allowed_images` (`allowed_image_digests`): every image has a listed digest (and repository, where the list says one).
+//! - Absent parameters: a rule on what the action doesn't have, or leaves unchanged, doesn't apply; else absent denies.
+//! - `on_violation: {RULE: approval_needed}` asks instead of denying where the value is there and readable.
+//!
+//! **Egress** is asked for what the agent names. Every policy of the agent that has `egress` must list the destination, and one
+//! that decides must have it.
+//!
+//! Deliberately absent: any way to allow by failing. A key that this version can't enforce refuses the file.
+
+mod condition;
+mod egress;
+mod load;
+mod native;
+mod rego;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod wording;
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
 use crate::call::ToolCall;
-use crate::document::Diagnostic;
+use crate::document::{Diagnostic, Place};
 use crate::problem::Violation;
 
 /// Whether a policy refuses, or only records what it would have refused.
@@ -53,7 +96,17 @@ pub struct Options {
 
 /// Checked policies of one version. Immutable; shared by all calls until the next version.
 #[derive(Debug)]
-pub struct PolicySet {}
+pub struct PolicySet {
+    tables: tables::Tables,
+    /// Policy ids → positions in the tables.
+    positions: BTreeMap<String, usize>,
+    engine: Engine,
+    bundle: rego::Bundle,
+    version: String,
+    warnings: Vec<Diagnostic>,
+    /// Prepared when it is first asked: many sets are only ever asked natively.
+    interpreter: OnceLock<Result<rego::Interpreter, String>>,
+}
 
 /// What a call is judged by, besides the call itself.
 #[derive(Debug, Clone, Copy)]
@@ -100,30 +153,30 @@ pub enum FindingEffect {
     Deny,
 }
 
-/// Why a rule isn't kept.
+/// Why a rule isn't kept. In the order of the wire forms, which is the order that Rego sorts by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// No policy is for this agent.
-    NoPolicy,
-    /// No entry of the agent's policies is for this action.
-    NoEntry,
-    /// A value isn't one of those listed.
-    NotAllowed,
     /// A number is above the maximum.
     AboveMaximum,
-    /// A parameter that the rule needs isn't there.
-    Missing,
-    /// A parameter that the rule needs has the wrong type or can't be read.
-    WrongType,
-    /// An image has no digest.
-    NoDigest,
-    /// A condition can't be evaluated.
-    ConditionUnknown,
     /// The condition for asking a human is true.
     ApprovalCondition,
+    /// A condition can't be evaluated.
+    ConditionUnknown,
     /// The engine failed; the call is refused.
     EngineFailed,
+    /// A parameter that the rule needs isn't there.
+    Missing,
+    /// An image has no digest.
+    NoDigest,
+    /// No entry of the agent's policies is for this action.
+    NoEntry,
+    /// No policy is for this agent.
+    NoPolicy,
+    /// A value isn't one of those listed.
+    NotAllowed,
+    /// A parameter that the rule needs has the wrong type or can't be read.
+    WrongType,
 }
 
 impl Reason {
@@ -161,29 +214,52 @@ pub struct RateLimit {
     pub mode: Mode,
 }
 
+/// Time for an approval where no entry says another, in seconds.
+const APPROVAL_TTL_S: i64 = 1800;
+
 impl PolicySet {
-    /// Reads and checks all sources together.
+    /// Reads and checks all sources together. Their order doesn't matter.
     ///
     /// # Errors
     /// Every error found, each with its place. One bad file refuses all: a set with a policy left out is another policy.
     pub fn load(sources: &[Source], options: Options) -> Result<Self, Vec<Diagnostic>> {
-        let _ = (sources, options);
-        Ok(Self {})
+        let load::Loaded { tables, shapes, warnings } = load::load(sources, options)?;
+        let whole = |message: String| vec![Diagnostic::error("", Place { line: 1, column: 1 }, "", message)];
+        let bundle = rego::Bundle::of(&tables, &shapes)
+            .map_err(|error| whole(format!("the policies can't be written as data: {error}")))?;
+        let positions = tables.policies.iter().enumerate().map(|(at, policy)| (policy.id.clone(), at)).collect();
+        let version = bundle.version();
+        let set = Self {
+            tables,
+            positions,
+            engine: options.engine,
+            bundle,
+            version,
+            warnings,
+            interpreter: OnceLock::new(),
+        };
+        match set.engine {
+            Engine::Rego => match set.interpreter() {
+                Ok(_) => Ok(set),
+                Err(error) => Err(whole(format!("the Rego engine refuses the policies: {error}"))),
+            },
+            Engine::Native => Ok(set),
+        }
     }
 
     /// The version: digest of what was compiled, as `sha256:…` shortened to 12 digits behind `pol_`.
     pub fn version(&self) -> &str {
-        ""
+        &self.version
     }
 
     /// Warnings found while loading.
     pub fn warnings(&self) -> &[Diagnostic] {
-        &[]
+        &self.warnings
     }
 
     /// How many policies there are.
     pub fn len(&self) -> usize {
-        0
+        self.tables.policies.len()
     }
 
     /// Whether there are none: everything is denied.
@@ -191,69 +267,100 @@ impl PolicySet {
         self.len() == 0
     }
 
+    /// The policies' ids, in the order of the files.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.tables.policies.iter().map(|policy| policy.id.as_str())
+    }
+
     /// The gateway's mode, which holds where no policy matches.
     pub fn mode(&self) -> Mode {
-        Mode::Enforce
+        self.tables.mode
     }
 
     /// Judges a call by the configured engine. Total: an engine that fails is a finding.
     pub fn evaluate(&self, asked: Asked<'_>) -> Evaluation {
-        let _ = asked;
-        Evaluation::default()
+        self.evaluate_with(self.engine, asked)
     }
 
     /// Judges a call by the given engine, for comparing the two.
     pub fn evaluate_with(&self, engine: Engine, asked: Asked<'_>) -> Evaluation {
-        let _ = (engine, asked);
-        Evaluation::default()
+        match engine {
+            Engine::Native => native::evaluate(&self.tables, asked),
+            Engine::Rego => match self.interpreter() {
+                Ok(interpreter) => interpreter.evaluate(asked),
+                Err(_) => rego::failed(),
+            },
+        }
+    }
+
+    fn interpreter(&self) -> Result<&rego::Interpreter, &str> {
+        self.interpreter.get_or_init(|| self.bundle.interpreter()).as_ref().map_err(String::as_str)
     }
 
     /// The other engine than the configured one.
     pub fn other_engine(&self) -> Engine {
-        Engine::Rego
+        match self.engine {
+            Engine::Native => Engine::Rego,
+            Engine::Rego => Engine::Native,
+        }
     }
 
-    /// Whether some policy of the agent lets it name this destination at all. Asked before a name is resolved, so that a
-    /// lookup can't carry data out.
+    /// Whether no enforced rule forbids the agent to name this destination at all. Asked before a name is resolved, so that
+    /// a lookup can't carry data out. In shadow mode nothing is forbidden.
     pub fn may_reach(&self, asked: Asked<'_>) -> bool {
-        let _ = asked;
-        false
+        native::may_reach(&self.tables, asked)
     }
 
-    /// The rate limits that apply to a call.
+    /// The rate limits that apply to a call: those of the agent's policies, and those of the entries that are for it.
     pub fn rates(&self, asked: Asked<'_>) -> Vec<RateLimit> {
-        let _ = asked;
-        Vec::new()
+        let agent = &asked.agent.id;
+        let mut limits = Vec::new();
+        for policy in native::policies_of(&self.tables, asked) {
+            let mut add = |rate: Option<tables::Rate>, entry: &str| {
+                limits.extend(rate.map(|tables::Rate { limit, per_ms, burst }| RateLimit {
+                    key: format!("{}|{entry}|{agent}", policy.id),
+                    policy: policy.id.clone(),
+                    limit,
+                    per_ms,
+                    burst,
+                    mode: policy.mode,
+                }));
+            };
+            add(policy.rate, "");
+            for (index, entry) in policy.entries.iter().enumerate() {
+                if entry.rate.is_some() && native::applies(policy, entry, asked.call) {
+                    add(entry.rate, &index.to_string());
+                }
+            }
+        }
+        limits
     }
 
     /// How long an approval asked for by these findings may take, in seconds: the shortest of the entries' `approval.expires`.
     pub fn approval_ttl(&self, findings: &[Finding]) -> i64 {
-        let _ = findings;
-        1800
+        let entries = findings.iter().filter_map(|finding| self.policy(finding)?.entries.get(finding.entry?));
+        entries.filter_map(|entry| entry.expires_s).min().unwrap_or(APPROVAL_TTL_S)
     }
 
     /// A finding in words, with limit and actual value.
     pub fn violation(&self, finding: &Finding, asked: Asked<'_>) -> Violation {
-        let _ = asked;
-        Violation {
-            rule: finding.rule.clone(),
-            policy: finding.policy.clone(),
-            reason: finding.reason.as_str().to_owned(),
-            param: None,
-            limit: None,
-            actual: None,
-            message: String::new(),
-        }
+        wording::violation(finding, self.policy(finding), asked)
+    }
+
+    fn policy(&self, finding: &Finding) -> Option<&tables::Policy> {
+        self.tables.policies.get(*self.positions.get(&finding.policy)?)
     }
 
     /// The OPA bundle (`.tar.gz`): Rego v1, `data.json`, `.manifest`; the same bytes for the same policies.
-    pub fn bundle(&self) -> Vec<u8> {
-        Vec::new()
+    ///
+    /// # Errors
+    /// Never of the policies: only if the archive in memory can't be written.
+    pub fn bundle(&self) -> std::io::Result<Vec<u8>> {
+        self.bundle.archive(&self.version)
     }
 
     /// The input document that the bundle's Rego is asked with (`data.aegis.gate.evaluation`).
     pub fn input(asked: Asked<'_>) -> serde_json::Value {
-        let _ = asked;
-        serde_json::Value::Null
+        rego::input(asked)
     }
 }

@@ -1,0 +1,225 @@
+//! Policy files → [`Tables`], or everything that is wrong with them.
+
+mod entry;
+mod values;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::condition::{Pattern, Shape};
+use super::egress::EgressPattern;
+use super::tables::{AgentGlob, Entry, Policy, Tables};
+use super::{Mode, Options, Source};
+use crate::agent::valid_name;
+use crate::document::{self, Diagnostic, Fields, Node, Place, Value};
+
+/// Largest policy file, in bytes.
+const MAX_FILE: usize = 1 << 20;
+/// Most entries of a policy.
+const MAX_ENTRIES: usize = 1_000;
+/// Longest list anywhere in a policy.
+const MAX_LIST: usize = 10_000;
+/// Most shapes of conditions in all policies: each is a Rego rule, and engines try them one by one.
+const MAX_SHAPES: usize = 200;
+/// Keys of a whole policy that the next versions bring.
+const LATER: [&str; 7] =
+    ["budget", "daily_budget", "sanitize", "approval", "required_params", "deny_if", "approval_needed"];
+
+/// What was loaded.
+pub(super) struct Loaded {
+    pub(super) tables: Tables,
+    /// The generated Rego rules, by id.
+    pub(super) shapes: BTreeSet<Shape>,
+    pub(super) warnings: Vec<Diagnostic>,
+}
+
+/// A policy before it has its id.
+struct Draft {
+    file: String,
+    place: Place,
+    name: Option<String>,
+    agent: Option<String>,
+    groups: Vec<String>,
+    mode: Mode,
+    tools: Option<BTreeSet<String>>,
+    egress: Option<Vec<EgressPattern>>,
+    rate: Option<super::tables::Rate>,
+    entries: Vec<(String, Entry)>,
+}
+
+/// Diagnostics on the way.
+#[derive(Default)]
+struct Report {
+    errors: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
+}
+
+/// Reads all sources; their order doesn't matter.
+pub(super) fn load(sources: &[Source], options: Options) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut sorted: Vec<&Source> = sources.iter().collect();
+    sorted.sort_by(|a, b| (&a.file, &a.text).cmp(&(&b.file, &b.text)));
+    let mut report = Report::default();
+    let mut drafts = Vec::new();
+    for source in sorted {
+        read_source(source, options, &mut drafts, &mut report);
+    }
+    let ids = assign_ids(&drafts, &mut report);
+    let mut shapes = BTreeSet::new();
+    let tables = index(drafts, ids, options.mode, &mut shapes, &mut report);
+    let Report { mut errors, warnings } = report;
+    if errors.is_empty() {
+        return Ok(Loaded { tables, shapes, warnings });
+    }
+    errors.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    Err(errors)
+}
+
+fn read_source(source: &Source, options: Options, drafts: &mut Vec<Draft>, report: &mut Report) {
+    let Source { file, text } = source;
+    let start = Place { line: 1, column: 1 };
+    if file.ends_with(".rego") {
+        let message = "policies in Rego are known to aegis/v1, but this version can't enforce them yet";
+        report.errors.push(Diagnostic::error(file, start, "", message));
+        return;
+    }
+    if text.len() > MAX_FILE {
+        let message = format!("the file is larger than {} MiB", MAX_FILE >> 20);
+        report.errors.push(Diagnostic::error(file, start, "", message));
+        return;
+    }
+    match document::parse(file, text) {
+        Err(error) => report.errors.push(error),
+        Ok(nodes) => {
+            if nodes.is_empty() {
+                report.warnings.push(Diagnostic::error(file, start, "", "the file holds no policy").warning());
+            }
+            drafts.extend(nodes.iter().filter_map(|node| read_policy(source, node, options, report)));
+        }
+    }
+}
+
+fn read_policy(source: &Source, node: &Node, options: Options, report: &mut Report) -> Option<Draft> {
+    let file = source.file.as_str();
+    let mut fields = Fields::of(file, "", node, &mut report.errors)?;
+    if let Some(version) = fields.text("apiVersion")
+        && version != "aegis/v1"
+    {
+        let suggestion = Some("this version reads aegis/v1".to_owned());
+        let place = fields.node("apiVersion").map_or(node.place, |node| node.place);
+        fields.error_at("apiVersion", place, format!("unknown version {version:?}"), suggestion);
+    }
+    let name = fields.text("name");
+    if let (Some(name), Some(at)) = (&name, node.get("name"))
+        && (name.is_empty() || name.len() > 128 || name.contains(|c: char| c.is_control() || "#|".contains(c)))
+    {
+        fields.error_at("name", at.place, "a policy's name is 1 to 128 characters, without `#` and `|`", None);
+    }
+    let agent = fields.text("agent");
+    let groups: Vec<String> =
+        values::texts(&mut fields, "groups").unwrap_or_default().into_iter().map(|(_, group)| group).collect();
+    check_agent(&mut fields, node, agent.as_deref(), groups.is_empty());
+    let mode = values::mode(&mut fields).unwrap_or(options.mode);
+    let tools = values::tools(&mut fields);
+    let rate = values::rate(&mut fields);
+    let egress = values::egress(&mut fields);
+    fields.list("actions");
+    let actions = match node.get("actions") {
+        Some(Node { value: Value::List(items), .. }) => items.as_slice(),
+        _ => &[],
+    };
+    if actions.len() > MAX_ENTRIES {
+        fields.error_at("actions", node.place, format!("more than {MAX_ENTRIES} entries in one policy"), None);
+    }
+    values::refuse_later(&mut fields, |key| LATER.contains(&key));
+    fields.finish();
+    let entries: Vec<(String, Entry)> = actions
+        .iter()
+        .take(MAX_ENTRIES)
+        .enumerate()
+        .filter_map(|(index, item)| entry::read(source, index, item, report))
+        .collect();
+    if actions.is_empty() && egress.is_none() {
+        let message = "the policy allows nothing: it has neither `actions` nor `egress`";
+        report.warnings.push(Diagnostic::error(file, node.place, "", message).warning());
+    }
+    Some(Draft { file: file.to_owned(), place: node.place, name, agent, groups, mode, tools, egress, rate, entries })
+}
+
+fn check_agent(fields: &mut Fields<'_>, node: &Node, agent: Option<&str>, no_groups: bool) {
+    let at = node.get("agent");
+    match (agent, at) {
+        (Some(agent), Some(at)) if !valid_name(&agent.replace('*', "a")) => {
+            let message = format!("{agent:?} can't be an agent's name: letters, digits and ._-@/ only, or `*`");
+            fields.error_at("agent", at.place, message, None);
+        }
+        (None, None) if no_groups => {
+            fields.error_at("agent", node.place, "`agent` is missing: name the agent, or `groups`", None);
+        }
+        (None, Some(at)) if at.value == Value::Null => {
+            fields.error_at("agent", at.place, "expected text, found nothing", None);
+        }
+        _ => {}
+    }
+}
+
+/// A policy's id is its name, or its agent (or groups) with `#2`… where several have the same.
+fn assign_ids(drafts: &[Draft], report: &mut Report) -> Vec<String> {
+    let mut seen: BTreeMap<&str, &Draft> = BTreeMap::new();
+    for draft in drafts {
+        let Some(name) = draft.name.as_deref() else { continue };
+        if let Some(first) = seen.insert(name, draft) {
+            let message = format!("{name:?} is already the name of a policy, at {}:{}", first.file, first.place.line);
+            report.errors.push(Diagnostic::error(&draft.file, draft.place, "name", message));
+        }
+    }
+    let mut taken: BTreeSet<String> = seen.keys().map(|&name| name.to_owned()).collect();
+    let ids = drafts.iter().map(|draft| {
+        if let Some(name) = &draft.name {
+            return name.clone();
+        }
+        let base = draft.agent.clone().unwrap_or_else(|| format!("group:{}", draft.groups.join("+")));
+        let numbered = (1..=drafts.len() + 1).map(|n| if n == 1 { base.clone() } else { format!("{base}#{n}") });
+        let id = numbered.into_iter().find(|id| !taken.contains(id)).unwrap_or(base);
+        taken.insert(id.clone());
+        id
+    });
+    ids.collect()
+}
+
+fn index(
+    drafts: Vec<Draft>,
+    ids: Vec<String>,
+    mode: Mode,
+    shapes: &mut BTreeSet<Shape>,
+    report: &mut Report,
+) -> Tables {
+    let mut tables = Tables { mode, ..Tables::default() };
+    for (position, (draft, id)) in drafts.into_iter().zip(ids).enumerate() {
+        match draft.agent {
+            Some(agent) if agent.contains('*') => match Pattern::glob(&agent, None) {
+                Ok(pattern) => tables.globs.push(AgentGlob { pattern, policy: position }),
+                Err(message) => report.errors.push(Diagnostic::error(&draft.file, draft.place, "agent", message)),
+            },
+            Some(agent) => tables.exact.entry(agent).or_default().push(position),
+            None => {}
+        }
+        for group in draft.groups {
+            tables.groups.entry(group).or_default().push(position);
+        }
+        let mut labels: BTreeMap<String, usize> = BTreeMap::new();
+        let mut entries = Vec::with_capacity(draft.entries.len());
+        for (name, mut entry) in draft.entries {
+            let nth = labels.entry(name.clone()).and_modify(|n| *n += 1).or_insert(1);
+            entry.label = if *nth == 1 { format!("{id}/{name}") } else { format!("{id}/{name}#{nth}") };
+            shapes.extend(entry.approval.iter().map(|condition| condition.rule.clone()));
+            if shapes.len() > MAX_SHAPES {
+                let message = format!("more than {MAX_SHAPES} shapes of conditions in all policies together");
+                report.errors.push(Diagnostic::error(&draft.file, draft.place, "", message));
+                return tables;
+            }
+            entries.push(entry);
+        }
+        let Draft { mode, tools, egress, rate, .. } = draft;
+        tables.policies.push(Policy { id, mode, tools, egress, rate, entries });
+    }
+    tables
+}

@@ -1,0 +1,224 @@
+//! The native evaluator: the rules of the [module's documentation](super), over the tables, without I/O or allocation
+//! where nothing is found. `rego/gate.rego` says the same in Rego.
+
+use serde_json::Value;
+
+use super::condition::Truth;
+use super::tables::{Entry, ImageRule, MaxRule, Policy, Tables, has_tool, is_plain_http};
+use super::{Asked, Evaluation, Finding, FindingEffect, Mode, Reason};
+use crate::call::{Companion, IMAGES, Presence, Shape, ToolCall};
+
+/// Judges a call.
+pub(super) fn evaluate(tables: &Tables, asked: Asked<'_>) -> Evaluation {
+    let mine = policies_of(tables, asked);
+    let mut judge = Judge { asked, matched: Vec::new(), findings: Vec::new() };
+    if mine.is_empty() {
+        judge.add("", None, "default_deny", Reason::NoPolicy, FindingEffect::Deny, tables.mode);
+        return judge.finish();
+    }
+    let acting = acting_mode(&mine);
+    let mut granted = false;
+    for policy in &mine {
+        granted |= judge.policy(policy) && policy.mode == acting;
+    }
+    if !granted {
+        judge.add("", None, "default_deny", Reason::NoEntry, FindingEffect::Deny, acting);
+    }
+    judge.egress(&mine, acting);
+    judge.finish()
+}
+
+/// Whether no enforced rule forbids the agent to name the call's destination.
+pub(super) fn may_reach(tables: &Tables, asked: Asked<'_>) -> bool {
+    let mine = policies_of(tables, asked);
+    if mine.is_empty() {
+        return tables.mode == Mode::Shadow;
+    }
+    let mut judge = Judge { asked, matched: Vec::new(), findings: Vec::new() };
+    judge.egress(&mine, acting_mode(&mine));
+    judge.findings.iter().all(|finding| finding.mode == Mode::Shadow)
+}
+
+/// The policies that are for the agent.
+pub(super) fn policies_of<'a>(tables: &'a Tables, asked: Asked<'_>) -> Vec<&'a Policy> {
+    tables.of_agent(asked.agent).into_iter().filter_map(|position| tables.policies.get(position)).collect()
+}
+
+/// Whether an entry is for the call.
+pub(super) fn applies(policy: &Policy, entry: &Entry, call: &ToolCall) -> bool {
+    has_tool(policy.tools.as_ref(), &call.tool)
+        && has_tool(entry.tools.as_ref(), &call.tool)
+        && entry.name.is_for(&call.tool, &call.action, &call.classes)
+}
+
+/// Enforcing policies decide; where there are none, the shadow ones.
+fn acting_mode(mine: &[&Policy]) -> Mode {
+    mine.iter().map(|policy| policy.mode).min().unwrap_or_default()
+}
+
+fn lists_destination(policy: &Policy, call: &ToolCall) -> bool {
+    match (&policy.egress, &call.destination) {
+        (Some(allowed), Some(destination)) => allowed.iter().any(|pattern| pattern.lists(destination)),
+        _ => false,
+    }
+}
+
+struct Judge<'a> {
+    asked: Asked<'a>,
+    matched: Vec<String>,
+    findings: Vec<Finding>,
+}
+
+impl Judge<'_> {
+    fn finish(mut self) -> Evaluation {
+        self.matched.sort_unstable();
+        self.matched.dedup();
+        self.findings.sort_unstable();
+        self.findings.dedup();
+        Evaluation { matched: self.matched, findings: self.findings }
+    }
+
+    fn add(
+        &mut self,
+        policy: &str,
+        entry: Option<usize>,
+        rule: &str,
+        reason: Reason,
+        effect: FindingEffect,
+        mode: Mode,
+    ) {
+        let (policy, rule) = (policy.to_owned(), rule.to_owned());
+        self.findings.push(Finding { policy, entry, rule, reason, effect, mode });
+    }
+
+    /// Applies a policy's entries; whether it grants the call.
+    fn policy(&mut self, policy: &Policy) -> bool {
+        let call = self.asked.call;
+        let mut granted = is_plain_http(&call.tool, &call.action)
+            && has_tool(policy.tools.as_ref(), &call.tool)
+            && lists_destination(policy, call);
+        for (index, entry) in policy.entries.iter().enumerate() {
+            let applies = applies(policy, entry, call);
+            if applies {
+                self.entry(policy, index, entry);
+            }
+            if applies || self.comes_with(policy, entry) {
+                granted = true;
+                self.matched.push(entry.label.clone());
+            }
+        }
+        granted
+    }
+
+    /// Whether an entry's grant brings the call along as a companion read.
+    fn comes_with(&self, policy: &Policy, entry: &Entry) -> bool {
+        let call = self.asked.call;
+        if !has_tool(policy.tools.as_ref(), &call.tool) || !has_tool(entry.tools.as_ref(), &call.tool) {
+            return false;
+        }
+        match &call.companion {
+            Companion::No => false,
+            Companion::OfTool => entry.name.may_be_of(&call.tool),
+            Companion::OfActions(actions) => {
+                actions.iter().any(|write| entry.name.is_for(&call.tool, &write.action, &write.classes))
+                    && (self.environment_is_listed(entry) || self.approval(entry) == Truth::True)
+            }
+        }
+    }
+
+    fn environment_is_listed(&self, entry: &Entry) -> bool {
+        entry.environments.as_ref().is_none_or(|listed| listed.contains(&self.asked.call.environment.name))
+    }
+
+    fn approval(&self, entry: &Entry) -> Truth {
+        entry.approval.as_ref().map_or(Truth::False, |condition| condition.holds(self.asked))
+    }
+
+    fn entry(&mut self, policy: &Policy, index: usize, entry: &Entry) {
+        let mut found: Vec<(&str, Reason, FindingEffect)> = Vec::new();
+        let approval = self.approval(entry);
+        match approval {
+            Truth::True => found.push(("approval_needed", Reason::ApprovalCondition, FindingEffect::Ask)),
+            Truth::Unknown => found.push(("approval_needed", Reason::ConditionUnknown, FindingEffect::Deny)),
+            Truth::False => {}
+        }
+        if approval != Truth::True && !self.environment_is_listed(entry) {
+            let rule = "allowed_environments";
+            found.push((rule, Reason::NotAllowed, effect(entry, rule, Reason::NotAllowed)));
+        }
+        for rule in &entry.images {
+            let each = |reason| found.push((&rule.rule, reason, effect(entry, &rule.rule, reason)));
+            judge_images(rule, self.asked.call, each);
+        }
+        for rule in &entry.max {
+            let each = |reason| found.push((&rule.rule, reason, effect(entry, &rule.rule, reason)));
+            judge_max(rule, self.asked.call, each);
+        }
+        for (rule, reason, effect) in found {
+            self.add(&policy.id, Some(index), rule, reason, effect, policy.mode);
+        }
+    }
+
+    fn egress(&mut self, mine: &[&Policy], acting: Mode) {
+        let call = self.asked.call;
+        if call.destination.is_none() {
+            return;
+        }
+        for policy in mine.iter().filter(|policy| policy.egress.is_some() && !lists_destination(policy, call)) {
+            self.add(&policy.id, None, "egress", Reason::NotAllowed, FindingEffect::Deny, policy.mode);
+        }
+        if !mine.iter().any(|policy| policy.egress.is_some() && policy.mode == acting) {
+            self.add("", None, "egress", Reason::NotAllowed, FindingEffect::Deny, acting);
+        }
+    }
+}
+
+/// What a broken rule leads to: a human may be asked about a value that could be read.
+fn effect(entry: &Entry, rule: &str, reason: Reason) -> FindingEffect {
+    let readable = matches!(reason, Reason::AboveMaximum | Reason::NotAllowed);
+    if readable && entry.asks.contains(rule) { FindingEffect::Ask } else { FindingEffect::Deny }
+}
+
+/// Whether an absent parameter breaks a rule on it.
+fn is_needed(shape: &Shape, param: &str) -> bool {
+    match shape {
+        Shape::Open => true,
+        Shape::Defined(params) => params.get(param) == Some(&Presence::Required),
+    }
+}
+
+fn judge_images(rule: &ImageRule, call: &ToolCall, mut each: impl FnMut(Reason)) {
+    if call.images.is_empty() && is_needed(&call.shape, IMAGES) {
+        each(Reason::Missing);
+    }
+    for image in &call.images {
+        match (&image.repository, &image.digest) {
+            (None, _) => each(Reason::WrongType),
+            (Some(_), None) => each(Reason::NoDigest),
+            (Some(repository), Some(digest)) if rule.lists(digest, repository) => {}
+            _ => each(Reason::NotAllowed),
+        }
+    }
+}
+
+fn judge_max(rule: &MaxRule, call: &ToolCall, mut each: impl FnMut(Reason)) {
+    let values = match call.params.get(&rule.param) {
+        None if is_needed(&call.shape, &rule.param) => return each(Reason::Missing),
+        None => return,
+        Some(Value::Array(items)) if items.is_empty() => return each(Reason::Missing),
+        Some(Value::Array(items)) => items.as_slice(),
+        Some(value) => std::slice::from_ref(value),
+    };
+    for value in values {
+        match value.as_f64() {
+            None => each(Reason::WrongType),
+            Some(number) if is_above(number, rule) => each(Reason::AboveMaximum),
+            Some(_) => {}
+        }
+    }
+}
+
+/// Exact: a maximum is below 2^53, so a number that `f64` can't hold exactly is on the same side of it as its rounding.
+pub(super) fn is_above(number: f64, rule: &MaxRule) -> bool {
+    rule.max.as_f64().is_none_or(|max| number > max)
+}

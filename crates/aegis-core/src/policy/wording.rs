@@ -1,0 +1,163 @@
+//! Findings in words: which limit, which value, without parameters' raw values other than numbers.
+
+use serde_json::Value;
+
+use super::tables::{Entry, ImageRule, MaxRule, Policy};
+use super::{Asked, Finding, Reason, native};
+use crate::call::{IMAGES, Image, ToolCall};
+use crate::problem::Violation;
+
+/// Longest text that a message quotes, in characters.
+const MAX_QUOTED: usize = 80;
+
+/// A finding in words; `policy` is the one that it names, when it names one.
+pub(super) fn violation(finding: &Finding, policy: Option<&Policy>, asked: Asked<'_>) -> Violation {
+    let call = asked.call;
+    let entry = policy.zip(finding.entry).and_then(|(policy, index)| policy.entries.get(index));
+    let mut violation = Violation {
+        rule: finding.rule.clone(),
+        policy: finding.policy.clone(),
+        reason: finding.reason.as_str().to_owned(),
+        param: None,
+        limit: None,
+        actual: None,
+        message: String::new(),
+    };
+    match (finding.rule.as_str(), entry) {
+        ("allowed_environments", Some(entry)) => environment(&mut violation, entry, call),
+        ("approval_needed", Some(entry)) => approval(&mut violation, finding.reason, entry, call),
+        ("egress", _) => egress(&mut violation, call),
+        ("default_deny", _) => default_deny(&mut violation, finding.reason, asked),
+        ("engine", _) => "the policy engine failed, so nothing was allowed".clone_into(&mut violation.message),
+        (rule, Some(entry)) => {
+            if let Some(rule) = entry.max.iter().find(|max| max.rule == rule) {
+                maximum(&mut violation, finding.reason, rule, call);
+            } else if let Some(rule) = entry.images.iter().find(|images| images.rule == rule) {
+                images(&mut violation, finding.reason, rule, call);
+            }
+        }
+        _ => {}
+    }
+    if violation.message.is_empty() {
+        // A finding of other policies than these: it still says what it is.
+        violation.message = format!("{} is not kept: {}", quoted(&finding.rule), finding.reason.as_str());
+    }
+    violation
+}
+
+fn quoted(text: &str) -> String {
+    let cut: String = text.chars().take(MAX_QUOTED).collect();
+    let more = if cut.len() < text.len() { "…" } else { "" };
+    format!("{:?}", format!("{cut}{more}"))
+}
+
+fn default_deny(violation: &mut Violation, reason: Reason, asked: Asked<'_>) {
+    let Asked { agent, call } = asked;
+    violation.message = match reason {
+        Reason::NoPolicy => format!("no policy is for agent {}", quoted(&agent.id)),
+        _ => match &call.destination {
+            Some(to) if call.tool == ToolCall::HTTP => {
+                format!("no policy lets {} reach {}", quoted(&agent.id), quoted(&to.to_string()))
+            }
+            _ => format!("no policy entry allows {} of {}", quoted(&call.action), quoted(&call.tool)),
+        },
+    };
+}
+
+fn environment(violation: &mut Violation, entry: &Entry, call: &ToolCall) {
+    let name = &call.environment.name;
+    let listed: Vec<&str> = entry.environments.iter().flatten().map(String::as_str).collect();
+    violation.limit = Some(listed.clone().into());
+    violation.actual = Some(name.as_str().into());
+    let listed = listed.iter().map(|env| quoted(env)).collect::<Vec<_>>().join(", ");
+    violation.message = match listed.as_str() {
+        "" => format!("environment {} is not allowed; none is", quoted(name)),
+        _ => format!("environment {} is not one of those allowed: {listed}", quoted(name)),
+    };
+}
+
+fn approval(violation: &mut Violation, reason: Reason, entry: &Entry, call: &ToolCall) {
+    let name = quoted(&call.environment.name);
+    violation.message = match reason {
+        Reason::ConditionUnknown => {
+            "the condition of approval_needed can't be evaluated: a parameter is missing or of the wrong type".to_owned()
+        }
+        _ => match &entry.environments {
+            Some(listed) if !listed.contains(&call.environment.name) => {
+                format!("environment {name} needs a human's approval")
+            }
+            _ => format!("{} of {} in {name} needs a human's approval", quoted(&call.action), quoted(&call.tool)),
+        },
+    };
+}
+
+fn egress(violation: &mut Violation, call: &ToolCall) {
+    let Some(to) = &call.destination else { return };
+    violation.actual = Some(to.to_string().into());
+    let hint = if to.scheme == "tunnel" { " with its port" } else { "" };
+    violation.message = format!("{} is not listed in egress.allow{hint}", quoted(&to.to_string()));
+}
+
+fn maximum(violation: &mut Violation, reason: Reason, rule: &MaxRule, call: &ToolCall) {
+    let MaxRule { rule: name, param, max } = rule;
+    let values = match call.params.get(param) {
+        Some(Value::Array(items)) => items.as_slice(),
+        Some(value) => std::slice::from_ref(value),
+        None => &[],
+    };
+    let above = || {
+        let numbers = values.iter().filter_map(|value| Some((value.as_f64()?, value)));
+        numbers.filter(|(number, _)| native::is_above(*number, rule)).max_by(|a, b| a.0.total_cmp(&b.0))
+    };
+    violation.param = Some(param.clone());
+    violation.limit = Some(Value::Number(max.clone()));
+    let shown = quoted(param);
+    let shown = shown.trim_matches('"');
+    violation.message = match reason {
+        Reason::AboveMaximum => {
+            let actual = above().map_or(&Value::Null, |(_, value)| value);
+            violation.actual = Some(actual.clone());
+            format!("{shown} {actual} is above {name} {max}")
+        }
+        Reason::WrongType => {
+            let wrong = values.iter().find(|value| value.as_f64().is_none());
+            violation.actual = wrong.cloned();
+            format!("{shown} is {}, but {name} {max} needs a number", wrong.map_or("nothing", kind))
+        }
+        _ => format!("{shown} is missing, but {name} {max} needs it"),
+    };
+}
+
+fn images(violation: &mut Violation, reason: Reason, rule: &ImageRule, call: &ToolCall) {
+    violation.param = Some(IMAGES.to_owned());
+    let digests: Vec<&str> = rule.allowed.iter().map(|allowed| allowed.digest.as_str()).take(10).collect();
+    violation.limit = Some(digests.into());
+    let culprit = call.images.iter().find(|image| match (&image.repository, &image.digest) {
+        (None, _) => reason == Reason::WrongType,
+        (Some(_), None) => reason == Reason::NoDigest,
+        (Some(repository), Some(digest)) => reason == Reason::NotAllowed && !rule.lists(digest, repository),
+    });
+    violation.actual = culprit.map(|image| image.reference.as_str().into());
+    // The reference itself is the agent's text; repository and digest have passed the grammar.
+    violation.message = match (reason, culprit) {
+        (Reason::NotAllowed, Some(Image { repository: Some(repository), digest: Some(digest), .. })) => {
+            format!("image {} with digest {} is not one of {}", quoted(repository), quoted(digest), rule.rule)
+        }
+        (Reason::NoDigest, Some(Image { repository: Some(repository), .. })) => {
+            format!("image {} has no digest, and {} goes by digest", quoted(repository), rule.rule)
+        }
+        (Reason::WrongType, _) => format!("an image reference is malformed, so {} can't be checked", rule.rule),
+        _ => format!("the call names no image, but {} needs one", rule.rule),
+    };
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    }
+}
