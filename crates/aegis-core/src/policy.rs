@@ -352,11 +352,8 @@ impl PolicySet {
     }
 
     /// The OPA bundle (`.tar.gz`): Rego v1, `data.json`, `.manifest`; the same bytes for the same policies.
-    ///
-    /// # Errors
-    /// Never of the policies: only if the archive in memory can't be written.
-    pub fn bundle(&self) -> std::io::Result<Vec<u8>> {
-        self.bundle.archive(&self.version)
+    pub fn bundle(&self) -> Vec<u8> {
+        self.bundle.archive(&self.version).expect("an archive of four short names is written to memory")
     }
 
     /// The input document that the bundle's Rego is asked with (`data.aegis.gate.evaluation`).

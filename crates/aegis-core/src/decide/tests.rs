@@ -1,0 +1,222 @@
+use jiff::{Timestamp, ToSpan};
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::{Decision, Facts, OverRate, Verdict, decide};
+use crate::agent::Agent;
+use crate::approval::{Approval, Event, State, apply};
+use crate::call::tests::scale;
+use crate::policy::{Mode, Options, PolicySet, RateLimit, Source};
+use crate::problem::{Code, Violation};
+
+const POLICY: &str = "agent: deploy-manager
+actions:
+  - name: deploy
+    allowed_environments: [staging]
+    approval_needed: env == \"production\"
+    approval: {expires: 30m}
+    max_replicas: 50
+";
+
+fn policies(text: &str) -> PolicySet {
+    let source = Source { file: "p.yaml".into(), text: text.to_owned() };
+    PolicySet::load(&[source], Options::default()).expect("a valid policy")
+}
+
+fn now() -> Timestamp {
+    "2026-11-22T12:00:00Z".parse().expect("a time")
+}
+
+fn facts<'a>() -> Facts<'a> {
+    Facts {
+        now: now(),
+        decision_id: "dec_1".into(),
+        trace_id: None,
+        policy_version: "pol_x",
+        approval: None,
+        over_rate: Vec::new(),
+        guards: Vec::new(),
+        cross_check: true,
+    }
+}
+
+fn agent() -> Agent {
+    Agent::named("deploy-manager")
+}
+
+fn verdict(decision: &Decision) -> (Verdict, Option<Code>) {
+    let explanation = match decision {
+        Decision::Allow(permit) => permit.explanation(),
+        Decision::Observe(observed) => observed.explanation(),
+        Decision::ApprovalNeeded(ask) => ask.explanation(),
+        Decision::Deny(denial) => denial.explanation(),
+    };
+    (explanation.decision, explanation.code)
+}
+
+/// An approval for scaling `web` in production to 5.
+fn approval(events: &[Event]) -> Approval {
+    let decision = decide(&policies(POLICY), &agent(), scale("production", json!(5)), &facts());
+    let Decision::ApprovalNeeded(ask) = decision else { panic!("{decision:?}") };
+    let (_, request) = ask.into_parts();
+    events.iter().fold(Approval::open("apr_1".into(), request), |approval, event| {
+        apply(&approval, event, now()).expect("an event that applies")
+    })
+}
+
+fn approved() -> Approval {
+    approval(&[Event::Approve { by: "alice".into(), comment: None }])
+}
+
+#[test]
+fn the_policy_of_the_mission_decides_as_written() {
+    let policies = policies(POLICY);
+    let of = |env: &str, replicas| verdict(&decide(&policies, &agent(), scale(env, replicas), &facts()));
+    assert_eq!(of("staging", json!(50)), (Verdict::Allow, None));
+    assert_eq!(of("staging", json!(51)), (Verdict::Deny, Some(Code::PolicyViolation)));
+    assert_eq!(of("staging", json!("50")), (Verdict::Deny, Some(Code::PolicyViolation)));
+    assert_eq!(of("production", json!(50)), (Verdict::ApprovalNeeded, Some(Code::ApprovalNeeded)));
+    assert_eq!(of("production", json!(51)), (Verdict::Deny, Some(Code::PolicyViolation)));
+    assert_eq!(of("unknown", json!(1)), (Verdict::Deny, Some(Code::PolicyViolation)));
+}
+
+#[test]
+fn nothing_is_allowed_where_nothing_is_written() {
+    let empty = PolicySet::load(&[], Options::default()).expect("an empty set");
+    assert_eq!(verdict(&decide(&empty, &agent(), scale("staging", json!(1)), &facts())).0, Verdict::Deny);
+    let other = Agent::named("somebody-else");
+    assert_eq!(verdict(&decide(&policies(POLICY), &other, scale("staging", json!(1)), &facts())).0, Verdict::Deny);
+}
+
+#[test]
+fn an_approval_lifts_what_asks_for_exactly_its_call_and_agent() {
+    let (policies, approved) = (policies(POLICY), approved());
+    let with = |agent: Agent, call| {
+        let facts = Facts { approval: Some(&approved), ..facts() };
+        decide(&policies, &agent, call, &facts)
+    };
+    let Decision::Allow(permit) = with(agent(), scale("production", json!(5))) else { panic!("not allowed") };
+    assert_eq!(permit.spends(), Some("apr_1"));
+    assert_eq!(verdict(&with(agent(), scale("production", json!(6)))).0, Verdict::ApprovalNeeded);
+    assert_eq!(verdict(&with(agent(), scale("production", json!(51)))).0, Verdict::Deny);
+    assert_eq!(verdict(&with(Agent::named("mallory"), scale("production", json!(5)))).0, Verdict::Deny);
+}
+
+#[test]
+fn an_approval_is_judged_under_the_policy_of_the_moment() {
+    let stricter = policies(&POLICY.replace("max_replicas: 50", "max_replicas: 4"));
+    let approved = approved();
+    let facts = Facts { approval: Some(&approved), ..facts() };
+    let decision = decide(&stricter, &agent(), scale("production", json!(5)), &facts);
+    assert_eq!(verdict(&decision), (Verdict::Deny, Some(Code::PolicyViolation)));
+}
+
+#[test]
+fn rejected_expired_lapsed_and_cancelled_are_different_answers() {
+    let answer = |approval: &Approval, now: Timestamp| {
+        let facts = Facts { approval: Some(approval), now, ..facts() };
+        verdict(&decide(&policies(POLICY), &agent(), scale("production", json!(5)), &facts)).1
+    };
+    let by = || "alice".to_owned();
+    let later = now() + 31.minutes();
+    let rejected = approval(&[Event::Reject { by: by(), comment: None }]);
+    let cancelled = approval(&[Event::Cancel { by: by(), comment: None }]);
+    let told = Approval { told: true, state: State::Expired, ..approval(&[]) };
+    assert_eq!(answer(&rejected, now()), Some(Code::ApprovalRejected));
+    assert_eq!(answer(&cancelled, now()), Some(Code::ApprovalCancelled));
+    assert_eq!(answer(&approval(&[]), now()), Some(Code::ApprovalNeeded));
+    assert_eq!(answer(&approval(&[]), later), Some(Code::ApprovalExpired));
+    assert_eq!(answer(&approved(), later), Some(Code::ApprovalExpired));
+    assert_eq!(answer(&told, later), Some(Code::ApprovalNeeded), "told once, then it asks anew");
+    assert_eq!(answer(&rejected, later), Some(Code::ApprovalNeeded));
+    let spent = Approval { state: State::Spent, ..approved() };
+    assert_eq!(answer(&spent, now()), Some(Code::ApprovalNeeded), "spent once");
+}
+
+#[test]
+fn shadow_lets_pass_what_it_would_refuse_and_says_so() {
+    let shadow = policies(&format!("mode: shadow\n{POLICY}"));
+    let decision = decide(&shadow, &agent(), scale("staging", json!(51)), &facts());
+    let Decision::Observe(observed) = decision else { panic!("{decision:?}") };
+    assert_eq!(observed.explanation().would_decision, Some(Verdict::Deny));
+    assert_eq!(observed.explanation().decision, Verdict::Allow);
+    assert_eq!(observed.explanation().mode, Mode::Shadow);
+}
+
+#[test]
+fn the_gateways_own_guards_hold_in_shadow_mode() {
+    let shadow = policies(&format!("mode: shadow\n{POLICY}"));
+    let guard = Violation {
+        rule: "egress_guard".into(),
+        policy: String::new(),
+        reason: "private_network".into(),
+        param: None,
+        limit: None,
+        actual: None,
+        message: "an address that is not public".into(),
+    };
+    let facts = Facts { guards: vec![guard], ..facts() };
+    assert_eq!(verdict(&decide(&shadow, &agent(), scale("staging", json!(1)), &facts)).0, Verdict::Deny);
+}
+
+#[test]
+fn a_call_that_lies_about_its_environment_is_denied() {
+    let mut call = scale("staging", json!(1));
+    call.environment.contradicted_by = Some("production".into());
+    let decision = decide(&policies(POLICY), &agent(), call, &facts());
+    let Decision::Deny(denial) = decision else { panic!("{decision:?}") };
+    assert_eq!(denial.explanation().violations[0].rule, "environment_mismatch");
+}
+
+fn over(mode: Mode) -> OverRate {
+    let limit = RateLimit { key: "k".into(), policy: "p".into(), limit: 1, per_ms: 1000, burst: 1, mode };
+    OverRate { limit, retry_after: 3 }
+}
+
+#[test]
+fn a_rate_alone_is_rate_limited_and_with_another_rule_a_violation() {
+    let of = |replicas| {
+        let facts = Facts { over_rate: vec![over(Mode::Enforce)], ..facts() };
+        decide(&policies(POLICY), &agent(), scale("staging", json!(replicas)), &facts)
+    };
+    let Decision::Deny(denial) = of(1) else { panic!("not denied") };
+    assert_eq!(denial.explanation().code, Some(Code::RateLimited));
+    assert_eq!(denial.explanation().retry_after, Some(3));
+    assert_eq!(verdict(&of(51)).1, Some(Code::PolicyViolation));
+}
+
+#[test]
+fn no_record_holds_a_raw_value() {
+    let decision = decide(&policies(POLICY), &agent(), scale("staging", json!("hunter2-raw")), &facts());
+    let Decision::Deny(denial) = decision else { panic!("{decision:?}") };
+    let record = serde_json::to_string(&denial.explanation().without_values()).expect("json");
+    assert!(!record.contains("hunter2-raw"), "{record}");
+    assert!(record.contains("wrong_type"), "{record}");
+}
+
+fn any_replicas() -> impl Strategy<Value = serde_json::Value> {
+    prop_oneof![
+        any::<i64>().prop_map(|n| json!(n)),
+        (-100i64..100).prop_map(|n| json!(n)),
+        any::<f64>().prop_map(|n| json!(n)),
+        ".*".prop_map(|s| json!(s)),
+        Just(json!(null)),
+        Just(json!([5, 51])),
+        Just(json!({"a": 5})),
+        any::<bool>().prop_map(|b| json!(b)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_asked_only_a_number_up_to_the_maximum_in_staging_is_allowed(
+        env in prop_oneof![Just("staging"), Just("production"), Just("unknown"), Just("Staging")],
+        replicas in any_replicas(),
+        id in prop_oneof![Just("deploy-manager"), Just("deploy-managerx"), Just("")],
+    ) {
+        let good = replicas.as_f64().is_some_and(|n| n <= 50.0);
+        let decision = decide(&policies(POLICY), &Agent::named(id), scale(env, replicas), &facts());
+        let allowed = matches!(decision, Decision::Allow(_) | Decision::Observe(_));
+        prop_assert_eq!(allowed, good && env == "staging" && id == "deploy-manager");
+    }
+}

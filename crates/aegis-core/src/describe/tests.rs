@@ -1,9 +1,40 @@
-use super::*;
+//! Cases of the folder, by subject. What a request of a built-in tool must be stands in the tool's own file.
 
-#[test]
-fn built_in_loads() {
-    let catalogue = Catalogue::load(&[], None)
-        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
-    let catalogue = catalogue.unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(catalogue.check().failures, []);
+mod catalogue;
+mod environments;
+mod network;
+mod readers;
+mod requests;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::{Arrival, Catalogue};
+use crate::call::{Body, HttpRequest};
+use crate::policy::Source;
+
+/// The built-in catalogue and one tool of the operator's.
+fn catalogue(tool: &str) -> Catalogue {
+    let source = Source { file: "tools/t.yaml".to_owned(), text: tool.to_owned() };
+    let sources = if tool.is_empty() { Vec::new() } else { vec![source] };
+    Catalogue::load(&sources, None)
+        .unwrap_or_else(|errors| panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
+}
+
+fn route(tool: &str) -> Arrival<'_> {
+    Arrival::Route { name: "r", tool: Some(tool), cluster: Some("main"), host: "10.0.0.1" }
+}
+
+fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> HttpRequest {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");
+        map.append(name, HeaderValue::from_str(value).expect("a header value"));
+    }
+    HttpRequest {
+        method: Method::from_bytes(method.as_bytes()).expect("a method"),
+        target: target.parse().expect("a target"),
+        headers: map,
+        body: Body::Whole(Bytes::copy_from_slice(body)),
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aegis_core::call::Destination;
-use aegis_core::describe::address::{AddressClass, address_class};
+use aegis_core::describe::{AddressClass, address_class};
 use aegis_core::problem::Violation;
 use arc_swap::ArcSwap;
 use moka::sync::Cache;

@@ -35,9 +35,10 @@ struct House {
 }
 
 impl House {
-    fn new(upstream: SocketAddr) -> Self {
+    async fn new(upstream: SocketAddr) -> Self {
         let dir = TempDir::new().expect("a directory");
         let store = Store::open(dir.path(), Durability::Buffered).expect("a store");
+        store.add_agent("tester", Vec::new(), "test").await.expect("an agent");
         let events = Events::new(&events::Settings::default()).expect("events");
         let route = RouteUpstream {
             name: "tool".to_owned(),
@@ -152,7 +153,7 @@ const CREATED: &str = "HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok";
 #[tokio::test]
 async fn an_admitted_call_is_forwarded_once_and_settled() {
     let (address, mut requests) = tool(Duration::ZERO, CREATED).await;
-    let house = House::new(address);
+    let house = House::new(address).await;
     let response = house.forward("dec_1").await.expect("an answer");
     assert_eq!(response.status(), 201);
     assert_eq!(response.into_body().collect().await.expect("whole").to_bytes(), "ok");
@@ -168,7 +169,7 @@ async fn an_admitted_call_is_forwarded_once_and_settled() {
 #[tokio::test]
 async fn a_client_that_hangs_up_cancels_neither_the_call_nor_its_record() {
     let (address, mut requests) = tool(Duration::from_millis(100), CREATED).await;
-    let house = House::new(address);
+    let house = House::new(address).await;
     let gone = timeout(Duration::from_millis(20), house.forward("dec_1")).await;
     assert!(gone.is_err(), "it waited for the answer's head");
     requests.recv().await.expect("the request went through");
@@ -180,7 +181,7 @@ async fn a_client_that_hangs_up_cancels_neither_the_call_nor_its_record() {
 #[tokio::test]
 async fn a_failure_is_on_record_before_it_is_answered() {
     let (address, mut requests) = tool(PATIENCE, CREATED).await;
-    let house = House::new(address);
+    let house = House::new(address).await;
     assert!(matches!(house.forward("dec_1").await, Err(Failure::TimedOut(_))));
     let records = house.store.tail(0, 100).await.expect("records");
     let outcome = records.into_iter().find_map(|record| match record.event {
@@ -198,7 +199,7 @@ async fn a_failure_is_on_record_before_it_is_answered() {
 async fn draining_waits_for_calls_and_then_cuts_them_off() {
     let endless = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok";
     let (address, _requests) = tool(Duration::from_millis(50), endless).await;
-    let house = House::new(address);
+    let house = House::new(address).await;
     let response = house.forward("dec_1").await.expect("a head");
     let reader = tokio::spawn(response.into_body().collect());
     timeout(PATIENCE, house.enforcer.drain(Duration::from_millis(50))).await.expect("drained");

@@ -1,4 +1,3 @@
 //! The server's parts together: a real store, real policies, real sockets on loopback.
-#![expect(clippy::tests_outside_test_module, reason = "an integration test is nothing else")]
 
 mod enforce;

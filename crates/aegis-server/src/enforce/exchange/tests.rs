@@ -134,7 +134,7 @@ async fn a_client_that_leaves_is_told_apart_from_an_upstream_that_breaks() {
 #[tokio::test]
 async fn a_streamed_body_keeps_its_length_or_fails() {
     for (declared, framing) in [(Some("5"), "content-length: 5\r\n"), (None, "transfer-encoding: chunked\r\n")] {
-        let (sender, mut seen) = tokio::sync::mpsc::channel(1);
+        let (sender, mut seen) = mpsc::channel(1);
         let address = upstream(move |mut stream: TcpStream| {
             let sender = sender.clone();
             async move {

@@ -1,0 +1,246 @@
+//! Random policies, conditions and calls over a small vocabulary, so that they meet; and odd values, so that they fail to.
+
+use std::collections::BTreeMap;
+
+use aegis_core::call::{Destination, Image, Presence};
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use serde_json::{Value, json};
+
+use super::Call;
+
+const ENVS: [&str; 4] = ["staging", "production", "qa", "unknown"];
+const TOOLS: [&str; 4] = ["kubernetes", "argocd", "http", "sdk"];
+const CLASSES: [&str; 4] = ["deploy", "scale", "read", "pay"];
+const ACTIONS: [&str; 6] = ["scale", "apply", "get", "unknown", "request", "connect"];
+const PARAMS: [&str; 4] = ["replicas", "amount", "name", "flag"];
+const HOSTS: [&str; 5] = ["api.example.com", "x.y.example.com", "example.com", "10.0.0.1", "::1"];
+
+fn digest() -> impl Strategy<Value = String> {
+    select(vec!["a", "b", "c"]).prop_map(|digit| format!("sha256:{}", digit.repeat(64)))
+}
+
+fn repository() -> impl Strategy<Value = String> {
+    select(vec!["docker.io/library/nginx", "registry.example.com/app"]).prop_map(str::to_owned)
+}
+
+fn some_of(words: &'static [&'static str]) -> impl Strategy<Value = Vec<String>> {
+    subsequence(words, 0..=words.len()).prop_map(|list| list.into_iter().map(str::to_owned).collect())
+}
+
+pub(crate) fn agent() -> impl Strategy<Value = (String, Vec<String>)> {
+    let id = select(vec!["ci-build", "ci-build/eu", "deploy-manager", "other"]).prop_map(str::to_owned);
+    (id, some_of(&["sre", "dev"]))
+}
+
+fn text() -> impl Strategy<Value = String> {
+    let odd = vec!["", "a", "abc", "prod-1", "50", "false", "😀", "é", "e\u{301}", "a\nb", "a/b", "\u{0}", "ＡＢ", "٣"];
+    prop_oneof![3 => select(odd).prop_map(str::to_owned), 1 => any::<String>()]
+}
+
+fn number() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        4 => (-3i64..=60).prop_map(Value::from),
+        2 => select(vec![0.0, -0.0, 0.1, 0.5, 50.0, 50.5, 49.999_999_999_999_99, 1e300, -1e300, 5e-324]).prop_map(Value::from),
+        1 => select(vec![9_007_199_254_740_990, 9_007_199_254_740_991, 9_007_199_254_740_992, 9_007_199_254_740_993, i64::MAX, i64::MIN])
+            .prop_map(Value::from),
+        1 => Just(Value::from(u64::MAX)),
+    ]
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        4 => number(),
+        3 => text().prop_map(Value::from),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => Just(Value::Null),
+    ];
+    leaf.prop_recursive(2, 8, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::btree_map(select(vec!["a", "b", "name", "0"]).prop_map(str::to_owned), inner, 0..3)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+fn images() -> impl Strategy<Value = Vec<Image>> {
+    let image = (prop::option::weighted(0.8, repository()), prop::option::weighted(0.8, digest()))
+        .prop_map(|(repository, digest)| Image { reference: "x".to_owned(), repository, digest });
+    prop::collection::vec(image, 0..3)
+}
+
+fn destination() -> impl Strategy<Value = Destination> {
+    (select(&HOSTS), select(vec!["http", "https", "tunnel"]), select(vec![80u16, 443, 8443])).prop_map(
+        |(host, scheme, port)| Destination { scheme: scheme.to_owned(), host: host.to_owned(), port },
+    )
+}
+
+pub(crate) fn call() -> impl Strategy<Value = Call> {
+    let presence = prop_oneof![Just(Presence::Required), Just(Presence::Partial)];
+    let shape_names = select(vec!["replicas", "amount", "images", "name"]).prop_map(str::to_owned);
+    let shape = prop::option::of(prop::collection::btree_map(shape_names, presence, 0..4));
+    let params = prop::collection::btree_map(select(&PARAMS).prop_map(str::to_owned), value(), 0..4);
+    let companion = prop_oneof![
+        6 => Just((false, BTreeMap::new())),
+        1 => Just((true, BTreeMap::new())),
+        1 => (select(&ACTIONS), some_of(&CLASSES)).prop_map(|(a, c)| (false, BTreeMap::from([(a.to_owned(), c)]))),
+    ];
+    (
+        (select(&TOOLS), select(&ACTIONS), some_of(&CLASSES), select(&ENVS)),
+        (params, shape, images(), companion, prop::option::of(destination())),
+    )
+        .prop_map(|((tool, action, classes, env), (params, shape, images, companion, destination))| Call {
+            tool: tool.to_owned(),
+            action: action.to_owned(),
+            classes,
+            env: env.to_owned(),
+            params: params.into_iter().collect(),
+            shape,
+            images,
+            companion_of_tool: companion.0,
+            companion_of: companion.1,
+            destination,
+        })
+}
+
+fn operand() -> impl Strategy<Value = String> {
+    let path = vec![
+        "replicas", "params.amount", "name", "flag", "name.a", "params.name[\"b\"]", "replicas[0]", "amount.a.b",
+        "env", "tool", "action", "agent.id", "agent.groups[0]", "destination.host", "destination.port",
+    ];
+    let number = vec!["0", "5", "-1", "50", "0.5", "50.0", "9007199254740991"];
+    let text = vec!["\"\"", "\"a\"", "\"staging\"", "\"50\"", "\"😀\"", "\"é\"", "\"kubernetes\""];
+    prop_oneof![
+        6 => select(path).prop_map(str::to_owned),
+        3 => select(number).prop_map(str::to_owned),
+        3 => select(text).prop_map(str::to_owned),
+        1 => select(vec!["true", "false"]).prop_map(str::to_owned),
+        1 => select(vec!["size(name)", "replicas.size()", "size(agent.groups)"]).prop_map(str::to_owned),
+        1 => (select(vec!["replicas", "amount", "5"]), select(vec!["+", "-", "*"]), select(vec!["amount", "3", "9007199254740991"]))
+            .prop_map(|(left, operator, right)| format!("({left} {operator} {right})")),
+        1 => Just("-replicas".to_owned()),
+    ]
+}
+
+fn leaf() -> impl Strategy<Value = String> {
+    let relation = select(vec!["==", "!=", "<", "<=", ">", ">="]);
+    let list = select(vec!["[1, 2, 50]", "[\"staging\", \"a\", \"50\"]", "[true]", "name", "replicas", "params", "agent.groups"]);
+    let test = select(vec!["startsWith", "endsWith", "contains"]);
+    let pattern = select(vec!["^a", "\\\\d+", "\\\\w$", "[^a-c]", "(a|b){1,3}", ".", "\\\\s", "^$", "é"]);
+    prop_oneof![
+        5 => (operand(), relation, operand()).prop_map(|(left, relation, right)| format!("{left} {relation} {right}")),
+        2 => (operand(), list).prop_map(|(value, list)| format!("{value} in {list}")),
+        2 => (operand(), test, operand()).prop_map(|(left, test, right)| format!("{left}.{test}({right})")),
+        2 => (operand(), pattern).prop_map(|(text, pattern)| format!("{text}.matches(\"{pattern}\")")),
+        1 => select(vec!["flag", "true", "false", "name.a", "has(flag)", "has(name.a)", "has(params.amount)", "has(destination.host)"])
+            .prop_map(str::to_owned),
+    ]
+}
+
+/// Conditions that are accepted; what compares text with numbers and the like is refused, and drawn again.
+pub(crate) fn condition() -> impl Strategy<Value = String> {
+    let tree = leaf().prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(|a| format!("!({a})")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) && ({b})")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) || ({b})")),
+            (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| format!("({a}) ? ({b}) : ({c})")),
+        ]
+    });
+    tree.prop_filter("refused when loaded", |text| accepts(text))
+}
+
+fn accepts(condition: &str) -> bool {
+    let policy = json!({"agent": "a", "actions": [{"name": "b", "approval_needed": condition}]});
+    let source = aegis_core::policy::Source { file: "p".to_owned(), text: policy.to_string() };
+    aegis_core::policy::PolicySet::load(&[source], aegis_core::policy::Options::default()).is_ok()
+}
+
+fn entry() -> impl Strategy<Value = Value> {
+    let name = select(vec![
+        "deploy", "scale", "read", "apply", "kubernetes/scale", "kubernetes/*", "*/*", "*/get", "k*s/a*", "kubernetes/unknown",
+        "http/request", "http/connect", "http/*", "request",
+    ]);
+    let image = prop_oneof![
+        digest().prop_map(|digest| json!({"digest": digest})),
+        (repository(), digest()).prop_map(|(repository, digest)| json!({"repository": repository, "digest": digest})),
+    ];
+    let maximum = prop_oneof![
+        4 => (-2i64..60).prop_map(Value::from),
+        1 => select(vec![0.5, 49.999_999_999_999_99, 50.0]).prop_map(Value::from),
+        1 => Just(Value::from(9_007_199_254_740_991_i64)),
+    ];
+    let approval = prop_oneof![1 => any::<bool>().prop_map(Value::from), 4 => condition().prop_map(Value::from)];
+    let images = prop::collection::vec(image, 0..3);
+    let digests = prop::collection::vec(digest(), 0..2);
+    (
+        name,
+        prop::option::weighted(0.3, some_of(&TOOLS)),
+        prop::option::weighted(0.5, some_of(&ENVS)),
+        prop::option::weighted(0.4, approval),
+        prop::option::weighted(0.3, images),
+        prop::option::weighted(0.2, digests),
+        prop::option::weighted(0.5, maximum),
+        any::<[bool; 3]>(),
+    )
+        .prop_map(|(name, tools, envs, approval, images, digests, max, asks)| {
+            let mut entry = serde_json::Map::new();
+            let mut on_violation = serde_json::Map::new();
+            entry.insert("name".to_owned(), name.into());
+            let rules = [
+                ("allowed_environments", envs.map(Value::from), asks[0]),
+                ("allowed_images", images.map(Value::from), asks[1]),
+                ("max_replicas", max, asks[2]),
+                ("allowed_image_digests", digests.map(Value::from), false),
+            ];
+            for (rule, value, asks) in rules {
+                let Some(value) = value else { continue };
+                entry.insert(rule.to_owned(), value);
+                if asks {
+                    on_violation.insert(rule.to_owned(), "approval_needed".into());
+                }
+            }
+            entry.extend(tools.map(|tools| ("tools".to_owned(), tools.into())));
+            entry.extend(approval.map(|approval| ("approval_needed".to_owned(), approval)));
+            entry.insert("on_violation".to_owned(), on_violation.into());
+            Value::Object(entry)
+        })
+}
+
+fn policy() -> impl Strategy<Value = Value> {
+    let who = select(vec!["ci-build", "ci-*", "*", "deploy-manager", "*/eu"]);
+    let pattern = select(vec![
+        "api.example.com", "*.example.com", "*.example.com:8443", "example.com:443", "10.0.0.1", "[::1]:8443", "API.Example.com.:80",
+    ]);
+    (
+        prop::option::weighted(0.8, who),
+        some_of(&["sre", "dev"]),
+        prop::option::weighted(0.4, select(vec!["enforce", "shadow"])),
+        prop::option::weighted(0.2, some_of(&TOOLS)),
+        prop::option::weighted(0.5, prop::collection::vec(pattern, 0..3)),
+        prop::collection::vec(entry(), 0..4),
+    )
+        .prop_map(|(who, groups, mode, tools, egress, entries)| {
+            let mut policy = json!({"groups": groups, "actions": entries});
+            if who.is_some() || groups.is_empty() {
+                policy["agent"] = who.unwrap_or("*").into();
+            }
+            if let Some(mode) = mode {
+                policy["mode"] = mode.into();
+            }
+            if let Some(tools) = tools {
+                policy["tools"] = tools.into();
+            }
+            if let Some(egress) = egress {
+                policy["egress"] = json!({"allow": egress});
+            }
+            policy
+        })
+}
+
+/// Several policies in one file, as JSON documents.
+pub(crate) fn policies() -> impl Strategy<Value = String> {
+    prop::collection::vec(policy(), 0..4)
+        .prop_map(|policies| policies.iter().map(|policy| format!("---\n{policy}\n")).collect::<String>())
+}

@@ -1,0 +1,89 @@
+//! `conformance/policy/*.yaml`: policies, calls, and what is to be found, through every engine.
+
+use std::path::Path;
+
+use aegis_core::document::parse;
+use aegis_core::policy::{Asked, Evaluation, Mode, PolicySet};
+use serde_json::{Value, json};
+
+use super::{Call, agent, both, load, opa};
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    /// The gateway's mode.
+    #[serde(default)]
+    mode: Mode,
+    /// The policies, as an operator would write them.
+    policies: String,
+    cases: Vec<Case>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    case: String,
+    agent: String,
+    #[serde(default)]
+    groups: Vec<String>,
+    call: Call,
+    #[serde(default)]
+    matched: Vec<String>,
+    /// Each as `[policy, entry, rule, reason, effect, mode]`.
+    #[serde(default)]
+    findings: Vec<(String, Option<usize>, String, String, String, String)>,
+}
+
+impl Case {
+    fn expected(&self) -> Evaluation {
+        let findings = self.findings.iter().map(|(policy, entry, rule, reason, effect, mode)| {
+            json!({"policy": policy, "entry": entry, "rule": rule, "reason": reason, "effect": effect, "mode": mode})
+        });
+        let evaluation = json!({"matched": self.matched, "findings": findings.collect::<Vec<Value>>()});
+        serde_json::from_value(evaluation).expect("an expectation")
+    }
+}
+
+fn files() -> Vec<(String, File)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/policy");
+    let mut files = Vec::new();
+    for item in std::fs::read_dir(&folder).expect("conformance/policy") {
+        let path = item.expect("a file").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).expect("text");
+        let nodes = parse(&name, &text).unwrap_or_else(|error| panic!("{error}"));
+        let [node] = nodes.as_slice() else { panic!("{name}: one document") };
+        let file = serde_json::from_value(node.to_json()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        files.push((name, file));
+    }
+    files.sort_by(|a, b| a.0.cmp(&b.0));
+    assert!(files.len() >= 5, "conformance/policy has lost files");
+    files
+}
+
+#[test]
+fn the_engines_find_what_the_cases_say() {
+    let opa = opa::program();
+    let mut wrong = Vec::new();
+    for (name, file) in files() {
+        let set = load(&file.policies, file.mode);
+        let mut inputs = Vec::new();
+        for case in &file.cases {
+            let (who, call) = (agent(&case.agent, &case.groups), case.call.describe());
+            inputs.push(PolicySet::input(Asked { agent: &who, call: &call }));
+            let found = both(&set, &who, &call);
+            if found != case.expected() {
+                let found = serde_json::to_string(&found).expect("json");
+                wrong.push(format!("{name}: {}:\n  found {found}", case.case));
+            }
+        }
+        let Some(opa) = &opa else { continue };
+        for (case, found) in file.cases.iter().zip(opa::ask(opa, &set, &inputs)) {
+            if found != case.expected() {
+                let found = serde_json::to_string(&found).expect("json");
+                wrong.push(format!("{name}: {}:\n  OPA found {found}", case.case));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ\n{}", wrong.len(), wrong.join("\n"));
+}

@@ -1,0 +1,63 @@
+//! Random policies and calls: the engines must never differ, whatever they say.
+
+use aegis_core::policy::{Asked, Evaluation, Mode, PolicySet};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+
+use super::{agent, arbitrary, both, load, opa};
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn native_and_rego_agree(
+        policies in arbitrary::policies(),
+        shadow in any::<bool>(),
+        asked in prop::collection::vec((arbitrary::agent(), arbitrary::call()), 1..8),
+    ) {
+        let set = load(&policies, if shadow { Mode::Shadow } else { Mode::Enforce });
+        for ((id, groups), call) in asked {
+            both(&set, &agent(&id, &groups), &call.describe());
+        }
+    }
+
+    #[test]
+    fn conditions_agree(
+        condition in arbitrary::condition(),
+        calls in prop::collection::vec(arbitrary::call(), 1..16),
+    ) {
+        let policy = serde_json::json!({
+            "agent": "*", "actions": [{"name": "*/*", "approval_needed": condition}, {"name": "deploy"}],
+        });
+        let set = load(&policy.to_string(), Mode::Enforce);
+        for call in calls {
+            both(&set, &agent("ci-build", &["sre".to_owned()]), &call.describe());
+        }
+    }
+}
+
+#[test]
+fn a_real_opa_agrees() {
+    let Some(program) = opa::program() else { return };
+    let mut runner = TestRunner::deterministic();
+    let mut generate = |strategy: BoxedStrategy<String>| {
+        strategy.new_tree(&mut runner).expect("a value").current()
+    };
+    let policies: Vec<String> = (0..24).map(|_| generate(arbitrary::policies().boxed())).collect();
+    let mut runner = TestRunner::deterministic();
+    for text in policies {
+        let set = load(&text, Mode::Enforce);
+        let asked = prop::collection::vec((arbitrary::agent(), arbitrary::call()), 150);
+        let asked = asked.new_tree(&mut runner).expect("calls").current();
+        let (mut inputs, mut natives): (Vec<_>, Vec<Evaluation>) = (Vec::new(), Vec::new());
+        for ((id, groups), call) in asked {
+            let (who, call) = (agent(&id, &groups), call.describe());
+            natives.push(both(&set, &who, &call));
+            inputs.push(PolicySet::input(Asked { agent: &who, call: &call }));
+        }
+        for ((opa, native), input) in opa::ask(&program, &set, &inputs).into_iter().zip(natives).zip(&inputs) {
+            assert_eq!(native, opa, "native (left) and OPA (right) differ on {input}\nunder\n{text}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The policy engines against the conformance cases, against each other, and against a real OPA.
+//!
+//! `AEGIS_TOOLS` names the folder that `opa` is in. Without it the tests fail, unless `AEGIS_WITHOUT_OPA=1` says that this run
+//! does without; then they say so.
+
+mod arbitrary;
+mod conformance;
+mod engines;
+mod opa;
+
+use std::collections::BTreeMap;
+
+use aegis_core::agent::Agent;
+use aegis_core::call::{
+    ActionName, Companion, Destination, Effect, Environment, Image, Payload, Presence, Shape, ToolCall,
+};
+use aegis_core::policy::{Asked, Engine, Evaluation, Mode, Options, PolicySet, Source};
+use serde_json::Value;
+
+/// What is asked, as a case writes it.
+#[derive(Debug, Clone, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Call {
+    #[serde(default = "kubernetes")]
+    tool: String,
+    action: String,
+    #[serde(default)]
+    classes: Vec<String>,
+    #[serde(default = "staging")]
+    env: String,
+    #[serde(default)]
+    params: serde_json::Map<String, Value>,
+    /// `None` is open.
+    #[serde(default)]
+    shape: Option<BTreeMap<String, Presence>>,
+    #[serde(default)]
+    images: Vec<Image>,
+    #[serde(default)]
+    companion_of_tool: bool,
+    /// Actions, each with its classes.
+    #[serde(default)]
+    companion_of: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    destination: Option<Destination>,
+}
+
+fn kubernetes() -> String {
+    "kubernetes".to_owned()
+}
+
+fn staging() -> String {
+    "staging".to_owned()
+}
+
+impl Call {
+    fn describe(&self) -> ToolCall {
+        let companion = match (self.companion_of_tool, self.companion_of.is_empty()) {
+            (true, _) => Companion::OfTool,
+            (false, true) => Companion::No,
+            (false, false) => Companion::OfActions(
+                self.companion_of
+                    .iter()
+                    .map(|(action, classes)| ActionName {
+                        action: action.clone(),
+                        classes: classes.iter().cloned().collect(),
+                    })
+                    .collect(),
+            ),
+        };
+        ToolCall {
+            tool: self.tool.clone(),
+            action: self.action.clone(),
+            classes: self.classes.iter().cloned().collect(),
+            effect: Effect::Write,
+            environment: Environment::named(self.env.as_str()),
+            target: BTreeMap::new(),
+            params: self.params.clone(),
+            shape: self.shape.clone().map_or(Shape::Open, Shape::Defined),
+            images: self.images.clone(),
+            companion,
+            destination: self.destination.clone(),
+            payload: Payload::Caller,
+        }
+    }
+}
+
+/// Who asks, as a case writes it: an id, or an id and groups.
+fn agent(id: &str, groups: &[String]) -> Agent {
+    Agent { groups: groups.to_vec(), ..Agent::named(id) }
+}
+
+fn load(text: &str, mode: Mode) -> PolicySet {
+    let source = Source { file: "policy.yaml".to_owned(), text: text.to_owned() };
+    let options = Options { mode, ..Options::default() };
+    PolicySet::load(&[source], options).unwrap_or_else(|errors| {
+        panic!("{}\nin\n{text}", errors.iter().map(|error| format!("{error}\n")).collect::<String>())
+    })
+}
+
+/// What both engines in this process say, which must be the same.
+fn both(set: &PolicySet, agent: &Agent, call: &ToolCall) -> Evaluation {
+    let asked = Asked { agent, call };
+    let native = set.evaluate_with(Engine::Native, asked);
+    let rego = set.evaluate_with(Engine::Rego, asked);
+    assert_eq!(native, rego, "native (left) and Rego (right) differ on {}", PolicySet::input(asked));
+    native
+}

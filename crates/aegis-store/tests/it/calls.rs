@@ -1,0 +1,101 @@
+//! Decided calls to put before a store: made by the real `decide`, since nothing else can make them.
+//!
+//! Shared by the tests inside the crate and those outside of it.
+
+use std::collections::BTreeMap;
+
+use aegis_core::agent::Agent;
+use aegis_core::approval::Approval;
+use aegis_core::call::{Companion, Effect, Environment, Payload, Presence, Shape, ToolCall};
+use aegis_core::decide::{Ask, Decision, Denial, Facts, Passage, decide};
+use aegis_core::policy::{Options, PolicySet, Source};
+use aegis_core::problem::Code;
+use jiff::Timestamp;
+
+pub(crate) const AGENT: &str = "deploy-manager";
+
+const POLICY: &str = "
+agent: deploy-manager
+actions:
+  - name: deploy
+    allowed_environments: [staging]
+    approval_needed: env == \"production\"
+    max_replicas: 1000000
+";
+
+pub(crate) fn policies() -> PolicySet {
+    let source = Source { file: "policy.yaml".into(), text: POLICY.into() };
+    PolicySet::load(&[source], Options::default()).expect("the policy is good")
+}
+
+fn scale(env: &str, replicas: u64) -> ToolCall {
+    ToolCall {
+        tool: "kubernetes".into(),
+        action: "scale".into(),
+        classes: ["deploy", "scale"].map(String::from).into(),
+        effect: Effect::Write,
+        environment: Environment::named(env),
+        target: BTreeMap::from([("namespace".into(), "web".into())]),
+        params: serde_json::Map::from_iter([("replicas".to_owned(), replicas.into())]),
+        shape: Shape::Defined(BTreeMap::from([("replicas".into(), Presence::Required)])),
+        images: Vec::new(),
+        companion: Companion::No,
+        destination: None,
+        payload: Payload::Caller,
+    }
+}
+
+fn facts<'a>(decision_id: &str, approval: Option<&'a Approval>) -> Facts<'a> {
+    Facts {
+        now: Timestamp::now(),
+        decision_id: decision_id.to_owned(),
+        trace_id: None,
+        policy_version: "pol_test",
+        approval,
+        over_rate: Vec::new(),
+        guards: Vec::new(),
+        cross_check: false,
+    }
+}
+
+/// The agent, with a token.
+pub(crate) fn agent() -> Agent {
+    Agent { token_id: Some("jti-1".into()), ..Agent::named(AGENT) }
+}
+
+/// A call that staging's policy lets through.
+pub(crate) fn permit(decision_id: &str) -> Passage {
+    passage(decide(&policies(), &agent(), scale("staging", 3), &facts(decision_id, None)))
+}
+
+/// A call to production with `replicas`, which needs a human's yes, under the approval at hand.
+pub(crate) fn in_production(
+    policies: &PolicySet,
+    decision_id: &str,
+    replicas: u64,
+    approval: Option<&Approval>,
+) -> Decision {
+    decide(policies, &agent(), scale("production", replicas), &facts(decision_id, approval))
+}
+
+pub(crate) fn passage(decision: Decision) -> Passage {
+    match decision {
+        Decision::Allow(permit) => Passage::Permit(permit),
+        other => panic!("not allowed: {other:?}"),
+    }
+}
+
+#[allow(dead_code, reason = "needed on one of the two sides that share this file")]
+pub(crate) fn asking(decision: Decision) -> Ask {
+    match decision {
+        Decision::ApprovalNeeded(ask) => ask,
+        other => panic!("asks nobody: {other:?}"),
+    }
+}
+
+/// A request that could not be read.
+#[allow(dead_code, reason = "needed on one of the two sides that share this file")]
+pub(crate) fn unreadable(decision_id: &str) -> Denial {
+    let detail = "the raw value hunter2 can't be read".to_owned();
+    Denial::unread(&facts(decision_id, None), Some(&agent()), Code::BadRequest, "framing: two_hosts", detail)
+}
