@@ -1,3 +1,4 @@
 //! The server's parts together: a real store, real policies, real sockets on loopback.
 
 mod enforce;
+mod intercept;
