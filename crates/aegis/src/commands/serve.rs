@@ -53,7 +53,6 @@ pub(super) fn check(global: &Global) -> Result<()> {
         Err(errors) => found = errors,
         Ok(config) => {
             found.extend(config.warnings.iter().cloned());
-            found.extend(config.settings_errors());
             match gateway::load(&config) {
                 Ok(loaded) => {
                     found.extend_from_slice(loaded.policies.warnings());
