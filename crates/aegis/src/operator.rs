@@ -76,7 +76,11 @@ impl Operator {
         Ok(Self::Running { address, token })
     }
 
-    fn running(data_dir: &Path) -> Result<Self> {
+    /// The gateway that runs on this data directory.
+    ///
+    /// # Errors
+    /// When it doesn't say where its API is.
+    pub(crate) fn running(data_dir: &Path) -> Result<Self> {
         let address = data::api_address(data_dir)?;
         Ok(Self::Running { address: address.to_string(), token: token(data_dir)? })
     }
