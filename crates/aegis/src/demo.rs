@@ -63,7 +63,11 @@ pub(crate) async fn run(args: &DemoArgs, global: &Global) -> Result<()> {
         stay(&config, &mut running, form).await?;
     }
     running.stop().await?;
-    if failed == 0 { Ok(()) } else { Err(No(format!("{failed} of {} stories didn't go as they should", passed + failed)).into()) }
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(No(format!("{failed} of {} stories didn't go as they should", passed + failed)).into())
+    }
 }
 
 /// Writes the starter pack and the demo's configuration; returns the latter's path.

@@ -147,7 +147,8 @@ fn answer(status: StatusCode, bytes: &[u8]) -> Result<Value> {
     }
     let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (detail, guidance) = (text("detail"), text("guidance"));
-    let message = if detail.is_empty() { format!("the gateway answered {status}") } else { format!("{detail}. {guidance}") };
+    let message =
+        if detail.is_empty() { format!("the gateway answered {status}") } else { format!("{detail}. {guidance}") };
     match status {
         StatusCode::NOT_FOUND | StatusCode::CONFLICT => Err(No(message).into()),
         StatusCode::UNAUTHORIZED => bail!("the gateway doesn't take this operator's token: {message}"),

@@ -3,7 +3,7 @@
 //! The folder is looked at every second (names, sizes, times; then contents), which needs nothing from the file system and
 //! works on mounted volumes too. `SIGHUP` and the API ask for the same at once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -44,7 +44,7 @@ impl Reloader {
     pub(crate) fn new(config: &Config, pipeline: Pipeline, store: Store, events: Events) -> Self {
         let options = Options { engine: config.engine, mode: config.mode };
         let folder = config.policies.clone();
-        let last = Last { stamps: stamps(&folder), texts: texts(&sources(&[folder.clone()], "policies")) };
+        let last = Last { stamps: stamps(&folder), texts: texts(&read(&folder)) };
         Self { folder, options, pipeline, store, events, last: Mutex::new(last) }
     }
 
@@ -66,16 +66,16 @@ impl Reloader {
             return;
         }
         last.stamps = stamps;
-        if texts(&sources(&[self.folder.clone()], "policies")) != last.texts {
+        if texts(&read(&self.folder)) != last.texts {
             // What is wrong has been told by then.
             let _ = self.load(&mut last);
         }
     }
 
     fn load(&self, last: &mut Last) -> Result<Arc<PolicySet>, Vec<Diagnostic>> {
-        let read = sources(&[self.folder.clone()], "policies");
-        last.texts = texts(&read);
-        match read.and_then(|sources| PolicySet::load(&sources, self.options)) {
+        let found = read(&self.folder);
+        last.texts = texts(&found);
+        match found.and_then(|sources| PolicySet::load(&sources, self.options)) {
             Ok(policies) => {
                 let (version, count) = (policies.version().to_owned(), policies.len());
                 self.pipeline.reload(policies);
@@ -122,9 +122,13 @@ impl Reloader {
     }
 }
 
+fn read(folder: &Path) -> Result<Vec<Source>, Vec<Diagnostic>> {
+    sources(&[folder.to_owned()], "policies")
+}
+
 /// Names, sizes and times of the files; a folder that can't be read has none, and loading says why.
-fn stamps(folder: &PathBuf) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
-    let mut paths = vec![folder.clone()];
+fn stamps(folder: &Path) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
+    let mut paths = vec![folder.to_owned()];
     paths.extend(std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()));
     paths.sort();
     let stamp = |path: PathBuf| {

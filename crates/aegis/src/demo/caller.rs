@@ -93,7 +93,10 @@ impl Caller {
         let mut response = sender.send_request(request).await?;
         if !response.status().is_success() {
             let (head, body) = response.into_parts();
-            return Ok((Answer::read(head.status.as_u16(), &head.headers, &body.collect().await?.to_bytes()), Vec::new()));
+            return Ok((
+                Answer::read(head.status.as_u16(), &head.headers, &body.collect().await?.to_bytes()),
+                Vec::new(),
+            ));
         }
         let answer = Answer::read(response.status().as_u16(), response.headers(), b"");
         let mut tunnel = TokioIo::new(hyper::upgrade::on(&mut response).await?);

@@ -8,7 +8,7 @@ use crate::style::Style;
 /// The widest line of text, in characters.
 const WIDTH: usize = 96;
 /// Where the text of a step begins.
-const INDENT: usize = 14;
+const INDENT: usize = 16;
 
 /// How to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +95,8 @@ impl Stage {
 
     /// A call and what came of it. `checks` are what must be true of it, each in words.
     pub(super) fn step(&mut self, step: &Step<'_>, checks: &[(bool, &str)]) {
-        let wrong: Vec<String> = checks.iter().filter(|(right, _)| !right).map(|(_, what)| (*what).to_owned()).collect();
+        let wrong: Vec<String> =
+            checks.iter().filter(|(right, _)| !right).map(|(_, what)| (*what).to_owned()).collect();
         match self.form {
             Form::Json => println!("{}", as_json(self.number(), step, &wrong)),
             Form::Plain | Form::Terminal => print!("{}", as_text(step, &wrong, self.style)),
@@ -112,10 +113,14 @@ impl Stage {
         *(if right { &mut self.passed } else { &mut self.failed }) += 1;
         match self.form {
             Form::Json => {
-                println!("{}", json!({"story": story.number, "title": story.title, "passed": right, "wrong": story.wrong}));
+                println!(
+                    "{}",
+                    json!({"story": story.number, "title": story.title, "passed": right, "wrong": story.wrong})
+                );
             }
             Form::Plain | Form::Terminal => {
-                let mark = if right { self.style.green("as it should be") } else { self.style.red("NOT as it should be") };
+                let mark =
+                    if right { self.style.green("as it should be") } else { self.style.red("NOT as it should be") };
                 println!("\n  story {}: {mark}", story.number);
             }
         }
@@ -151,9 +156,9 @@ fn as_json(story: Option<usize>, step: &Step<'_>, wrong: &[String]) -> serde_jso
 pub(super) fn as_text(step: &Step<'_>, wrong: &[String], style: Style) -> String {
     let answer = step.answer;
     let decision = match answer.decision.as_str() {
-        "allow" => style.green("allow"),
-        "approval_needed" => style.yellow("approval_needed"),
-        other => style.red(other),
+        "allow" => style.green("ALLOW"),
+        "approval_needed" => style.yellow("APPROVAL NEEDED"),
+        other => style.red(&other.to_uppercase()),
     };
     let code = if answer.code.is_empty() { String::new() } else { format!("  {} {}", answer.status, answer.code) };
     let mut text = format!("\n  {}\n", labelled(step.who, &step.asks, style, true));

@@ -53,7 +53,7 @@ async fn too_many_replicas(world: &World<'_>, stage: &mut Stage) -> Result<()> {
         who: agent.name,
         asks: "scale deployment shop/web (staging) to 200 replicas".to_owned(),
         answer: &answer,
-        reached: format!("nothing: the cluster still runs {} replicas", after.replicas),
+        reached: format!("{}; it runs {} replicas", count(after.writes - before.writes, "write"), after.replicas),
     };
     let checks = [
         (answer.status == 403 && answer.code == "PolicyViolation", "it is refused as a PolicyViolation"),
@@ -68,7 +68,7 @@ async fn too_many_replicas(world: &World<'_>, stage: &mut Stage) -> Result<()> {
         who: agent.name,
         asks: "the same with \"50\", a text".to_owned(),
         answer: &answer,
-        reached: "nothing: what isn't a number can't be below a maximum".to_owned(),
+        reached: count(after.writes - before.writes, "write"),
     };
     stage.step(&step, &[(answer.status == 403 && after.writes == before.writes, "a text is refused")]);
 
@@ -78,7 +78,7 @@ async fn too_many_replicas(world: &World<'_>, stage: &mut Stage) -> Result<()> {
         who: agent.name,
         asks: "scale it to 50 replicas".to_owned(),
         answer: &answer,
-        reached: format!("1 write, under the cluster's own credential: {} replicas", after.replicas),
+        reached: format!("{}; it runs {} replicas", count(after.writes - before.writes, "write"), after.replicas),
     };
     let checks = [
         (answer.status == 200 && answer.decision == "allow", "it is allowed"),
@@ -106,7 +106,11 @@ async fn runaway_loop(world: &World<'_>, stage: &mut Stage) -> Result<()> {
         who: agent.name,
         asks: format!("the same {LOOP} times in a loop"),
         answer: &limited,
-        reached: format!("{reached} of {LOOP}; the others were told to wait {} s", limited.retry_after.unwrap_or(0)),
+        reached: format!(
+            "{} of {LOOP}; the others are told to wait {} s",
+            count(reached, "write"),
+            limited.retry_after.unwrap_or(0)
+        ),
     };
     let checks = [
         (limited.status == 429 && limited.retry_after.is_some(), "the loop is told to wait"),
@@ -116,14 +120,10 @@ async fn runaway_loop(world: &World<'_>, stage: &mut Stage) -> Result<()> {
 
     tokio::time::sleep(Duration::from_secs(limited.retry_after.unwrap_or(1))).await;
     let answer = scale(agent, &fifty).await?;
-    let step = Step {
-        who: agent.name,
-        asks: "once more, after waiting as told".to_owned(),
-        answer: &answer,
-        reached: "1 write".to_owned(),
-    };
-    let writes = world.tools.kubernetes.seen().writes;
-    stage.step(&step, &[(answer.status == 200 && writes == before + reached + 1, "it passes again")]);
+    let more = world.tools.kubernetes.seen().writes - before - reached;
+    let asks = "once more, after waiting as told".to_owned();
+    let step = Step { who: agent.name, asks, answer: &answer, reached: count(more, "write") };
+    stage.step(&step, &[(answer.status == 200 && more == 1, "it passes again")]);
     Ok(())
 }
 
@@ -138,7 +138,7 @@ async fn unlisted_image(world: &World<'_>, stage: &mut Stage) -> Result<()> {
     ] {
         let answer = set_image(agent, image).await?;
         let after = world.tools.kubernetes.seen();
-        let reached = format!("nothing: {} keeps running", after.image);
+        let reached = format!("{}; {} runs", count(after.writes - before.writes, "write"), after.image);
         let step = Step { who: agent.name, asks: asks.to_owned(), answer: &answer, reached };
         let checks = [
             (answer.status == 403 && answer.code == "PolicyViolation", "it is refused as a PolicyViolation"),
@@ -150,7 +150,7 @@ async fn unlisted_image(world: &World<'_>, stage: &mut Stage) -> Result<()> {
     let listed = format!("registry.example.com/shop@{LISTED}");
     let answer = set_image(agent, &listed).await?;
     let after = world.tools.kubernetes.seen();
-    let reached = "1 write: the listed image runs".to_owned();
+    let reached = format!("{}; the listed image runs", count(after.writes - before.writes, "write"));
     let step = Step { who: agent.name, asks: "deploy the listed digest".to_owned(), answer: &answer, reached };
     stage.step(&step, &[(answer.status == 200 && after.image == listed, "the listed image is deployed")]);
 
@@ -177,7 +177,10 @@ async fn opt_in(world: &World<'_>, stage: &Stage) -> Result<()> {
     std::fs::write(&file, opted_in).context("the policy can't be changed")?;
     let loaded = world.operator.call(Method::POST, "/v1/policies/reload", None).await?;
     let version = loaded.get("version").and_then(Value::as_str).unwrap_or("?");
-    stage.note("the operator", &format!("opts in: on_violation: {{allowed_images: approval_needed}} (policy {version})"));
+    stage.note(
+        "the operator",
+        &format!("opts in: on_violation: {{allowed_images: approval_needed}} (policy {version})"),
+    );
     Ok(())
 }
 
@@ -192,8 +195,8 @@ async fn asked_and_spent_once(
 ) -> Result<()> {
     let before = reached(world.tools);
     let answer = call(world.caller(who)?).await?;
-    let nothing = "nothing: it waits for a human".to_owned();
-    let step = Step { who, asks: what.to_owned(), answer: &answer, reached: nothing };
+    let since = || count(reached(world.tools) - before, "call");
+    let step = Step { who, asks: what.to_owned(), answer: &answer, reached: since() };
     let asked = answer.status == 403 && answer.code == "ApprovalNeeded" && answer.approval.is_some();
     stage.step(&step, &[(asked, "a human is asked"), (reached(world.tools) == before, "nothing reached the tool")]);
     let first = answer.approval.context("the gateway asked nobody")?;
@@ -201,17 +204,13 @@ async fn asked_and_spent_once(
     world.approve(&first, stage).await?;
     let answer = call(world.caller(who)?).await?;
     let asks = "repeats exactly the same call".to_owned();
-    let step = Step { who, asks, answer: &answer, reached: "1 call, made once".to_owned() };
+    let step = Step { who, asks, answer: &answer, reached: since() };
     let once = reached(world.tools) == before + 1;
     stage.step(&step, &[(answer.decision == "allow", "it is allowed"), (once, "exactly one call reached the tool")]);
 
     let answer = call(world.caller(who)?).await?;
-    let step = Step {
-        who,
-        asks: "and once more, a replay".to_owned(),
-        answer: &answer,
-        reached: "nothing more: an approval is good for one call".to_owned(),
-    };
+    let reached_now = format!("{} in all: an approval is good for one", since());
+    let step = Step { who, asks: "and once more, a replay".to_owned(), answer: &answer, reached: reached_now };
     let again = answer.code == "ApprovalNeeded" && answer.approval.as_ref().is_some_and(|id| *id != first);
     let still = reached(world.tools) == before + 1;
     stage.step(&step, &[(again, "a human is asked anew"), (still, "the replay didn't reach the tool")]);
@@ -228,7 +227,7 @@ async fn ssh(world: &World<'_>, stage: &mut Stage) -> Result<()> {
         who: agent.name,
         asks: "CONNECT bastion.example.net:22".to_owned(),
         answer: &answer,
-        reached: format!("{bytes} bytes: no tunnel"),
+        reached: count(bytes, "byte"),
     };
     let checks = [
         (answer.status == 403 && answer.code == "PolicyViolation", "there is no tunnel"),
@@ -242,7 +241,7 @@ async fn ssh(world: &World<'_>, stage: &mut Stage) -> Result<()> {
         who: agent.name,
         asks: "CONNECT mirror.example.com:443, a listed host, and speaks SSH inside".to_owned(),
         answer: &answer,
-        reached: format!("{bytes} bytes: what isn't TLS is cut off before it leaves"),
+        reached: format!("{}; {} came back", count(bytes, "byte"), count(back.len() as u64, "byte")),
     };
     let checks = [(bytes == 0, "not a byte reached the SSH server"), (back.is_empty(), "not a byte came back")];
     stage.step(&step, &checks);
@@ -253,14 +252,15 @@ async fn ssh(world: &World<'_>, stage: &mut Stage) -> Result<()> {
         who: agent.name,
         asks: "GET http://status.example.com/".to_owned(),
         answer: &answer,
-        reached: format!("{requests} request"),
+        reached: count(requests, "request"),
     };
     stage.step(&step, &[(answer.status == 200 && requests == 1, "the listed site is reached")]);
 
     let answer = agent.get("http://169.254.169.254/latest/meta-data/").await?;
-    let asks = "GET http://169.254.169.254/ (the cloud's credentials)".to_owned();
-    let step = Step { who: agent.name, asks, answer: &answer, reached: "nothing".to_owned() };
-    stage.step(&step, &[(answer.status == 403, "the metadata address is refused")]);
+    let asks = "GET http://169.254.169.254/ (where clouds keep credentials)".to_owned();
+    let more = world.tools.outside.seen().requests - requests;
+    let step = Step { who: agent.name, asks, answer: &answer, reached: count(more, "request") };
+    stage.step(&step, &[(answer.status == 403 && more == 0, "the metadata address is refused")]);
     stage.end();
     Ok(())
 }
@@ -278,7 +278,11 @@ async fn payment(world: &World<'_>, stage: &mut Stage) -> Result<()> {
         who: agent.name,
         asks: "pays 50000 EUR to acme".to_owned(),
         answer: &answer,
-        reached: format!("nothing: the ledger has {} payment, of {} EUR", amounts.len(), amounts.iter().sum::<f64>()),
+        reached: format!(
+            "the ledger has {} in all, {} EUR",
+            count(amounts.len() as u64, "payment"),
+            amounts.iter().sum::<f64>()
+        ),
     };
     let checks = [
         (answer.status == 403 && answer.code == "PolicyViolation", "it is refused, and no human is asked"),
@@ -288,6 +292,11 @@ async fn payment(world: &World<'_>, stage: &mut Stage) -> Result<()> {
     stage.step(&step, &checks);
     stage.end();
     Ok(())
+}
+
+/// So many of something, in words.
+fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 impl World<'_> {

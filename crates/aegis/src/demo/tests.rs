@@ -16,13 +16,14 @@ fn refused() -> Answer {
 #[test]
 fn a_step_says_who_what_decision_reason_and_what_reached() {
     let answer = refused();
-    let step = Step { who: "deploy-manager", asks: "scale to 200".to_owned(), answer: &answer, reached: "nothing".to_owned() };
+    let step =
+        Step { who: "deploy-manager", asks: "scale to 200".to_owned(), answer: &answer, reached: "nothing".to_owned() };
     assert_eq!(
         as_text(&step, &[], Style::plain()),
-        "\n  deploy-manager scale to 200\n  decision      deny  403 PolicyViolation\n  reason        replicas 200 is above \
-         max_replicas 50\n  it is told    Ask for 50 replicas or fewer.\n  reached       nothing\n"
+        "\n  deploy-manager  scale to 200\n  decision        DENY  403 PolicyViolation\n  reason          replicas 200 is above \
+         max_replicas 50\n  it is told      Ask for 50 replicas or fewer.\n  reached         nothing\n"
     );
-    assert!(as_text(&step, &["why".to_owned()], Style::plain()).ends_with("  WRONG         why\n"));
+    assert!(as_text(&step, &["why".to_owned()], Style::plain()).ends_with("  WRONG           why\n"));
 }
 
 #[test]

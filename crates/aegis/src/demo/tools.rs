@@ -82,7 +82,8 @@ impl Tools {
     /// When loopback has no port left.
     pub(super) async fn start() -> Result<Self> {
         let mut tasks = JoinSet::new();
-        let cluster = Cluster { replicas: 3, image: "registry.example.com/shop:1.4.1".to_owned(), writes: 0, strangers: 0 };
+        let cluster =
+            Cluster { replicas: 3, image: "registry.example.com/shop:1.4.1".to_owned(), writes: 0, strangers: 0 };
         Ok(Self {
             kubernetes: serve(&mut tasks, cluster, |seen| Router::new().fallback(kubernetes).with_state(seen)).await?,
             payments: serve(&mut tasks, Ledger::default(), |seen| Router::new().fallback(pay).with_state(seen)).await?,
