@@ -1,3 +1,4 @@
 //! The server's parts together: a real store, real policies, real sockets on loopback.
 
+#[cfg(test)]
 mod enforce;
