@@ -6,6 +6,7 @@ use super::*;
 use crate::writer::Job;
 
 #[path = "../tests/it/calls.rs"]
+#[expect(dead_code, reason = "shared with the tests outside of the crate, which use all of it")]
 mod calls;
 
 use calls::{AGENT, permit};
