@@ -14,7 +14,7 @@ const APPLICATION_ID: i64 = 0x4145_4749;
 
 /// Databases up to this size are checked whole at every start; it keeps the start under 200 ms. Of larger ones every table but
 /// the log is.
-const CHECK_WHOLE: i64 = 16 << 20;
+const CHECK_WHOLE: i64 = 32 << 20;
 
 /// The schema, one step per version; a step that was released is never edited.
 const MIGRATIONS: &[&str] = &[include_str!("schema/0001.sql")];
@@ -80,7 +80,8 @@ fn check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
     let mut findings = Vec::new();
     if whole {
         findings.push(quick_check(conn, "1")?);
-        let gaps: bool = conn.query_row("SELECT count(*) <> coalesce(max(seq), 0) FROM records", [], |row| row.get(0))?;
+        let gaps: bool =
+            conn.query_row("SELECT count(*) <> coalesce(max(seq), 0) FROM records", [], |row| row.get(0))?;
         if gaps {
             return Err(corrupt("records are missing from the log".to_owned()));
         }
