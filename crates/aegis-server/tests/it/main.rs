@@ -3,3 +3,4 @@
 #[cfg(test)]
 mod enforce;
 mod wycheproof;
+mod intercept;
