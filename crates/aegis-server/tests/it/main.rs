@@ -2,5 +2,7 @@
 
 #[cfg(test)]
 mod enforce;
-mod wycheproof;
+#[cfg(test)]
 mod intercept;
+#[cfg(test)]
+mod wycheproof;
