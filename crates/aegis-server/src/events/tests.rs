@@ -291,7 +291,10 @@ async fn an_address_of_no_use_is_refused_at_the_start() {
 #[test]
 fn without_a_runtime_there_is_no_export() {
     let otlp = Otlp { endpoint: "http://127.0.0.1:4317".to_owned(), protocol: Protocol::Grpc };
-    assert!(matches!(Events::new(&Settings { otlp: Some(otlp), ..Settings::default() }), Err(EventsError::Exporter(_))));
+    assert!(matches!(
+        Events::new(&Settings { otlp: Some(otlp), ..Settings::default() }),
+        Err(EventsError::Exporter(_))
+    ));
     assert!(Events::new(&Settings::default()).is_ok());
 }
 
