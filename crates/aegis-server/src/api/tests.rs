@@ -304,14 +304,14 @@ async fn an_api_key_becomes_a_token_until_it_is_revoked() {
 }
 
 /// Opens an approval as the pipeline does.
-async fn asked(api: &Api) -> String {
+async fn asked(api: &Api, name: &str) -> String {
     let call = ToolCall {
         tool: "kubernetes".to_owned(),
         action: "apply".to_owned(),
         classes: ["deploy".to_owned()].into(),
         effect: Effect::Write,
         environment: Environment::named("production"),
-        target: [("name".to_owned(), "web".to_owned())].into(),
+        target: [("name".to_owned(), name.to_owned())].into(),
         params: serde_json::Map::new(),
         shape: Shape::Open,
         images: Vec::new(),
@@ -340,7 +340,7 @@ async fn asked(api: &Api) -> String {
 async fn an_operator_approves_rejects_and_cancels() {
     let api = Api::new();
     api.post("/v1/agents", json!({"id": "deploy-manager"})).await;
-    let id = asked(&api).await;
+    let id = asked(&api, "web").await;
     let pending = api.get("/v1/approvals?status=pending").await.json();
     assert_eq!(pending["approvals"][0]["id"], id);
     let approved = api.post(&format!("/v1/approvals/{id}/approve"), json!({"comment": "go"})).await.json();
@@ -353,7 +353,7 @@ async fn an_operator_approves_rejects_and_cancels() {
     assert_eq!(cancelled["approval"]["state"], "cancelled");
     api.post(&format!("/v1/approvals/{id}/approve"), Value::Null).await.problem(409, "Conflict");
 
-    let other = asked(&api).await;
+    let other = asked(&api, "worker").await;
     let rejected = api.post(&format!("/v1/approvals/{other}/reject"), json!({"comment": "no"})).await.json();
     assert_eq!(rejected["approval"]["state"], "rejected");
     let records = api.get("/v1/audit?event=approval").await.json();
