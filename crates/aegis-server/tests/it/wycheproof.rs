@@ -16,12 +16,12 @@ fn cases(file: &str) -> Option<Vec<(Value, Value)>> {
     };
     let path = std::path::Path::new(&corpora).join("wycheproof").join(file);
     let suite: Value = serde_json::from_slice(&std::fs::read(path).expect("the vectors")).expect("JSON");
-    let groups = suite["testGroups"].as_array().expect("groups");
+    let groups = suite.get("testGroups").and_then(Value::as_array).expect("groups");
     let cases: Vec<_> = groups
         .iter()
         .flat_map(|group| group["tests"].as_array().expect("tests").iter().map(|test| (group.clone(), test.clone())))
         .collect();
-    assert_eq!(Some(cases.len() as u64), suite["numberOfTests"].as_u64(), "all of them");
+    assert_eq!(Some(cases.len() as u64), suite.get("numberOfTests").and_then(Value::as_u64), "all of them");
     Some(cases)
 }
 
