@@ -125,6 +125,16 @@ struct Ended {
     error: Option<String>,
 }
 
+impl Settings {
+    /// Whether an enforcer can be made with these settings.
+    ///
+    /// # Errors
+    /// What of them can't be used.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        Egress::new(self.clone(), connect::system_lookup()).map(drop)
+    }
+}
+
 impl Enforcer {
     /// An enforcer with these settings. Connects to nothing yet.
     ///
