@@ -14,7 +14,7 @@ const APPLICATION_ID: i64 = 0x4145_4749;
 
 /// Databases up to this size are checked whole at every start; it keeps the start under 200 ms. Of larger ones every table but
 /// the log is.
-const CHECK_WHOLE: i64 = 32 << 20;
+const CHECK_WHOLE: i64 = 16 << 20;
 
 /// The schema, one step per version; a step that was released is never edited.
 const MIGRATIONS: &[&str] = &[include_str!("schema/0001.sql")];
