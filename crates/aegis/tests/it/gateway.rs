@@ -119,11 +119,6 @@ impl Gateway {
         Self::serve(dir)
     }
 
-    /// The process, for signals and measurements.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// The log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("gateway.log")).unwrap_or_default()

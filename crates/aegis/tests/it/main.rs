@@ -1,6 +1,12 @@
 //! End to end: the real binary, real clients, real sockets.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what went wrong by failing")]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test binary: nothing reaches out of it, and a test says what went wrong by failing"
+)]
 
 mod architecture;
 mod curl;

@@ -20,7 +20,6 @@ pub struct Seen {
     pub path: String,
     pub authorization: Option<String>,
     pub headers: Vec<String>,
-    pub body: Vec<u8>,
 }
 
 #[derive(Clone, Default)]
@@ -68,7 +67,6 @@ async fn answer(State(this): State<Kubernetes>, method: Method, uri: Uri, header
         path: uri.path().to_owned(),
         authorization: headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).map(String::from),
         headers: headers.keys().map(ToString::to_string).collect(),
-        body: body.to_vec(),
     });
     let path = uri.path();
     if method == Method::GET
