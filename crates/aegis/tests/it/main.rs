@@ -1,4 +1,20 @@
-//! The real binary, driven from outside.
+//! End to end: the real binary, real clients, real sockets.
 
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test binary: nothing reaches out of it, and a test says what went wrong by failing"
+)]
+
+mod architecture;
 mod commands;
+mod curl;
+mod gateway;
+mod kubectl;
 mod process;
+mod reload;
+mod standin;
+mod tools;
+mod upstream;

@@ -102,7 +102,8 @@ async fn basic_with_the_token_as_password_opens_the_proxy() {
     use base64::Engine as _;
     let world = World::new(POLICY).await;
     let pair = base64::engine::general_purpose::STANDARD.encode(format!("tester:{}", world.token));
-    let message = format!("GET http://tool.test/ HTTP/1.1\r\nHost: tool.test\r\nProxy-Authorization: Basic {pair}\r\n\r\n");
+    let message =
+        format!("GET http://tool.test/ HTTP/1.1\r\nHost: tool.test\r\nProxy-Authorization: Basic {pair}\r\n\r\n");
     assert_eq!(world.send(&message).await.status, 200);
 }
 

@@ -86,7 +86,12 @@ async fn a_client_that_sends_too_much_still_sees_why() {
     let chunk = format!("{:x}\r\n{}\r\n", BODY_LIMIT / 2, "a".repeat(BODY_LIMIT / 2));
     let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n", chunk.repeat(6));
     let answer = world.send(&chunked).await;
-    assert_eq!((answer.status, answer.json()["reason"].as_str()), (413, Some("RequestEntityTooLarge")), "{}", answer.body);
+    assert_eq!(
+        (answer.status, answer.json()["reason"].as_str()),
+        (413, Some("RequestEntityTooLarge")),
+        "{}",
+        answer.body
+    );
     assert_eq!(world.upstream.seen(), "");
 }
 

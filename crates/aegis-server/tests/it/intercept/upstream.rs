@@ -68,7 +68,8 @@ fn whole_request(bytes: &[u8]) -> Option<(usize, bool)> {
     let text = String::from_utf8_lossy(bytes).into_owned();
     let head_end = text.find("\r\n\r\n")? + 4;
     let head = text[..head_end].to_ascii_lowercase();
-    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()?.parse::<usize>().ok());
+    let length =
+        head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()?.parse::<usize>().ok());
     let end = match length {
         Some(length) => head_end + length,
         None if head.contains("transfer-encoding") => head_end + text[head_end..].find("0\r\n\r\n")? + 5,
