@@ -14,7 +14,7 @@ fn all_commands() -> Vec<Vec<String>> {
         let text = stdout(&help);
         let commands = text.split("Commands:\n").nth(1).unwrap_or_default();
         for line in commands.lines().take_while(|line| !line.is_empty()) {
-            let name = line.trim_start().split_whitespace().next().unwrap_or_default();
+            let name = line.split_whitespace().next().unwrap_or_default();
             if line.starts_with("  ") && !line.starts_with("   ") && name != "help" {
                 next.push([path.clone(), vec![name.to_owned()]].concat());
             }
