@@ -227,7 +227,10 @@ fn outcome_attributes(explanation: &Explanation, outcome: &Outcome) -> Vec<KeyVa
         }
     }
     if outcome_status(outcome) != Status::Unset {
-        list.push(text("error.type", outcome.status.map_or_else(|| outcome.result.clone(), |status| status.to_string())));
+        list.push(text(
+            "error.type",
+            outcome.status.map_or_else(|| outcome.result.clone(), |status| status.to_string()),
+        ));
     }
     list
 }

@@ -22,7 +22,6 @@ use jiff::Timestamp;
 use jsonwebtoken::jwk::JwkSet;
 use sha2::{Digest as _, Sha256};
 
-
 pub use secret::{ApiKey, OPERATOR_TOKEN_FILE, OperatorToken, api_key_hash};
 
 /// The longest that a token may live.
