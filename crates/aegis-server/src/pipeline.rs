@@ -16,7 +16,7 @@ use std::sync::Arc;
 use aegis_core::decide::{Ask, Decision, Denial, Facts, Passage, decide};
 use aegis_core::policy::Asked;
 use aegis_core::problem::{Code, Violation};
-pub(crate) use case::random;
+pub(crate) use case::{decision_id, random};
 use case::{Case, Refused};
 use http::Response;
 pub use incoming::{Incoming, Way};

@@ -77,7 +77,7 @@ pub(super) async fn token(
             Ok(([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(document)).into_response())
         }
         Err(reason) => {
-            guard::rejected(&state, &headers, reason).await?;
+            guard::rejected(&state, &headers, reason).await;
             let detail = "the agent or its API key is not valid here";
             let mut response = oauth_error(StatusCode::UNAUTHORIZED, "invalid_client", detail);
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Basic realm="aegis""#));

@@ -159,7 +159,7 @@ fn kubectl_may_not_do_what_nobody_granted() {
     let cluster = Cluster::start();
     cluster.refused(&["delete", "deployment/web", "-n", "shop-staging", "--wait=false"], &["Forbidden"]);
     cluster.refused(&["get", "secrets", "-n", "shop-staging"], &["Forbidden"]);
-    cluster.refused(&["create", "deployment", "x", "--image=x", "-n", "shop-staging"], &["Forbidden"]);
+    cluster.refused(&["create", "deployment", "x", "--image=x", "-n", "shop-staging"], &["PolicyViolation", "unknown"]);
     assert!(cluster.kubernetes.writes().is_empty());
     let last = cluster.gateway.decisions("deploy-manager").pop().expect("a record");
     assert_eq!(last["decision"], "deny");
