@@ -56,13 +56,16 @@ pub(crate) async fn run(args: &DemoArgs, global: &Global) -> Result<()> {
     };
     let mut stage = Stage::new(form, Style::stdout());
     stage.open(&running.policy_version);
-    let stories = stories::tell(&world, &mut stage).await;
+    let told = tokio::select! {
+        told = stories::tell(&world, &mut stage) => told,
+        stopped = interrupted() => stopped.and(Err(No("interrupted".to_owned()).into())),
+    };
     let (passed, failed) = stage.close();
-    stories?;
-    if !args.once {
+    if told.is_ok() && !args.once {
         stay(&config, &mut running, form).await?;
     }
     running.stop().await?;
+    told?;
     if failed == 0 {
         Ok(())
     } else {
@@ -123,13 +126,32 @@ async fn stay(config: &Path, running: &mut Running, form: Form) -> Result<()> {
         Form::Plain | Form::Terminal => {
             println!("\nThe gateway stays up until Ctrl-C.  API http://{api}   proxy http://{proxy}");
             println!("In another terminal:\n  export AEGIS_CONFIG={config}");
-            println!("  aegis audit tail --follow     every decision, as it is recorded");
-            println!("  aegis approvals list          what waits for a human");
-            println!("  aegis agent suspend ci-runner the kill switch");
+            let aegis = own_name();
+            for (arguments, what) in [
+                ("audit tail --follow", "every decision, as it is recorded"),
+                ("approvals list", "what waits for a human"),
+                ("agent suspend ci-runner", "the kill switch"),
+            ] {
+                println!("  {aegis} {arguments:<25} {what}");
+            }
         }
     }
     tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("can't wait for Ctrl-C"),
+        stopped = interrupted() => stopped,
         () = running.ended() => anyhow::bail!("the gateway ended by itself"),
     }
+}
+
+/// Waits until somebody wants us to stop.
+async fn interrupted() -> Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("can't wait for Ctrl-C"),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// This binary, as it can be started again from anywhere.
+fn own_name() -> String {
+    std::env::current_exe().map_or_else(|_| "aegis".to_owned(), |path| path.display().to_string())
 }

@@ -31,6 +31,8 @@ pub(crate) struct Reloader {
     events: Events,
     /// One load at a time; what was loaded, or refused, last.
     last: Mutex<Last>,
+    /// Apart from `last`, which is held while loading: whoever asks for health must not wait for that.
+    refused: Mutex<Vec<Diagnostic>>,
 }
 
 #[derive(Default)]
@@ -45,7 +47,7 @@ impl Reloader {
         let options = Options { engine: config.engine, mode: config.mode };
         let folder = config.policies.clone();
         let last = Last { stamps: stamps(&folder), texts: texts(&read(&folder)) };
-        Self { folder, options, pipeline, store, events, last: Mutex::new(last) }
+        Self { folder, options, pipeline, store, events, last: Mutex::new(last), refused: Mutex::default() }
     }
 
     /// Loads the policies and puts them in force. Blocks: call it where that is allowed, inside a runtime.
@@ -72,6 +74,11 @@ impl Reloader {
         }
     }
 
+    /// What is wrong with the policies on disk, where older ones are in force for it.
+    pub(crate) fn refused(&self) -> Vec<Diagnostic> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn load(&self, last: &mut Last) -> Result<Arc<PolicySet>, Vec<Diagnostic>> {
         let found = read(&self.folder);
         last.texts = texts(&found);
@@ -79,6 +86,7 @@ impl Reloader {
             Ok(policies) => {
                 let (version, count) = (policies.version().to_owned(), policies.len());
                 self.pipeline.reload(policies);
+                self.set_refused(Vec::new());
                 tracing::info!(policy_version = version, policies = count, "policies loaded");
                 self.record(&version, "loaded", &format!("{count} policies"));
                 Ok(self.pipeline.policies())
@@ -89,9 +97,14 @@ impl Reloader {
                 let detail = format!("{}; the first: {first}", diagnostics::summary(&errors));
                 self.events.alarm("policies refused", &format!("{detail}; {stays} stays in force"));
                 self.record(&stays, "refused", &detail);
+                self.set_refused(errors.clone());
                 Err(errors)
             }
         }
+    }
+
+    fn set_refused(&self, errors: Vec<Diagnostic>) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = errors;
     }
 
     fn record(&self, version: &str, change: &str, detail: &str) {

@@ -222,7 +222,7 @@ async fn ssh(world: &World<'_>, stage: &mut Stage) -> Result<()> {
     let agent = world.caller("ci-runner")?;
 
     let (answer, _) = agent.ssh("bastion.example.net:22").await?;
-    let bytes = world.tools.ssh.seen().bytes;
+    let bytes = world.tools.ssh.seen_later().await.bytes;
     let step = Step {
         who: agent.name,
         asks: "CONNECT bastion.example.net:22".to_owned(),
@@ -236,12 +236,16 @@ async fn ssh(world: &World<'_>, stage: &mut Stage) -> Result<()> {
     stage.step(&step, &checks);
 
     let (answer, back) = agent.ssh("mirror.example.com:443").await?;
-    let bytes = world.tools.ssh.seen().bytes;
+    let bytes = world.tools.ssh.seen_later().await.bytes;
     let step = Step {
         who: agent.name,
         asks: "CONNECT mirror.example.com:443, a listed host, and speaks SSH inside".to_owned(),
         answer: &answer,
-        reached: format!("{}; {} came back", count(bytes, "byte"), count(back.len() as u64, "byte")),
+        reached: format!(
+            "{}, and {} came back: a tunnel carries TLS or is cut off",
+            count(bytes, "byte"),
+            count(back.len() as u64, "byte")
+        ),
     };
     let checks = [(bytes == 0, "not a byte reached the SSH server"), (back.is_empty(), "not a byte came back")];
     stage.step(&step, &checks);
@@ -313,7 +317,7 @@ impl World<'_> {
             stage.note("a human", &format!("approves {id}"));
             return Ok(());
         }
-        let command = format!("aegis --config {} approvals approve {id}", self.config.display());
+        let command = format!("{} approvals approve {id} --config {}", super::own_name(), self.config.display());
         stage.note("you", &format!("are asked; in another terminal:\n  {command}"));
         let state = async || -> Result<String> {
             let approval = self.operator.call(Method::GET, &path, None).await?;

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -65,6 +66,12 @@ pub(super) struct Ssh {
 type Shared<T> = Arc<Mutex<T>>;
 
 impl<T: Clone> Tool<T> {
+    /// What it has received once everything on its way has had time to arrive: for saying that nothing did.
+    pub(super) async fn seen_later(&self) -> T {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        self.seen()
+    }
+
     /// What it has received so far.
     pub(super) fn seen(&self) -> T {
         lock(&self.seen).clone()

@@ -178,6 +178,18 @@ fn an_agents_life_while_the_gateway_is_stopped() {
 }
 
 #[test]
+fn commands_at_the_same_time_wait_for_each_other() {
+    let folder = Folder::new();
+    std::thread::scope(|scope| {
+        for number in 0..6 {
+            let folder = &folder;
+            scope.spawn(move || assert!(folder.run(&["agent", "add", &format!("a{number}")]).status.success()));
+        }
+    });
+    assert_eq!(json(&folder.run(&["agent", "list", "--json"])).as_array().map(Vec::len), Some(6));
+}
+
+#[test]
 fn an_agents_life_while_the_gateway_runs() {
     let folder = Folder::new();
     let gateway = folder.serve();
@@ -228,6 +240,8 @@ fn a_bad_policy_keeps_the_last_good_one_in_force() {
     folder.change("policies/deploy.yaml", |text| text.replace("actions:", "acions:"));
     eventually("the log says so", || gateway.log().contains("policies refused"));
     assert_eq!(version(), second);
+    let health = raw(gateway.address("api"), "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(health.starts_with("HTTP/1.1 200") && health.contains("\"policies\":\"refused\""), "{health}");
     folder.change("policies/deploy.yaml", |text| {
         text.replace("acions:", "actions:").replace("max_replicas: 60", "max_replicas: 70")
     });
