@@ -12,6 +12,7 @@ mod architecture;
 mod curl;
 mod gateway;
 mod kubectl;
+mod otlp;
 mod reload;
 mod standin;
 mod tools;
