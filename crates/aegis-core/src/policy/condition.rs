@@ -35,9 +35,9 @@ pub(super) struct Condition {
     pub(super) shape: String,
     /// What that rule is asked with.
     pub(super) consts: Vec<serde_json::Value>,
-    /// The generated rule.
+    /// The generated rule, until it is collected with all others of its shape.
     #[serde(skip)]
-    pub(super) rule: Shape,
+    pub(super) rule: Option<Shape>,
     #[serde(skip)]
     expr: Expr,
 }
@@ -72,7 +72,7 @@ impl Condition {
 
     fn of(expr: Expr) -> Self {
         let (rule, consts) = Shape::of(&expr);
-        Self { shape: rule.id.clone(), consts, rule, expr }
+        Self { shape: rule.id.clone(), consts, rule: Some(rule), expr }
     }
 }
 

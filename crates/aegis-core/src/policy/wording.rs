@@ -95,7 +95,7 @@ fn approval(violation: &mut Violation, reason: Reason, entry: &Entry, call: &Too
 fn egress(violation: &mut Violation, call: &ToolCall) {
     let Some(to) = &call.destination else { return };
     violation.actual = Some(to.to_string().into());
-    let hint = if to.scheme == "tunnel" { " with its port" } else { "" };
+    let hint = if matches!(to.port, 80 | 443) { "" } else { " with its port" };
     violation.message = format!("{} is not listed in egress.allow{hint}", quoted(&to.to_string()));
 }
 

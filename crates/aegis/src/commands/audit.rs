@@ -78,7 +78,7 @@ fn show(global: &Global, answer: &Value) -> Result<()> {
 /// A record in a line: number, when, what kind, who, what, why.
 fn line(record: &Value, style: Style) -> String {
     let text = |pointer| cell(record, pointer);
-    let at = text("/at");
+    let at = text("/recorded_at");
     let at = at.split_once('.').map_or_else(|| at.clone(), |(seconds, _)| format!("{seconds}Z"));
     let event = text("/event");
     let (who, what) = match event.as_str() {

@@ -222,6 +222,7 @@ fn suspending_works_at_once() {
     assert!(call().starts_with("HTTP/1.1 403"), "{}", call());
     let tail = stdout(&folder.run(&["audit", "tail", "-n", "50"]));
     assert!(tail.contains("identity: suspended") && tail.contains("agent.suspend"), "{tail}");
+    assert!(tail.lines().all(|line| line.split_whitespace().nth(1).is_some_and(|at| at.ends_with('Z'))), "{tail}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod commands;
 mod curl;
 mod gateway;
 mod kubectl;
+mod otlp;
 mod process;
 mod reload;
 mod standin;

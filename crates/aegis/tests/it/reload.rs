@@ -96,7 +96,6 @@ fn a_corrupt_database_refuses_to_start_and_says_what_to_do() {
     let data = gateway.dir.path().join("data");
     let copy = tempfile::tempdir().expect("a temporary folder");
     write_config(copy.path(), "", &[("p.yaml", "agent: a\nactions: [{name: deploy}]\n")]);
-    drop(gateway.dir.path());
     let target = copy.path().join("data");
     std::fs::create_dir(&target).expect("made");
     for entry in std::fs::read_dir(&data).expect("a folder") {

@@ -186,7 +186,6 @@ port_is(pattern) if pattern.port == input.destination.port
 port_is(pattern) if {
 	pattern.port == null
 	input.destination.port in {80, 443}
-	input.destination.scheme in {"http", "https"}
 }
 
 declaring contains i if {
