@@ -13,6 +13,7 @@ mod curl;
 mod gateway;
 mod kubectl;
 mod otlp;
+mod readme;
 mod reload;
 mod standin;
 mod tools;
