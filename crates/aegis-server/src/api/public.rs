@@ -17,9 +17,10 @@ use super::{ApiState, guard};
 use crate::events::METRICS_CONTENT_TYPE;
 use crate::identify::{Issued, api_key_hash};
 
-/// The process answers.
-pub(super) async fn healthz() -> Json<Value> {
-    Json(json!({"status": "ok"}))
+/// The process answers; and whether the policies in force are those on disk. What is wrong with them is for operators.
+pub(super) async fn healthz(State(state): State<ApiState>) -> Json<Value> {
+    let policies = if (state.refused)().is_empty() { "current" } else { "refused" };
+    Json(json!({"status": "ok", "policies": policies}))
 }
 
 /// The gateway can decide and record.

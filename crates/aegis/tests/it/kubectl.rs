@@ -149,7 +149,8 @@ fn kubectl_applies_and_sets_only_listed_images() {
     let file = cluster.manifest("big", "shop-staging", "51", &bad);
     cluster.refused(&["apply", "--validate=false", "-f", &file], &["max_replicas 50", "allowed_images"]);
 
-    cluster.refused(&["set", "image", "deployment/web", &format!("web={bad}"), "-n", "shop-staging"], &["allowed_images"]);
+    cluster
+        .refused(&["set", "image", "deployment/web", &format!("web={bad}"), "-n", "shop-staging"], &["allowed_images"]);
     cluster.allowed(&["set", "image", "deployment/web", &format!("web={good}"), "-n", "shop-staging"]);
 }
 
