@@ -218,7 +218,7 @@ fn a_violation_says_limit_and_value() {
     let asked = Asked { agent: &agent, call: &call };
     let said: Vec<Violation> =
         set.evaluate(asked).findings.iter().map(|finding| set.violation(finding, asked)).collect();
-    assert_eq!(said[0].message, "environment \"production\" needs a human's approval");
+    assert_eq!(said[0].message, "the policy asks a human where env == \"production\"");
     assert_eq!(said[1].message, "replicas 200 is above max_replicas 50");
     assert_eq!((said[1].limit.clone(), said[1].actual.clone()), (Some(json!(50)), Some(json!(200))));
     assert_eq!((said[1].param.as_deref(), said[1].policy.as_str()), (Some("replicas"), "deploy-manager"));
