@@ -123,7 +123,14 @@ impl Outcome {
     }
 
     fn without_answer(result: &str, error: impl Into<String>) -> Self {
-        Self { result: result.into(), status: None, error: Some(error.into()), duration_ms: 0.0, bytes_up: 0, bytes_down: 0 }
+        Self {
+            result: result.into(),
+            status: None,
+            error: Some(error.into()),
+            duration_ms: 0.0,
+            bytes_up: 0,
+            bytes_down: 0,
+        }
     }
 }
 

@@ -229,15 +229,8 @@ impl PolicySet {
             .map_err(|error| whole(format!("the policies can't be written as data: {error}")))?;
         let positions = tables.policies.iter().enumerate().map(|(at, policy)| (policy.id.clone(), at)).collect();
         let version = bundle.version();
-        let set = Self {
-            tables,
-            positions,
-            engine: options.engine,
-            bundle,
-            version,
-            warnings,
-            interpreter: OnceLock::new(),
-        };
+        let set =
+            Self { tables, positions, engine: options.engine, bundle, version, warnings, interpreter: OnceLock::new() };
         match set.engine {
             Engine::Rego => match set.interpreter() {
                 Ok(_) => Ok(set),

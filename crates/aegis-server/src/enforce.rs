@@ -125,6 +125,16 @@ struct Ended {
     error: Option<String>,
 }
 
+impl Settings {
+    /// Whether an enforcer can be made with these settings.
+    ///
+    /// # Errors
+    /// What of them can't be used.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        Egress::new(self.clone(), connect::system_lookup()).map(drop)
+    }
+}
+
 impl Enforcer {
     /// An enforcer with these settings. Connects to nothing yet.
     ///
@@ -175,7 +185,8 @@ impl Enforcer {
         if timeout(deadline, self.inner.tasks.wait()).await.is_err() {
             self.inner.stopping.cancel();
             if timeout(LAST_WORDS, self.inner.tasks.wait()).await.is_err() {
-                self.inner.events.alarm("settle", "calls were cut off before their outcome was recorded");
+                let left = self.inner.tasks.len().to_string();
+                self.inner.events.alarm("calls were cut off before their outcome was recorded", &left);
             }
         }
     }
@@ -206,12 +217,17 @@ impl Inner {
         };
         let fields = trace_fields(&trace, span_id);
         let opened = tokio::select! {
-            opened = self.egress.open(call, live, &toward, &fields, &meter) => opened,
-            () = self.stopping.cancelled() => Err(Failure::Unreachable("Aegis is stopping".to_owned())),
+            opened = self.egress.open(call, live, &toward, &fields, &meter) => opened.map_err(|failure| {
+                let ended = Ended { result: "failed", error: Some(failure.to_string()) };
+                (ended, failure)
+            }),
+            () = self.stopping.cancelled() => {
+                Err((Ended::stopped(), Failure::Unreachable("Aegis stopped before the upstream answered".to_owned())))
+            }
         };
         match opened {
-            Err(failure) => {
-                settle(Ended { result: "failed", error: Some(failure.to_string()) }).await;
+            Err((ended, failure)) => {
+                settle(ended).await;
                 // A client that has gone needs no answer.
                 let _ = sender.send(Err(failure));
             }
@@ -220,7 +236,7 @@ impl Inner {
                 let _ = sender.send(Ok(opened.response));
                 let ended = tokio::select! {
                     finished = opened.rest.finish(&meter, self.egress.timeouts()) => finished.into(),
-                    () = self.stopping.cancelled() => Ended { result: "unknown", error: Some("gateway_stopped".to_owned()) },
+                    () = self.stopping.cancelled() => Ended::stopped(),
                 };
                 settle(ended).await;
             }
@@ -237,9 +253,16 @@ impl Inner {
     ) {
         self.events.settled(explanation, trace, span_id, &outcome);
         if let Err(error) = self.store.settle(receipt, outcome).await {
-            let detail = format!("the outcome of {} is not recorded: {error}", explanation.decision_id);
-            self.events.alarm("settle", &detail);
+            let detail = format!("{}: {error}", explanation.decision_id);
+            self.events.alarm("an outcome could not be recorded", &detail);
         }
+    }
+}
+
+impl Ended {
+    /// Cut off by a drain: what reached the upstream isn't known.
+    fn stopped() -> Self {
+        Self { result: "unknown", error: Some("gateway_stopped".to_owned()) }
     }
 }
 

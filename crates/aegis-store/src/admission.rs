@@ -227,9 +227,8 @@ pub(crate) fn recover(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
 
 fn list_unsettled(conn: &rusqlite::Connection) -> Result<Vec<Unsettled>, StoreError> {
     let mut statement = conn.prepare_cached("SELECT seq, decision_id FROM unsettled ORDER BY seq")?;
-    let rows = statement.query_map([], |row| {
-        Ok(Unsettled { seq: row.get::<_, i64>(0)?.cast_unsigned(), decision_id: row.get(1)? })
-    })?;
+    let rows = statement
+        .query_map([], |row| Ok(Unsettled { seq: row.get::<_, i64>(0)?.cast_unsigned(), decision_id: row.get(1)? }))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -284,12 +283,16 @@ fn spend(tx: &mut Tx<'_>, id: &str, agent: &Agent, digest: Option<&str>) -> Resu
     }
     match approvals::apply(tx, &approval, &approval::Event::Spend, None)? {
         Ok(_) => Ok(Ok(())),
-        Err(Refused::Final(State::Spent)) => {
-            refuse(Code::PolicyViolation, "approval: already_spent", "the approval of this call was used already; it holds once")
-        }
-        Err(Refused::Final(State::Cancelled)) => {
-            refuse(Code::ApprovalCancelled, "approval: cancelled", "the approval was withdrawn while the call was decided")
-        }
+        Err(Refused::Final(State::Spent)) => refuse(
+            Code::PolicyViolation,
+            "approval: already_spent",
+            "the approval of this call was used already; it holds once",
+        ),
+        Err(Refused::Final(State::Cancelled)) => refuse(
+            Code::ApprovalCancelled,
+            "approval: cancelled",
+            "the approval was withdrawn while the call was decided",
+        ),
         Err(Refused::Final(State::Rejected)) => {
             refuse(Code::ApprovalRejected, "approval: rejected", "the approval was rejected while the call was decided")
         }

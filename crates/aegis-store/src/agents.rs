@@ -87,7 +87,9 @@ impl Store {
             let not_before = match removed_at {
                 Some(None) => return Err(StoreError::Exists { kind: "agent", id }),
                 // A token of the removed agent may bear the very second of its removal.
-                Some(Some(removed_at)) => second_of(removed_at.saturating_add(SignedDuration::from_secs(1)).unwrap_or(removed_at)),
+                Some(Some(removed_at)) => {
+                    second_of(removed_at.saturating_add(SignedDuration::from_secs(1)).unwrap_or(removed_at))
+                }
                 None => Timestamp::MIN,
             };
             let not_before = not_before.max(second_of(tx.now));
@@ -121,7 +123,13 @@ impl Store {
         self.set_suspended(id, false, "agent.resume", by).await
     }
 
-    async fn set_suspended(&self, id: &str, suspended: bool, operation: &'static str, by: &str) -> Result<AgentEntry, StoreError> {
+    async fn set_suspended(
+        &self,
+        id: &str,
+        suspended: bool,
+        operation: &'static str,
+        by: &str,
+    ) -> Result<AgentEntry, StoreError> {
         let (id, by) = (id.to_owned(), by.to_owned());
         self.write(move |tx| {
             let entry = AgentEntry { suspended, ..load(tx.conn, &id)? };

@@ -46,7 +46,8 @@ impl Store {
         self.read(move |conn| {
             let sql = "SELECT body FROM approvals WHERE ?1 IS NULL OR state = ?1 ORDER BY number DESC LIMIT ?2";
             let mut statement = conn.prepare_cached(sql)?;
-            let rows = statement.query_map((state.map(State::as_str), limit), |row| json(&row.get::<_, String>(0)?, 0))?;
+            let rows =
+                statement.query_map((state.map(State::as_str), limit), |row| json(&row.get::<_, String>(0)?, 0))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
@@ -101,7 +102,9 @@ impl Store {
             for approval in overdue {
                 over.extend(apply(tx, &approval, &Event::Tick, None)?);
             }
-            tx.conn.prepare_cached("DELETE FROM revocations WHERE expires_at <= ?1")?.execute([now.as_microsecond()])?;
+            tx.conn
+                .prepare_cached("DELETE FROM revocations WHERE expires_at <= ?1")?
+                .execute([now.as_microsecond()])?;
             tx.change(Change::Forget(now));
             Ok(over)
         })
@@ -117,9 +120,10 @@ pub(crate) fn new_id() -> Result<String, StoreError> {
 /// The approval that holds for this call, asked once more; a new one, if none does.
 pub(crate) fn open_or_join(tx: &mut Tx<'_>, id: String, request: Request) -> Result<Approval, StoreError> {
     let sql = "SELECT body FROM approvals WHERE agent = ?1 AND call_digest = ?2 ORDER BY number DESC LIMIT 1";
-    let newest = tx.conn.prepare_cached(sql)?.query_row((&request.agent.id, &request.call_digest), |row| {
-        json::<Approval>(&row.get::<_, String>(0)?, 0)
-    });
+    let newest = tx
+        .conn
+        .prepare_cached(sql)?
+        .query_row((&request.agent.id, &request.call_digest), |row| json::<Approval>(&row.get::<_, String>(0)?, 0));
     if let Some(newest) = newest.optional()? {
         match apply(tx, &newest, &Event::AskedAgain, None)? {
             Ok(joined) => return Ok(joined),

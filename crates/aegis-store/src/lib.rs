@@ -127,7 +127,10 @@ impl Store {
         writer.commit(&mut vec![Box::new(recovery)]);
         let unknown = recovered.try_recv().map_err(|_| StoreError::Closed)??;
         if unknown > 0 {
-            tracing::warn!(calls = unknown, "calls were in flight when the last process ended; their outcome is unknown");
+            tracing::warn!(
+                calls = unknown,
+                "calls were in flight when the last process ended; their outcome is unknown"
+            );
         }
 
         let (queue, receiver) = writer::queue();

@@ -115,7 +115,9 @@ pub(crate) fn still_answers(approval: &Approval, now: Timestamp) -> bool {
     let until = approval.request.expires_at;
     match approval.state {
         State::Expired | State::Lapsed if approval.told => false,
-        State::Pending | State::Approved | State::Expired | State::Lapsed => now < until.saturating_add(UNTOLD).unwrap_or(until),
+        State::Pending | State::Approved | State::Expired | State::Lapsed => {
+            now < until.saturating_add(UNTOLD).unwrap_or(until)
+        }
         State::Rejected | State::Cancelled | State::Spent => now < until,
     }
 }

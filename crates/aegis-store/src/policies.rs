@@ -42,8 +42,10 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn save_policy(&self, version: &str, sources: &[Source]) -> Result<(), StoreError> {
-        let saved: Vec<_> =
-            sources.iter().map(|Source { file, text }| SavedSource { file: file.clone(), text: text.clone() }).collect();
+        let saved: Vec<_> = sources
+            .iter()
+            .map(|Source { file, text }| SavedSource { file: file.clone(), text: text.clone() })
+            .collect();
         let saved = serde_json::to_string(&saved).map_err(StoreError::encoding("policy sources"))?;
         let version = version.to_owned();
         self.write(move |tx| {

@@ -80,7 +80,8 @@ fn check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
     let mut findings = Vec::new();
     if whole {
         findings.push(quick_check(conn, "1")?);
-        let gaps: bool = conn.query_row("SELECT count(*) <> coalesce(max(seq), 0) FROM records", [], |row| row.get(0))?;
+        let gaps: bool =
+            conn.query_row("SELECT count(*) <> coalesce(max(seq), 0) FROM records", [], |row| row.get(0))?;
         if gaps {
             return Err(corrupt("records are missing from the log".to_owned()));
         }

@@ -6,6 +6,7 @@ use super::*;
 use crate::writer::Job;
 
 #[path = "../tests/it/calls.rs"]
+#[expect(dead_code, reason = "shared with the tests outside of the crate, which use all of it")]
 mod calls;
 
 use calls::{AGENT, permit};
@@ -84,7 +85,8 @@ fn a_commit_that_fails_fails_everything_in_it() {
 fn a_transaction_that_sqlite_gave_up_is_nobodys_success() {
     let dir = tempfile::tempdir().expect("a directory");
     let (mut writer, shared) = writer(dir.path());
-    let gone = |tx: &mut Tx<'_>| tx.conn.execute("ROLLBACK", []).map_err(StoreError::from).and(Err(StoreError::Overloaded));
+    let gone =
+        |tx: &mut Tx<'_>| tx.conn.execute("ROLLBACK", []).map_err(StoreError::from).and(Err(StoreError::Overloaded));
     let answers = run(&mut writer, vec![command(revoking("a")), command(gone), command(revoking("b"))]);
     assert!(answers.iter().all(Result::is_err), "{answers:?}");
     assert_eq!(*shared.head.borrow(), 0);
@@ -115,7 +117,11 @@ async fn a_full_disk_denies_and_recovers_by_itself() {
     let denial = denied.expect("the disk is full at some point");
     let explanation = denial.explanation();
     assert_eq!(explanation.code, Some(Code::GatewayUnavailable));
-    assert!(explanation.reason.starts_with("store: database: ") && explanation.reason.contains("full"), "{}", explanation.reason);
+    assert!(
+        explanation.reason.starts_with("store: database: ") && explanation.reason.contains("full"),
+        "{}",
+        explanation.reason
+    );
     let head = store.head();
     let filling = |tx: &mut Tx<'_>| tx.record_operation("operator", "fill", &"x".repeat(100_000));
     assert!(store.write(filling).await.is_err());

@@ -34,12 +34,20 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Init { dir } => init::run(&dir, &global),
         Command::Serve { check: true } => serve::check(&global),
         Command::Serve { check: false } => serve::run(&global),
-        Command::Agent(command) => operate(&global, agent::run(command)),
-        Command::Key(command) => operate(&global, key::run(command)),
+        Command::Agent(command) => {
+            operate(&global, async |operator| agent::run(command, operator, &global).await)
+        }
+        Command::Key(command) => {
+            operate(&global, async |operator| key::run(command, operator, &global).await)
+        }
         Command::Token(command) => token::run(command, &global),
         Command::Policy(command) => policy::run(command, &global),
-        Command::Approvals(command) => operate(&global, approvals::run(command)),
-        Command::Audit(command) => operate(&global, audit::run(command)),
+        Command::Approvals(command) => {
+            operate(&global, async |operator| approvals::run(command, operator, &global).await)
+        }
+        Command::Audit(command) => {
+            operate(&global, async |operator| audit::run(command, operator, &global).await)
+        }
         Command::Tools(command) => tools::run(command, &global),
         Command::Ca(command) => ca::run(command, &global),
         Command::Version => {
@@ -49,16 +57,11 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
     }
 }
 
-/// What an operator's command does with the gateway that it reached.
-type Operation = Box<dyn for<'a> FnOnce(&'a Operator, &'a Global) -> Pending<'a>>;
-/// Its doing.
-type Pending<'a> = std::pin::Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
-
 /// Reaches the gateway, runs `operation`, and lets go of it.
-fn operate(global: &Global, operation: Operation) -> Result<()> {
+fn operate(global: &Global, operation: impl AsyncFnOnce(&Operator) -> Result<()>) -> Result<()> {
     runtime()?.block_on(async {
         let operator = Operator::reach(global.config.as_deref()).await?;
-        let result = operation(&operator, global).await;
+        let result = operation(&operator).await;
         operator.close().await;
         result
     })

@@ -20,13 +20,15 @@ use jiff::Timestamp;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Route};
 use crate::data::{self, DataDir};
 use crate::load;
 use crate::reload::Reloader;
 
 /// How long calls under way may take once the gateway is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long the head of a request may take.
+const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long a body may pause.
 const BODY_IDLE: Duration = Duration::from_secs(30);
 /// The share of all connections that one client's address may have.
@@ -59,17 +61,30 @@ pub(crate) struct Running {
 /// # Errors
 /// Everything that is wrong with any of it.
 pub(crate) fn load(config: &Config) -> Result<Loaded, Vec<Diagnostic>> {
-    match (load::catalogue(config), load::policies(config)) {
-        (Ok(catalogue), Ok(policies)) => Ok(Loaded { catalogue, policies }),
-        (catalogue, policies) => {
-            let errors = [catalogue.err(), policies.err()];
+    match (load::catalogue(config), load::policies(config), unusable_routes(config)) {
+        (Ok(catalogue), Ok(policies), routes) if routes.is_empty() => Ok(Loaded { catalogue, policies }),
+        (catalogue, policies, routes) => {
+            let errors = [catalogue.err(), policies.err(), Some(routes)];
             Err(errors.into_iter().flatten().flatten().collect())
         }
     }
 }
 
+/// Routes whose certificates, keys or credentials can't be used.
+fn unusable_routes(config: &Config) -> Vec<Diagnostic> {
+    if enforcement(config).check().is_ok() {
+        return Vec::new();
+    }
+    let why = |route: &Route| {
+        let settings = enforce::Settings { routes: vec![route.upstream.clone()], ..enforce::Settings::default() };
+        let error = settings.check().err()?;
+        Some(Diagnostic::error(&route.file, route.place, "routes", error.to_string()))
+    };
+    config.routes.iter().filter_map(why).collect()
+}
+
 /// What the enforcer is told.
-pub(crate) fn enforcement(config: &Config) -> enforce::Settings {
+fn enforcement(config: &Config) -> enforce::Settings {
     enforce::Settings {
         routes: config.routes.iter().map(|route| route.upstream.clone()).collect(),
         overrides: config.upstreams.clone(),
@@ -130,6 +145,12 @@ impl Running {
         address_of(&self.addresses, listening)
     }
 
+    /// Ends when the gateway does, which it only does when stopped.
+    pub(crate) async fn ended(&mut self) {
+        // How it ended is `stop`'s to tell.
+        let _ = (&mut self.task).await;
+    }
+
     /// Stops taking calls, lets those under way end, closes the store.
     pub(crate) async fn stop(self) -> Result<()> {
         self.stop.cancel();
@@ -161,6 +182,7 @@ fn listeners(config: &Config) -> Result<gateway::Settings> {
         connections: config.limits.connections,
         connections_per_client: config.limits.connections.div_ceil(PER_CLIENT_SHARE),
         header_limit: config.limits.header,
+        head_time: HEAD_TIME,
         drain: DRAIN,
     })
 }

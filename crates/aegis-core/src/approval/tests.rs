@@ -124,7 +124,8 @@ fn who_asks_never_decides() {
         for event in [approve, reject] {
             assert_eq!(apply(&opened(), &event, after(1)), Err(Refused::OwnRequest(by.into())));
         }
-        let withdrawn = apply(&opened(), &Event::Cancel { by: by.into(), comment: None }, after(1)).expect("may withdraw");
+        let withdrawn =
+            apply(&opened(), &Event::Cancel { by: by.into(), comment: None }, after(1)).expect("may withdraw");
         assert_eq!(withdrawn.state, State::Cancelled);
     }
 }
@@ -138,7 +139,11 @@ fn time_is_up_at_the_moment_itself() {
     assert_eq!(apply(&approved, &spend, after(TTL)), Err(Refused::Final(State::Lapsed)));
     assert_eq!(apply(&approved, &told, after(1)), Err(Refused::InTime(State::Approved)));
     let lapsed = apply(&approved, &tick, after(TTL)).expect("time passes");
-    assert_eq!(apply(&lapsed, &spend, after(1)), Err(Refused::Final(State::Lapsed)), "a clock that jumps back revives nothing");
+    assert_eq!(
+        apply(&lapsed, &spend, after(1)),
+        Err(Refused::Final(State::Lapsed)),
+        "a clock that jumps back revives nothing"
+    );
 }
 
 #[test]

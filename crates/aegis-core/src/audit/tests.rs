@@ -26,7 +26,8 @@ fn every_kind_of_record_survives_the_wire() {
         guards: Vec::new(),
         cross_check: false,
     };
-    let denial = Denial::unread(&facts, Some(&Agent::named("a")), Code::BadRequest, "framing: two_hosts", "two hosts".into());
+    let denial =
+        Denial::unread(&facts, Some(&Agent::named("a")), Code::BadRequest, "framing: two_hosts", "two hosts".into());
     round_trip(Event::Decision { explanation: denial.into_explanation(), latency_ms: 0.25 });
     round_trip(Event::Outcome { decision_id: "dec_1".into(), outcome: Outcome::unknown("restarted") });
     round_trip(Event::Approval {

@@ -3,14 +3,16 @@
 //! The media type says how; an action lists the decoders that its tool understands there. What none of them reads is
 //! [`Decoded::Opaque`] (the call becomes `unknown`); what one of them should read and can't is [`Unreadable`].
 
+use std::collections::BTreeSet;
+
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::{Map, Value};
 
+use super::Unreadable;
 use super::json::{self, MAX_DEPTH};
-use super::pointer::tokens;
+use super::pointer::{fold, tokens};
 use super::target::pairs;
-use super::{Unreadable, pointer};
 use crate::document;
 
 /// How a body is read.
@@ -140,8 +142,9 @@ fn yaml(body: &[u8]) -> Result<Value, Unreadable> {
 fn form(body: &[u8]) -> Result<Value, Unreadable> {
     let text = std::str::from_utf8(body).map_err(|_| Unreadable::new("form_malformed", "the form is not UTF-8"))?;
     let mut map = Map::new();
+    let mut seen = BTreeSet::new();
     for (key, value) in pairs(text)? {
-        if map.keys().any(|other| pointer::same_but_case(other, &key)) {
+        if !seen.insert(fold(&key)) {
             let message = format!("the form's field {key:?} stands twice");
             return Err(Unreadable::new("form_duplicate_field", message));
         }

@@ -104,13 +104,12 @@ fn check_object(
         Some(group) => format!("{group}/{version}"),
         None => version.to_owned(),
     };
-    agree(&request.documents, "apiVersion", &expected)?;
-    object.map_or(Ok(()), |object| agree(&request.documents, "kind", &object.kind))
+    agree(&request.documents, &Pointer::key("apiVersion"), "apiVersion", &expected)?;
+    object.map_or(Ok(()), |object| agree(&request.documents, &Pointer::key("kind"), "kind", &object.kind))
 }
 
-fn agree(documents: &[Value], key: &str, expected: &str) -> Result<(), Unreadable> {
-    let pointer = Pointer::parse(&format!("/{key}")).map_err(|error| Unreadable::new("catalogue", error))?;
-    match single(documents, &pointer)? {
+fn agree(documents: &[Value], pointer: &Pointer, key: &str, expected: &str) -> Result<(), Unreadable> {
+    match single(documents, pointer)? {
         None | Some(Value::Null) => Ok(()),
         Some(Value::String(text)) if text == expected => Ok(()),
         Some(_) => Err(contradiction(key, expected)),

@@ -3,6 +3,8 @@
 //! Invariant: nothing that a server might read at this place is passed over. A key that differs only by case from the one
 //! asked for makes the body unreadable, since some servers' decoders ignore case (Go's `encoding/json` among them).
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::Unreadable;
@@ -28,6 +30,11 @@ impl Pointer {
         Ok(Self { tokens: tokens.into_iter().map(token).collect() })
     }
 
+    /// The pointer to one key of the whole document.
+    pub(super) fn key(name: &str) -> Self {
+        Self { tokens: vec![Token::Key(name.to_owned())] }
+    }
+
     /// This pointer, continued by `rest`.
     pub(super) fn join(&self, rest: &Self) -> Self {
         Self { tokens: self.tokens.iter().chain(&rest.tokens).cloned().collect() }
@@ -45,7 +52,7 @@ impl Pointer {
     }
 
     /// Whether the place `path` is this place or below it.
-    pub(super) fn covers(&self, path: &[String]) -> bool {
+    pub(super) fn covers(&self, path: &[Cow<'_, str>]) -> bool {
         self.tokens.len() <= path.len()
             && self.tokens.iter().zip(path).all(|(token, key)| match token {
                 Token::Each => true,
@@ -93,8 +100,15 @@ pub(super) fn same_but_case(a: &str, b: &str) -> bool {
     if a.is_ascii() && b.is_ascii() {
         return a.eq_ignore_ascii_case(b);
     }
-    let fold = |text: &str| text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect::<String>();
     fold(a) == fold(b)
+}
+
+/// The same text for all that are the same but for case.
+pub(super) fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
 /// The decoded tokens of a JSON Pointer; `None` when it isn't one.
@@ -106,25 +120,22 @@ pub(super) fn tokens(text: &str) -> Option<Vec<String>> {
     Some(rest.split('/').map(|token| token.replace("~1", "/").replace("~0", "~")).collect())
 }
 
-/// The paths of all leaves: scalars, and objects and lists that are empty.
-pub(super) fn leaves(value: &Value) -> Vec<Vec<String>> {
-    fn visit(value: &Value, path: &mut Vec<String>, leaves: &mut Vec<Vec<String>>) {
-        let mut below = |key: String, child: &Value, leaves: &mut Vec<Vec<String>>| {
+/// Whether all leaves (scalars, and objects and lists that are empty) are at places that `allowed` accepts.
+pub(super) fn every_leaf(value: &Value, allowed: &impl Fn(&[Cow<'_, str>]) -> bool) -> bool {
+    fn visit<'v>(value: &'v Value, path: &mut Vec<Cow<'v, str>>, allowed: &impl Fn(&[Cow<'_, str>]) -> bool) -> bool {
+        let mut below = |key: Cow<'v, str>, child: &'v Value| {
             path.push(key);
-            visit(child, path, leaves);
+            let kept = visit(child, path, allowed);
             path.pop();
+            kept
         };
         match value {
-            Value::Object(map) if !map.is_empty() => {
-                map.iter().for_each(|(key, child)| below(key.clone(), child, leaves));
-            }
+            Value::Object(map) if !map.is_empty() => map.iter().all(|(key, child)| below(key.into(), child)),
             Value::Array(list) if !list.is_empty() => {
-                list.iter().enumerate().for_each(|(index, child)| below(index.to_string(), child, leaves));
+                list.iter().enumerate().all(|(index, child)| below(index.to_string().into(), child))
             }
-            _ => leaves.push(path.clone()),
+            _ => allowed(path),
         }
     }
-    let mut found = Vec::new();
-    visit(value, &mut Vec::new(), &mut found);
-    found
+    visit(value, &mut Vec::new(), allowed)
 }

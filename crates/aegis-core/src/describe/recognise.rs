@@ -6,7 +6,7 @@ use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
 
 use super::extract::{conventional_images, extract};
-use super::pointer::same_but_case;
+use super::pointer::fold;
 use super::target::Target;
 use super::tool::{From, Recognised, Recognition, Tool};
 use super::{Arrival, Catalogue, Unreadable};
@@ -237,12 +237,12 @@ fn check_query(query: &[(String, String)], request: Option<&Recognised<'_>>) -> 
         let params = request.iter().flat_map(|request| &request.action.params);
         params.into_iter().any(|param| matches!(&param.source, From::Query { key: own, all: true } if own == key))
     };
-    for (index, (key, _)) in query.iter().enumerate() {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for (key, _) in query {
         if key == METHOD_OVERRIDE_KEY {
             return Err(Unreadable::new("method_override", "the query key _method may make this another method"));
         }
-        let rest = query.get(index + 1..).unwrap_or_default();
-        if rest.iter().any(|(other, _)| other != key && same_but_case(other, key) || other == key && !repeatable(key)) {
+        if seen.insert(fold(key), key).is_some_and(|before| before != key || !repeatable(key)) {
             return Err(Unreadable::new("query_duplicate_key", format!("the query key {key:?} stands twice")));
         }
     }

@@ -155,6 +155,9 @@ fn raw_allowed(byte: u8, part: Part) -> bool {
 }
 
 fn check_dots(segment: &str) -> Result<(), Unreadable> {
+    if !segment.contains(['%', '.']) {
+        return Ok(());
+    }
     let decoded = decode(segment, Part::Path)?;
     let pieces: Vec<&str> = decoded.split('/').collect();
     if pieces.iter().any(|piece| matches!(*piece, "." | "..")) {
@@ -167,6 +170,9 @@ fn check_dots(segment: &str) -> Result<(), Unreadable> {
 }
 
 fn decode(text: &str, part: Part) -> Result<String, Unreadable> {
+    if !text.contains(['%', '+', ';']) {
+        return Ok(text.to_owned());
+    }
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;

@@ -1,5 +1,6 @@
 //! A tool's definition, checked and compiled; and which of its actions a request is.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::{HeaderMap, Method};
@@ -7,7 +8,7 @@ use serde_json::Value;
 
 use super::body::{Decoded, Decoder, decode};
 use super::glob::Glob;
-use super::pointer::{Pointer, leaves};
+use super::pointer::{Pointer, every_leaf};
 use super::target::Target;
 use super::template::Template;
 use super::{DenyShape, Unreadable};
@@ -201,8 +202,8 @@ impl Action {
         if self.only.is_empty() {
             return true;
         }
-        let mut places = documents.iter().flat_map(leaves).peekable();
-        places.peek().is_some() && places.all(|place| self.only.iter().any(|pointer| pointer.covers(&place)))
+        let allowed = |place: &[Cow<'_, str>]| self.only.iter().any(|pointer| pointer.covers(place));
+        !documents.is_empty() && documents.iter().all(|document| every_leaf(document, &allowed))
     }
 }
 
@@ -267,6 +268,7 @@ impl Tool {
                 };
                 match decode(headers, body, &action.decoders)? {
                     Decoded::Documents { documents, textual } => read = Some((&action.decoders, documents, textual)),
+                    Decoded::Opaque(_) if !action.only.is_empty() => continue,
                     Decoded::Opaque(why) => return Ok(Recognition::Unknown(why)),
                 }
             }

@@ -80,7 +80,8 @@ fn approval(violation: &mut Violation, reason: Reason, entry: &Entry, call: &Too
     let name = quoted(&call.environment.name);
     violation.message = match reason {
         Reason::ConditionUnknown => {
-            "the condition of approval_needed can't be evaluated: a parameter is missing or of the wrong type".to_owned()
+            "the condition of approval_needed can't be evaluated: a parameter is missing or of the wrong type"
+                .to_owned()
         }
         _ => match &entry.environments {
             Some(listed) if !listed.contains(&call.environment.name) => {

@@ -1,4 +1,8 @@
 //! aegis-core from outside.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the cases are files, and a real OPA is a process")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the cases are files, and a real OPA is a process"
+)]
 
 mod policy;

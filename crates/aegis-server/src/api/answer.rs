@@ -64,15 +64,18 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        problem(self.status, json!({
-            "type": type_uri(self.code),
-            "title": self.code,
-            "status": self.status.as_u16(),
-            "code": self.code,
-            "detail": self.detail,
-            "guidance": self.guidance,
-            "retryable": self.status == StatusCode::SERVICE_UNAVAILABLE,
-        }))
+        problem(
+            self.status,
+            json!({
+                "type": type_uri(self.code),
+                "title": self.code,
+                "status": self.status.as_u16(),
+                "code": self.code,
+                "detail": self.detail,
+                "guidance": self.guidance,
+                "retryable": self.status == StatusCode::SERVICE_UNAVAILABLE,
+            }),
+        )
     }
 }
 

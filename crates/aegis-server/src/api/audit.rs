@@ -37,7 +37,10 @@ pub(super) struct Asked {
 }
 
 /// `GET /v1/audit`.
-pub(super) async fn records(State(state): State<ApiState>, Params(asked): Params<Asked>) -> Result<Json<Value>, ApiError> {
+pub(super) async fn records(
+    State(state): State<ApiState>,
+    Params(asked): Params<Asked>,
+) -> Result<Json<Value>, ApiError> {
     read(&state, asked).await
 }
 

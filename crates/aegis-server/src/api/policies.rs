@@ -39,16 +39,19 @@ pub(super) async fn reload(State(state): State<ApiState>) -> Result<Response, Ap
             state.store.record_operation(OPERATOR, "policies.reload", policies.version()).await?;
             Ok(Json(summary(&policies)).into_response())
         }
-        Err(errors) => Ok(problem(StatusCode::UNPROCESSABLE_ENTITY, json!({
-            "type": "https://aegis.dev/problems/policy-invalid",
-            "title": "PolicyInvalid",
-            "status": 422,
-            "code": "PolicyInvalid",
-            "detail": format!("{} errors in the policies; version {} stays in force", errors.len(), (state.policies)().version()),
-            "guidance": "Correct the files at the places given, then reload.",
-            "retryable": false,
-            "errors": errors,
-        }))),
+        Err(errors) => Ok(problem(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            json!({
+                "type": "https://aegis.dev/problems/policy-invalid",
+                "title": "PolicyInvalid",
+                "status": 422,
+                "code": "PolicyInvalid",
+                "detail": format!("{} errors in the policies; version {} stays in force", errors.len(), (state.policies)().version()),
+                "guidance": "Correct the files at the places given, then reload.",
+                "retryable": false,
+                "errors": errors,
+            }),
+        )),
     }
 }
 

@@ -80,12 +80,8 @@ impl Metrics {
         let agent = explanation.agent.as_ref().map_or("", |agent| agent.id.as_str());
         let tool = explanation.call.as_ref().map_or("", |call| call.tool.as_str());
         let (agent_id, tool) = self.bounded(agent, tool);
-        let labels = DecisionLabels {
-            decision: explanation.decision.as_str(),
-            agent_id,
-            tool,
-            mode: mode(explanation.mode),
-        };
+        let labels =
+            DecisionLabels { decision: explanation.decision.as_str(), agent_id, tool, mode: mode(explanation.mode) };
         self.decisions.get_or_create(&labels).inc();
         self.duration.observe(latency.as_secs_f64());
     }

@@ -91,10 +91,8 @@ fn older(folder: &Path) -> Result<Vec<PathBuf>, IdentifyError> {
 }
 
 fn parse(path: &Path, pem: &str) -> Result<(EncodingKey, Verifying), IdentifyError> {
-    let bad = |error: jsonwebtoken::errors::Error| IdentifyError::BadKey {
-        path: path.to_owned(),
-        detail: error.to_string(),
-    };
+    let bad =
+        |error: jsonwebtoken::errors::Error| IdentifyError::BadKey { path: path.to_owned(), detail: error.to_string() };
     let signing = EncodingKey::from_ed_pem(pem.as_bytes()).map_err(bad)?;
     let mut jwk = Jwk::from_encoding_key(&signing, Algorithm::EdDSA).map_err(bad)?;
     let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(bad)?;

@@ -78,9 +78,9 @@ fn unreadable(token: &str) -> Rejected {
     use base64::Engine as _;
     let header = token.split('.').next().unwrap_or_default();
     let json = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(header).unwrap_or_default();
-    let algorithm = serde_json::from_slice::<serde_json::Value>(&json).ok().and_then(|header| {
-        header.get("alg").and_then(serde_json::Value::as_str).map(str::to_ascii_lowercase)
-    });
+    let algorithm = serde_json::from_slice::<serde_json::Value>(&json)
+        .ok()
+        .and_then(|header| header.get("alg").and_then(serde_json::Value::as_str).map(str::to_ascii_lowercase));
     match algorithm.as_deref() {
         Some("none") => Rejected("alg_none"),
         Some(_) => Rejected("forged"),

@@ -15,11 +15,13 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 /// How many counts are kept per quota: one per agent and rule.
 const MOST: usize = 100_000;
 
+type Limiter = DefaultKeyedRateLimiter<String>;
+
 /// The counts, by quota; all limits of one quota share a limiter, each under its own key.
 #[derive(Default)]
 pub(super) struct Rates {
     clock: DefaultClock,
-    limiters: Mutex<HashMap<(Duration, NonZeroU32), Arc<DefaultKeyedRateLimiter<String>>>>,
+    limiters: Mutex<HashMap<(Duration, NonZeroU32), Arc<Limiter>>>,
 }
 
 impl Rates {
@@ -46,7 +48,7 @@ impl Rates {
     }
 
     /// The limiter of a quota. Quotas of earlier policy versions go once nobody is under them any more.
-    fn limiter(&self, quota: Quota) -> Arc<DefaultKeyedRateLimiter<String>> {
+    fn limiter(&self, quota: Quota) -> Arc<Limiter> {
         let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (quota.replenish_interval(), quota.burst_size());
         if !limiters.contains_key(&key) {

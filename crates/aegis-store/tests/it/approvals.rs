@@ -51,7 +51,10 @@ async fn an_approval_is_asked_for_decided_and_spent_once() {
     let admitted =
         store.admit(passage(in_production(&policies, "dec_4", 3, Some(&at_hand))), 0.1).await.expect("admitted");
     let (_, receipt) = admitted.redeem();
-    store.settle(receipt, Outcome { result: "forwarded".into(), error: None, ..Outcome::unknown("") }).await.expect("settles");
+    store
+        .settle(receipt, Outcome { result: "forwarded".into(), error: None, ..Outcome::unknown("") })
+        .await
+        .expect("settles");
     let late = passage(in_production(&policies, "dec_5", 3, Some(&at_hand)));
     let denial = store.admit(late, 0.1).await.expect_err("it holds once");
     assert_eq!(denial.explanation().reason, "approval: already_spent");

@@ -85,7 +85,6 @@ pub(crate) fn passage(decision: Decision) -> Passage {
     }
 }
 
-#[allow(dead_code, reason = "needed on one of the two sides that share this file")]
 pub(crate) fn asking(decision: Decision) -> Ask {
     match decision {
         Decision::ApprovalNeeded(ask) => ask,
@@ -94,7 +93,6 @@ pub(crate) fn asking(decision: Decision) -> Ask {
 }
 
 /// A request that could not be read.
-#[allow(dead_code, reason = "needed on one of the two sides that share this file")]
 pub(crate) fn unreadable(decision_id: &str) -> Denial {
     let detail = "the raw value hunter2 can't be read".to_owned();
     Denial::unread(&facts(decision_id, None), Some(&agent()), Code::BadRequest, "framing: two_hosts", detail)

@@ -49,11 +49,17 @@ async fn every_answer_is_on_record_and_can_be_found() {
 #[tokio::test]
 async fn a_follower_is_woken() {
     let (_dir, store) = opened().await;
-    let follower = { let store = store.clone(); tokio::spawn(async move { store.wait_for_new(1).await }) };
+    let follower = {
+        let store = store.clone();
+        tokio::spawn(async move { store.wait_for_new(1).await })
+    };
     tokio::task::yield_now().await;
     store.record_operation("operator", "test", "x").await.expect("records");
     assert_eq!(follower.await.expect("no panic").expect("woken"), 2);
-    let follower = { let store = store.clone(); tokio::spawn(async move { store.wait_for_new(2).await }) };
+    let follower = {
+        let store = store.clone();
+        tokio::spawn(async move { store.wait_for_new(2).await })
+    };
     tokio::task::yield_now().await;
     store.close().await;
     assert!(follower.await.expect("no panic").is_err(), "and told when there will be nothing more");
@@ -88,7 +94,10 @@ async fn a_call_that_nobody_settles_is_reported() {
 async fn a_caller_that_goes_away_leaves_no_open_call() {
     let (_dir, store) = opened().await;
     for n in 0..50 {
-        let task = { let store = store.clone(); tokio::spawn(async move { store.admit(permit(&format!("dec_{n}")), 0.1).await }) };
+        let task = {
+            let store = store.clone();
+            tokio::spawn(async move { store.admit(permit(&format!("dec_{n}")), 0.1).await })
+        };
         tokio::task::yield_now().await;
         task.abort();
         let _ = task.await;

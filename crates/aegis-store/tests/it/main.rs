@@ -1,5 +1,11 @@
 //! The store from outside: what it keeps, what it refuses, and what survives when it is killed.
 
+#![expect(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, which is what its panic is for"
+)]
+
 mod approvals;
 mod calls;
 mod identities;

@@ -74,7 +74,10 @@ async fn a_damaged_database_refuses_to_start_and_says_what_to_do() {
         damaged(|file| overwrite(file, 0, 100)).await,
         damaged(|file| overwrite(file, 100, 4096)).await,
         damaged(|file| overwrite(file, 5 * 4096, 9 * 4096)).await,
-        damaged(|file| fs::write(file, "not a database at all, only some text that stands in its place").expect("writes")).await,
+        damaged(|file| {
+            fs::write(file, "not a database at all, only some text that stands in its place").expect("writes")
+        })
+        .await,
         damaged(|file| {
             let length = fs::metadata(file).expect("there").len();
             fs::File::options().write(true).open(file).and_then(|file| file.set_len(length / 2)).expect("cuts");

@@ -271,3 +271,17 @@ proptest! {
         prop_assert_eq!(call.images.iter().map(|i| i.reference.as_str()).collect::<Vec<_>>(), ["evil:1"]);
     }
 }
+
+/// Whoever sends a body can't make us look at each of its fields once for every other.
+#[test]
+fn many_fields_cost_no_more_than_they_are() {
+    let fields: String = (0..50_000).map(|index| format!("f{index}=1&")).collect();
+    assert_eq!(describe(&BOTH, "shop", form(&fields)).map(|call| call.action).as_deref(), Ok("pay"));
+    let operations: Vec<Value> = (0..20_000)
+        .map(|index| json!({"op": "add", "path": format!("/metadata/labels/l{index}"), "value": "x"}))
+        .collect();
+    let body = Value::from(operations).to_string();
+    let headers = [("content-type", "application/json-patch+json")];
+    let patch = request("PATCH", "/apis/apps/v1/namespaces/w/deployments/d", &headers, body.as_bytes());
+    assert_eq!(describe(&BOTH, "kubernetes", patch).map(|call| call.action).as_deref(), Ok("apply"));
+}

@@ -172,8 +172,12 @@ impl Lowering<'_> {
         };
         match (path.root, path.keys.pop()) {
             (Root::Params, Some(Key::Name(key))) => Ok(Expr::Has(path, key)),
-            (Root::DestinationHost, None) => Ok(Expr::Has(Path { root: Root::Destination, keys: vec![] }, "host".into())),
-            (Root::DestinationPort, None) => Ok(Expr::Has(Path { root: Root::Destination, keys: vec![] }, "port".into())),
+            (Root::DestinationHost, None) => {
+                Ok(Expr::Has(Path { root: Root::Destination, keys: vec![] }, "host".into()))
+            }
+            (Root::DestinationPort, None) => {
+                Ok(Expr::Has(Path { root: Root::Destination, keys: vec![] }, "port".into()))
+            }
             _ => self.refuse(what, "has() asks for a parameter or a part of the destination; the rest is always there"),
         }
     }
@@ -232,7 +236,9 @@ impl Lowering<'_> {
     fn value(&self, node: &IdedExpr) -> Result<Path, Refusal> {
         let path = self.path(node)?;
         match (path.root, path.keys.as_slice()) {
-            (Root::Params | Root::AgentGroups, []) => self.refuse(node, "this is a list or a mapping; name a part of it"),
+            (Root::Params | Root::AgentGroups, []) => {
+                self.refuse(node, "this is a list or a mapping; name a part of it")
+            }
             _ => Ok(path),
         }
     }
@@ -290,11 +296,10 @@ impl Lowering<'_> {
 
     fn step(&self, node: &IdedExpr, operand: &IdedExpr, key: Key) -> Result<Path, Refusal> {
         let mut path = self.path(operand)?;
-        let fits = match (path.root, path.keys.as_slice(), &key) {
-            (Root::Params, [], Key::Name(_)) | (Root::Params, [_, ..], _) => true,
-            (Root::AgentGroups, [], Key::Index(_)) => true,
-            _ => false,
-        };
+        let fits = matches!(
+            (path.root, path.keys.as_slice(), &key),
+            (Root::Params, [], Key::Name(_)) | (Root::Params, [_, ..], _) | (Root::AgentGroups, [], Key::Index(_))
+        );
         if !fits {
             return self.refuse(node, "there is nothing of that name in here");
         }

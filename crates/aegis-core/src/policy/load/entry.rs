@@ -32,10 +32,8 @@ pub(super) fn read(source: &Source, index: usize, node: &Node, report: &mut Repo
     let approval = read_condition(source, &mut fields);
     let expires_s = read_approval(&mut fields);
     let images = ["allowed_images", "allowed_image_digests"];
-    let images: Vec<ImageRule> = images
-        .into_iter()
-        .filter_map(|rule| read_images(file, &path, rule, &mut fields, &mut image_errors))
-        .collect();
+    let images: Vec<ImageRule> =
+        images.into_iter().filter_map(|rule| read_images(file, &path, rule, &mut fields, &mut image_errors)).collect();
     let rate = values::rate(&mut fields);
     fields.node("on_violation");
     let max = read_maxima(&mut fields);
@@ -153,7 +151,12 @@ fn read_maxima(fields: &mut Fields<'_>) -> Vec<MaxRule> {
         let Some(param) = key.name.strip_prefix("max_") else { continue };
         let Some(node) = fields.node(&key.name) else { continue };
         if param.is_empty() {
-            fields.error_at(&key.name, key.place, "the parameter's name is missing", Some("write max_<param>".to_owned()));
+            fields.error_at(
+                &key.name,
+                key.place,
+                "the parameter's name is missing",
+                Some("write max_<param>".to_owned()),
+            );
             continue;
         }
         if let Some(max) = values::number(fields, &key.name, node) {
@@ -218,12 +221,17 @@ fn check_digest(text: &str) -> Result<(), String> {
         return Err("an image digest is sha256: and 64 hexadecimal digits".to_owned());
     };
     if hex.contains('…') || hex.contains("...") {
-        return Err("this digest is a placeholder: write the image's real one, sha256: and 64 hexadecimal digits".to_owned());
+        return Err(
+            "this digest is a placeholder: write the image's real one, sha256: and 64 hexadecimal digits".to_owned()
+        );
     }
     if hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return Ok(());
     }
-    Err(format!("an image digest has 64 hexadecimal digits in lower case behind sha256:, this has {} characters", hex.chars().count()))
+    Err(format!(
+        "an image digest has 64 hexadecimal digits in lower case behind sha256:, this has {} characters",
+        hex.chars().count()
+    ))
 }
 
 fn canonical_repository(text: &str) -> Result<String, String> {

@@ -141,7 +141,12 @@ pub(super) fn number(fields: &mut Fields<'_>, key: &str, node: &Node) -> Option<
             return None;
         }
         Value::Text(text) if text.parse::<f64>().is_ok() => {
-            fields.error_at(key, node.place, "expected a number, found text", Some(format!("write {text} without quotes")));
+            fields.error_at(
+                key,
+                node.place,
+                "expected a number, found text",
+                Some(format!("write {text} without quotes")),
+            );
             return None;
         }
         _ => None,

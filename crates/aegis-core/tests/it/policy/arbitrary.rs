@@ -71,9 +71,8 @@ fn images() -> impl Strategy<Value = Vec<Image>> {
 }
 
 fn destination() -> impl Strategy<Value = Destination> {
-    (select(&HOSTS), select(vec!["http", "https", "tunnel"]), select(vec![80u16, 443, 8443])).prop_map(
-        |(host, scheme, port)| Destination { scheme: scheme.to_owned(), host: host.to_owned(), port },
-    )
+    (select(&HOSTS), select(vec!["http", "https", "tunnel"]), select(vec![80u16, 443, 8443]))
+        .prop_map(|(host, scheme, port)| Destination { scheme: scheme.to_owned(), host: host.to_owned(), port })
 }
 
 pub(crate) fn call() -> impl Strategy<Value = Call> {
@@ -106,8 +105,21 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
 
 fn operand() -> impl Strategy<Value = String> {
     let path = vec![
-        "replicas", "params.amount", "name", "flag", "name.a", "params.name[\"b\"]", "replicas[0]", "amount.a.b",
-        "env", "tool", "action", "agent.id", "agent.groups[0]", "destination.host", "destination.port",
+        "replicas",
+        "params.amount",
+        "name",
+        "flag",
+        "name.a",
+        "params.name[\"b\"]",
+        "replicas[0]",
+        "amount.a.b",
+        "env",
+        "tool",
+        "action",
+        "agent.id",
+        "agent.groups[0]",
+        "destination.host",
+        "destination.port",
     ];
     let number = vec!["0", "5", "-1", "50", "0.5", "50.0", "9007199254740991"];
     let text = vec!["\"\"", "\"a\"", "\"staging\"", "\"50\"", "\"😀\"", "\"é\"", "\"kubernetes\""];
@@ -125,7 +137,15 @@ fn operand() -> impl Strategy<Value = String> {
 
 fn leaf() -> impl Strategy<Value = String> {
     let relation = select(vec!["==", "!=", "<", "<=", ">", ">="]);
-    let list = select(vec!["[1, 2, 50]", "[\"staging\", \"a\", \"50\"]", "[true]", "name", "replicas", "params", "agent.groups"]);
+    let list = select(vec![
+        "[1, 2, 50]",
+        "[\"staging\", \"a\", \"50\"]",
+        "[true]",
+        "name",
+        "replicas",
+        "params",
+        "agent.groups",
+    ]);
     let test = select(vec!["startsWith", "endsWith", "contains"]);
     let pattern = select(vec!["^a", "\\\\d+", "\\\\w$", "[^a-c]", "(a|b){1,3}", ".", "\\\\s", "^$", "é"]);
     prop_oneof![
@@ -159,8 +179,20 @@ fn accepts(condition: &str) -> bool {
 
 fn entry() -> impl Strategy<Value = Value> {
     let name = select(vec![
-        "deploy", "scale", "read", "apply", "kubernetes/scale", "kubernetes/*", "*/*", "*/get", "k*s/a*", "kubernetes/unknown",
-        "http/request", "http/connect", "http/*", "request",
+        "deploy",
+        "scale",
+        "read",
+        "apply",
+        "kubernetes/scale",
+        "kubernetes/*",
+        "*/*",
+        "*/get",
+        "k*s/a*",
+        "kubernetes/unknown",
+        "http/request",
+        "http/connect",
+        "http/*",
+        "request",
     ]);
     let image = prop_oneof![
         digest().prop_map(|digest| json!({"digest": digest})),
@@ -211,7 +243,13 @@ fn entry() -> impl Strategy<Value = Value> {
 fn policy() -> impl Strategy<Value = Value> {
     let who = select(vec!["ci-build", "ci-*", "*", "deploy-manager", "*/eu"]);
     let pattern = select(vec![
-        "api.example.com", "*.example.com", "*.example.com:8443", "example.com:443", "10.0.0.1", "[::1]:8443", "API.Example.com.:80",
+        "api.example.com",
+        "*.example.com",
+        "*.example.com:8443",
+        "example.com:443",
+        "10.0.0.1",
+        "[::1]:8443",
+        "API.Example.com.:80",
     ]);
     (
         prop::option::weighted(0.8, who),

@@ -4,6 +4,7 @@ use aegis_core::policy::{Asked, Evaluation, Mode, PolicySet};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
+use serde_json::json;
 
 use super::{agent, arbitrary, both, load, opa};
 
@@ -27,7 +28,7 @@ proptest! {
         condition in arbitrary::condition(),
         calls in prop::collection::vec(arbitrary::call(), 1..16),
     ) {
-        let policy = serde_json::json!({
+        let policy = json!({
             "agent": "*", "actions": [{"name": "*/*", "approval_needed": condition}, {"name": "deploy"}],
         });
         let set = load(&policy.to_string(), Mode::Enforce);
@@ -41,12 +42,16 @@ proptest! {
 fn a_real_opa_agrees() {
     let Some(program) = opa::program() else { return };
     let mut runner = TestRunner::deterministic();
-    let mut generate = |strategy: BoxedStrategy<String>| {
-        strategy.new_tree(&mut runner).expect("a value").current()
-    };
-    let policies: Vec<String> = (0..24).map(|_| generate(arbitrary::policies().boxed())).collect();
-    let mut runner = TestRunner::deterministic();
-    for text in policies {
+    let policies = prop::collection::vec(arbitrary::policies(), 16);
+    let mut texts = policies.new_tree(&mut runner).expect("policies").current();
+    for _ in 0..8 {
+        // One policy with many conditions, all of them asked about every call.
+        let conditions = prop::collection::vec(arbitrary::condition(), 60);
+        let entries = conditions.new_tree(&mut runner).expect("conditions").current().into_iter();
+        let entries: Vec<_> = entries.map(|text| json!({"name": "*/*", "approval_needed": text})).collect();
+        texts.push(json!({"agent": "*", "actions": entries}).to_string());
+    }
+    for text in texts {
         let set = load(&text, Mode::Enforce);
         let asked = prop::collection::vec((arbitrary::agent(), arbitrary::call()), 150);
         let asked = asked.new_tree(&mut runner).expect("calls").current();

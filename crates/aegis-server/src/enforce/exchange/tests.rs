@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -218,6 +218,28 @@ async fn a_name_that_changes_its_mind_is_asked_once() {
     let opened = egress.open(call, Live::default(), &Toward::Addresses(checked), &[], &Meter::default()).await;
     assert_eq!(opened.expect("an answer").response.status(), StatusCode::OK);
     assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_route_can_speak_http2() {
+    let address = upstream(|stream: TcpStream| async move {
+        let service = service_fn(|request: http::Request<hyper::body::Incoming>| async move {
+            assert!(!request.headers().contains_key("host"));
+            let (target, version) = (request.uri().to_string(), request.version());
+            let body = request.into_body().collect().await?.to_bytes();
+            let echo = format!("{version:?} {target} {}", String::from_utf8_lossy(&body));
+            Ok::<_, hyper::Error>(http::Response::new(Full::new(Bytes::from(echo))))
+        });
+        let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        let _ = server.serve_connection(TokioIo::new(stream), service).await;
+    })
+    .await;
+    let route = RouteUpstream { protocol: Protocol::Http2, ..route(&format!("http://{address}/base")) };
+    let body = request(Method::POST, "/x", &[], "body");
+    let opened = open(&egress(route), body, Live::default(), &Meter::default()).await.expect("an answer");
+    assert_eq!(opened.response.version(), http::Version::HTTP_11);
+    let echo = opened.response.into_body().collect().await.expect("whole").to_bytes();
+    assert_eq!(String::from_utf8_lossy(&echo), format!("HTTP/2.0 http://{address}/base/x body"));
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::{Credential, Secret, Upstream};
 
 #[test]
@@ -40,4 +42,16 @@ fn a_secret_is_never_shown() {
     let secret = format!("s3cr{}", "et");
     let credential = Credential::Basic { user: "u".to_owned(), password: Secret::new(&*secret) };
     assert_eq!(format!("{credential:?}"), r#"Basic { user: "u", password: *** }"#);
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_read_is_a_host_and_a_port(text in "https?://[!-~]{0,40}") {
+        if let Ok(upstream) = text.parse::<Upstream>() {
+            prop_assert!(!upstream.host.is_empty() && upstream.port != 0);
+            prop_assert!(!upstream.host.contains(['@', '/', '?', '#']));
+            prop_assert!(upstream.base_path.is_empty() || upstream.base_path.starts_with('/'));
+            prop_assert!(!upstream.base_path.contains(['?', '#']));
+        }
+    }
 }

@@ -1,0 +1,7 @@
+//! Calls through real listeners: what comes in is decided, recorded, and forwarded or not one byte of it.
+
+mod calls;
+mod connections;
+mod framing;
+mod upstream;
+mod world;

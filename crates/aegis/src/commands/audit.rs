@@ -1,0 +1,109 @@
+//! `aegis audit`: the record. With `--json` one record per line.
+
+use std::io::Write as _;
+
+use anyhow::{Context as _, Result};
+use http::Method;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::cli::{AuditCommand, Global, QueryArgs};
+use crate::operator::{Operator, query};
+use crate::style::Style;
+use crate::table::cell;
+
+#[cfg(test)]
+mod tests;
+
+/// How long one request waits for something new, in seconds.
+const WAIT: u64 = 30;
+
+pub(super) async fn run(command: AuditCommand, operator: &Operator, global: &Global) -> Result<()> {
+    match command {
+        AuditCommand::Tail { lines, follow } => tail(operator, global, lines, follow).await,
+        AuditCommand::Query(args) => {
+            let found = operator.call(Method::GET, &path_of(args)?, None).await?;
+            show(global, &found)
+        }
+    }
+}
+
+async fn tail(operator: &Operator, global: &Global, lines: u32, follow: bool) -> Result<()> {
+    let first = format!("/v1/audit{}", query(&[("limit", Some(lines.to_string()))]));
+    let mut answer = operator.call(Method::GET, &first, None).await?;
+    show(global, &answer)?;
+    // A stopped gateway writes nothing more.
+    while follow && matches!(operator, Operator::Running { .. }) {
+        let next = answer.get("next").and_then(Value::as_u64).context("an answer without `next`")?;
+        let pairs = [("after", Some(next.to_string())), ("wait", Some(WAIT.to_string()))];
+        answer = operator.call(Method::GET, &format!("/v1/audit{}", query(&pairs)), None).await?;
+        show(global, &answer)?;
+    }
+    Ok(())
+}
+
+fn path_of(args: QueryArgs) -> Result<String> {
+    for (name, time) in [("--since", &args.since), ("--until", &args.until)] {
+        if let Some(time) = time {
+            let parsed = time.parse::<Timestamp>();
+            parsed.with_context(|| format!("{name} {time}: expected a time such as 2026-01-31T12:00:00Z"))?;
+        }
+    }
+    let pairs = [
+        ("agent", args.agent),
+        ("tool", args.tool),
+        ("action", args.action),
+        ("decision", args.decision),
+        ("code", args.code),
+        ("decision_id", args.decision_id),
+        ("since", args.since),
+        ("until", args.until),
+        ("limit", Some(args.limit.to_string())),
+    ];
+    Ok(format!("/v1/audit{}", query(&pairs)))
+}
+
+fn show(global: &Global, answer: &Value) -> Result<()> {
+    let style = Style::stdout();
+    let mut out = std::io::stdout().lock();
+    for record in answer.get("records").and_then(Value::as_array).into_iter().flatten() {
+        let line = if global.json { record.to_string() } else { line(record, style) };
+        writeln!(out, "{line}").context("can't write to standard output")?;
+    }
+    out.flush().context("can't write to standard output")
+}
+
+/// A record in a line: number, when, what kind, who, what, why.
+fn line(record: &Value, style: Style) -> String {
+    let text = |pointer| cell(record, pointer);
+    let at = text("/at");
+    let at = at.split_once('.').map_or_else(|| at.clone(), |(seconds, _)| format!("{seconds}Z"));
+    let event = text("/event");
+    let (who, what) = match event.as_str() {
+        "decision" => {
+            let call = match record.get("call") {
+                Some(_) => format!("{}/{}", text("/call/tool"), text("/call/action")),
+                None => "-".to_owned(),
+            };
+            let what = format!("{call:<24} {:<11} {}  {}", text("/call/env"), text("/reason"), text("/decision_id"));
+            (text("/agent/id"), what)
+        }
+        "outcome" => ("-".to_owned(), format!("{}, status {}  {}", text("/result"), text("/status"), text("/decision_id"))),
+        "approval" => {
+            let by = if record.get("by").is_some() { format!(" by {}", text("/by")) } else { String::new() };
+            (text("/agent_id"), format!("{} {}{by}", text("/approval_id"), text("/change")))
+        }
+        "operation" => (text("/by"), format!("{} {}", text("/operation"), text("/subject"))),
+        "policy" => ("-".to_owned(), format!("{} {} ({})", text("/policy_version"), text("/change"), text("/detail"))),
+        _ => ("-".to_owned(), record.to_string()),
+    };
+    let kind = if event == "decision" { text("/decision") } else { event };
+    let padded = format!("{kind:<15}");
+    let coloured = match kind.as_str() {
+        "allow" => style.green(&padded),
+        "deny" => style.red(&padded),
+        "approval_needed" => style.yellow(&padded),
+        _ => style.dim(&padded),
+    };
+    format!("{:>5}  {}  {coloured}  {who:<16} {what}", text("/seq"), style.dim(&at))
+}

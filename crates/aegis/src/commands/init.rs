@@ -1,0 +1,47 @@
+//! `aegis init`: a folder to start from. Nothing that is there is overwritten.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::json;
+
+use super::print;
+use crate::cli::Global;
+
+/// What is written: file name and text. The policies are the starter pack.
+pub(crate) const TEMPLATES: [(&str, &str); 5] = [
+    ("aegis.yaml", include_str!("../../templates/aegis.yaml")),
+    ("policies/deploy.yaml", include_str!("../../../../policies/deploy.yaml")),
+    ("policies/egress.yaml", include_str!("../../../../policies/egress.yaml")),
+    ("policies/payments.yaml", include_str!("../../../../policies/payments.yaml")),
+    ("tools/payments.yaml", include_str!("../../templates/payments.yaml")),
+];
+
+pub(super) fn run(dir: &Path, global: &Global) -> Result<()> {
+    let there: Vec<&str> = TEMPLATES.iter().map(|(name, _)| *name).filter(|name| dir.join(name).exists()).collect();
+    if !there.is_empty() {
+        bail!("{} is there already in {}: nothing was written; name another folder", there.join(", "), dir.display());
+    }
+    for (name, text) in TEMPLATES {
+        let path = dir.join(name);
+        let folder = path.parent().unwrap_or(dir);
+        fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
+        let file = OpenOptions::new().write(true).create_new(true).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes()))
+            .with_context(|| format!("can't write {}", path.display()))?;
+    }
+    let names: Vec<&str> = TEMPLATES.iter().map(|(name, _)| *name).collect();
+    print(global, &json!({"dir": dir, "written": names}), |_| {
+        let config = dir.join("aegis.yaml");
+        let config = config.strip_prefix(".").unwrap_or(&config).display();
+        format!(
+            "written to {}: {}\n\nnext:\n  1. edit {config}: your routes and environments\n  \
+             2. aegis serve --config {config} --check\n  3. aegis agent --config {config} add deploy-manager\n  \
+             4. aegis serve --config {config}\n",
+            dir.display(),
+            names.join(", ")
+        )
+    })
+}

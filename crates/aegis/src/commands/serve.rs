@@ -1,0 +1,104 @@
+//! `aegis serve`: the gateway, until it is told to stop; `--check`: everything up to the first port.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use aegis_core::document::Diagnostic;
+use aegis_core::policy::Mode;
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{print, runtime};
+use crate::cli::Global;
+use crate::config::{Config, LogFormat};
+use crate::outcome::{No, invalid};
+use crate::style::Style;
+use crate::{diagnostics, gateway};
+
+/// Runs the gateway.
+pub(super) fn run(global: &Global) -> Result<()> {
+    let config = Config::load(global.config.as_deref()).map_err(invalid)?;
+    log_as(config.telemetry.log)?;
+    let loaded = gateway::load(&config).map_err(invalid)?;
+    for warning in config.warnings.iter().chain(loaded.policies.warnings()) {
+        tracing::warn!(file = warning.file, line = warning.line, key = warning.key, "{}", warning.message);
+    }
+    runtime()?.block_on(async {
+        // Before anything is announced, so that whoever reads the announcement can stop us in order.
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let mut running = gateway::start(config, loaded).await?;
+        for bound in &running.addresses {
+            say(&json!({"listening": bound.listening, "address": bound.address.to_string()}))?;
+        }
+        let mode = mode_name(running.mode);
+        say(&json!({"ready": true, "policy_version": running.policy_version, "mode": mode}))?;
+        let watch = tokio::spawn(Arc::clone(&running.reloader).watch());
+        tokio::select! {
+            _ = interrupt.recv() => tracing::info!("interrupted: no new calls, calls under way may end"),
+            _ = terminate.recv() => tracing::info!("told to stop: no new calls, calls under way may end"),
+            () = running.ended() => bail!("the gateway ended by itself; the log says why"),
+            watched = watch => bail!("nobody watches the policies any more: {watched:?}"),
+        }
+        running.stop().await
+    })
+}
+
+/// Loads everything and says everything that is wrong.
+pub(super) fn check(global: &Global) -> Result<()> {
+    let config = Config::load(global.config.as_deref());
+    let (mut found, mut version) = (Vec::new(), None);
+    match config {
+        Err(errors) => found = errors,
+        Ok(config) => {
+            found.extend(config.warnings.iter().cloned());
+            match gateway::load(&config) {
+                Ok(loaded) => {
+                    found.extend_from_slice(loaded.policies.warnings());
+                    version = Some(loaded.policies.version().to_owned());
+                }
+                Err(errors) => found.extend(errors),
+            }
+        }
+    }
+    let ok = !found.iter().any(is_error);
+    let document = json!({"ok": ok, "policy_version": version, "diagnostics": found});
+    print(global, &document, |_| {
+        let rendered = diagnostics::render(&found, Style::stdout());
+        if ok { format!("{rendered}ready to serve: {}\n", version.as_deref().unwrap_or("-")) } else { rendered }
+    })?;
+    if ok { Ok(()) } else { Err(No(format!("{}: aegis serve would refuse to start", diagnostics::summary(&found))).into()) }
+}
+
+fn is_error(diagnostic: &Diagnostic) -> bool {
+    diagnostic.severity == aegis_core::document::Severity::Error
+}
+
+/// A line for whoever started us. It is gone when nobody reads; serving goes on.
+fn say(line: &Value) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("can't write to standard output"),
+        _ => Ok(()),
+    }
+}
+
+/// The wire form of a mode.
+fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => "enforce",
+        Mode::Shadow => "shadow",
+    }
+}
+
+/// Log lines go to standard error; `RUST_LOG` chooses which.
+fn log_as(format: LogFormat) -> Result<()> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let set = match format {
+        LogFormat::Json => subscriber.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Text => subscriber.with_ansi(Style::stderr().is_coloured()).try_init(),
+    };
+    set.map_err(|error| anyhow::anyhow!("logging can't be set up: {error}"))
+}

@@ -1,0 +1,18 @@
+//! End to end: the real binary, real clients, real sockets.
+
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test binary: nothing reaches out of it, and a test says what went wrong by failing"
+)]
+
+mod architecture;
+mod curl;
+mod gateway;
+mod kubectl;
+mod reload;
+mod standin;
+mod tools;
+mod upstream;
