@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use aegis_core::agent::Agent;
 use aegis_core::audit::Outcome;
@@ -12,80 +12,92 @@ use aegis_store::{Admitted, Durability, Query, Store};
 use anyhow::{Result, anyhow, bail, ensure};
 use jiff::Timestamp;
 
-use crate::report::{Row, Section, Times, number};
+use crate::report::{Round, Row, Section, Times, median, number};
 use crate::scene;
 
 /// Calls at a time, and how many in all.
-const LOADS: [(usize, usize); 4] = [(1, 1_500), (16, 8_000), (64, 16_000), (256, 16_000)];
-const SYNCS: usize = 1_500;
+const LOADS: [(usize, usize); 4] = [(1, 500), (16, 4_000), (64, 8_000), (256, 8_000)];
+const SYNCS: usize = 1_000;
+const ROUNDS: usize = 3;
 
 pub(crate) fn run(scratch: &Path) -> Result<Section> {
     let runtime = tokio::runtime::Runtime::new()?;
-    let mut rows = Vec::new();
-    let (baseline, bytes) = runtime.block_on(async {
-        let bytes = record_size(scratch).await?;
-        Ok::<_, anyhow::Error>((sync_only(scratch, bytes)?, bytes))
-    })?;
-    let per_second = SYNCS as f64 / baseline.0.as_secs_f64();
-    rows.push(Row {
-        peer: number(per_second, "/s"),
-        ..Row::latencies("write and fdatasync, one at a time", &baseline.1)
-    });
-    for durability in [Durability::Commit, Durability::Buffered] {
-        let name = match durability {
-            Durability::Commit => "durable",
-            Durability::Buffered => "buffered",
-        };
-        for (at_once, calls) in LOADS {
-            let run = runtime.block_on(admissions(scratch, durability, at_once, calls))?;
-            let row = Row::latencies(format!("{name}, {at_once} at a time: admit"), &run.admit);
-            rows.push(row.beside(calls as f64 / run.admitted.as_secs_f64(), per_second, "/s"));
-            let row = Row::latencies(format!("{name}, {at_once} at a time: admit, then settle"), &run.both);
-            rows.push(row.beside(calls as f64 / run.settled.as_secs_f64(), per_second, "/s"));
+    let bytes = runtime.block_on(record_size(scratch))?;
+    let mut syncs = Vec::new();
+    let mut loads: Vec<Load> = [Durability::Commit, Durability::Buffered]
+        .into_iter()
+        .flat_map(|durability| {
+            LOADS.map(|(at_once, calls)| Load { durability, at_once, calls, alone: Vec::new(), settled: Vec::new() })
+        })
+        .collect();
+    for _ in 0..ROUNDS {
+        syncs.push(sync_only(scratch, bytes)?);
+        for load in &mut loads {
+            runtime.block_on(load.round(scratch))?;
         }
+    }
+    let direct = median(syncs, |round| round.rate)?;
+    let first = Row::latencies("write and fdatasync, one at a time", &direct.times);
+    let mut rows = vec![Row { peer: number(direct.rate, "/s"), ..first }];
+    for load in loads {
+        rows.extend(load.rows(direct.rate)?);
     }
     let note = format!(
         "Admissions (one transaction: is the agent still good, the decision's record of {bytes} bytes and its indexes, the mark \
          that its outcome is open) by a real store, so many callers at a time; then the same with each call settled (a second \
          record). The direct line writes {bytes} bytes and calls `fdatasync`, in a loop on the same disk; the ratio is to that line. \
-         p50 and p99: one admission, or one admission and its settlement.",
+         p50 and p99: one admission, or one admission and its settlement. Of {ROUNDS} interleaved rounds the one in the middle is shown.",
     );
     Ok(Section { title: "Group commit", note, rows })
 }
 
-/// How one store did under one load.
-struct Run {
-    admitted: Duration,
-    admit: Times,
-    settled: Duration,
-    both: Times,
+/// A store under a load, and how it did.
+struct Load {
+    durability: Durability,
+    at_once: usize,
+    calls: usize,
+    alone: Vec<Round>,
+    settled: Vec<Round>,
 }
 
-async fn admissions(scratch: &Path, durability: Durability, at_once: usize, calls: usize) -> Result<Run> {
-    let dir = tempfile::tempdir_in(scratch)?;
-    let store = Store::open(dir.path(), durability)?;
-    store.add_agent(&scene::agent(0), Vec::new(), "bench").await?;
-    let mut passages = passages(2 * calls)?.into_iter();
+impl Load {
+    async fn round(&mut self, scratch: &Path) -> Result<()> {
+        let (at_once, calls) = (self.at_once, self.calls);
+        let dir = tempfile::tempdir_in(scratch)?;
+        let store = Store::open(dir.path(), self.durability)?;
+        store.add_agent(&scene::agent(0), Vec::new(), "bench").await?;
+        let mut passages = passages(2 * calls)?.into_iter();
 
-    let before = store.head();
-    let (admitted, admit, held) = spread(&store, passages.by_ref().take(calls).collect(), at_once, false).await?;
-    ensure!(store.head() - before == calls as u64, "every admission is on record");
-    let before = store.head();
-    let (settled, both, _) = spread(&store, passages.collect(), at_once, true).await?;
-    ensure!(store.head() - before == 2 * calls as u64, "every admission and every outcome is on record");
-    // Closed before the unsettled ones are dropped: their last words are not what is measured.
-    store.close().await;
-    drop(held);
-    Ok(Run { admitted, admit, settled, both })
+        let before = store.head();
+        let (alone, held) = spread(&store, passages.by_ref().take(calls).collect(), at_once, false).await?;
+        ensure!(store.head() - before == calls as u64, "every admission is on record");
+        let before = store.head();
+        let (settled, _) = spread(&store, passages.collect(), at_once, true).await?;
+        ensure!(store.head() - before == 2 * calls as u64, "every admission and every outcome is on record");
+        self.alone.push(alone);
+        self.settled.push(settled);
+        // Closed before the unsettled ones are dropped: their last words are not what is measured.
+        store.close().await;
+        drop(held);
+        Ok(())
+    }
+
+    fn rows(self, direct: f64) -> Result<[Row; 2]> {
+        let name = match self.durability {
+            Durability::Commit => "durable",
+            Durability::Buffered => "buffered",
+        };
+        let row = |what: &str, rounds: Vec<Round>| -> Result<Row> {
+            let middle = median(rounds, |round| round.rate)?;
+            let what = format!("{name}, {} at a time: {what}", self.at_once);
+            Ok(Row::latencies(what, &middle.times).beside(middle.rate, direct, "/s"))
+        };
+        Ok([row("admit", self.alone)?, row("admit, then settle", self.settled)?])
+    }
 }
 
 /// Admits all passages, `at_once` at a time; the admissions that weren't settled come back.
-async fn spread(
-    store: &Store,
-    passages: Vec<Passage>,
-    at_once: usize,
-    settle: bool,
-) -> Result<(Duration, Times, Vec<Admitted>)> {
+async fn spread(store: &Store, passages: Vec<Passage>, at_once: usize, settle: bool) -> Result<(Round, Vec<Admitted>)> {
     let mut shares: Vec<Vec<Passage>> = (0..at_once).map(|_| Vec::new()).collect();
     for (nth, passage) in passages.into_iter().enumerate() {
         if let Some(share) = shares.get_mut(nth % at_once) {
@@ -100,7 +112,7 @@ async fn spread(
         times.merge(&its_times)?;
         held.extend(its_held);
     }
-    Ok((started.elapsed(), times, held))
+    Ok((Round::new(times, started), held))
 }
 
 async fn caller(store: Store, passages: Vec<Passage>, settle: bool) -> Result<(Times, Vec<Admitted>)> {
@@ -151,7 +163,7 @@ async fn record_size(scratch: &Path) -> Result<usize> {
     let dir = tempfile::tempdir_in(scratch)?;
     let store = Store::open(dir.path(), Durability::Buffered)?;
     store.add_agent(&scene::agent(0), Vec::new(), "bench").await?;
-    let (_, _, held) = spread(&store, passages(1)?, 1, false).await?;
+    let (_, held) = spread(&store, passages(1)?, 1, false).await?;
     let query = Query { event: Some("decision".to_owned()), ..Query::default() };
     let records = store.query(query).await?;
     store.close().await;
@@ -161,7 +173,7 @@ async fn record_size(scratch: &Path) -> Result<usize> {
 }
 
 /// Writes so many bytes and syncs them, again and again.
-fn sync_only(scratch: &Path, bytes: usize) -> Result<(Duration, Times)> {
+fn sync_only(scratch: &Path, bytes: usize) -> Result<Round> {
     let mut file: File = tempfile::tempfile_in(scratch)?;
     let (record, mut times) = (vec![b'x'; bytes], Times::new());
     let started = Instant::now();
@@ -171,5 +183,5 @@ fn sync_only(scratch: &Path, bytes: usize) -> Result<(Duration, Times)> {
         file.sync_data()?;
         times.add(before.elapsed());
     }
-    Ok((started.elapsed(), times))
+    Ok(Round::new(times, started))
 }

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, mpsc};
 
-use crate::report::Times;
+use crate::report::{Round, Times};
 
 /// Connections, each with one request under way at most.
 const CONNECTIONS: usize = 32;
@@ -30,13 +30,6 @@ pub(crate) struct Target {
     pub(crate) request: Request<Bytes>,
     /// What every answer's headers must hold, so that no error is measured.
     pub(crate) expected: HeaderMap,
-}
-
-/// How a server did in one round.
-pub(crate) struct Round {
-    pub(crate) times: Times,
-    /// Answers a second.
-    pub(crate) rate: f64,
 }
 
 /// Sends requests at a fixed rate.
@@ -105,8 +98,7 @@ async fn gather(senders: Vec<tokio::task::JoinHandle<Result<Times>>>, started: I
     for sender in senders {
         times.merge(&sender.await??)?;
     }
-    let rate = times.count() as f64 / started.elapsed().as_secs_f64();
-    Ok(Round { times, rate })
+    Ok(Round::new(times, started))
 }
 
 /// Opens all connections, and uses each once.

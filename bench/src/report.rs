@@ -1,7 +1,7 @@
 //! Numbers as a Markdown document.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;
@@ -55,13 +55,16 @@ impl Row {
     }
 }
 
-/// Latencies in nanoseconds, to three digits.
+/// Latencies in nanoseconds, to three digits, up to a minute.
 #[derive(Clone)]
 pub(crate) struct Times(Histogram<u64>);
 
 impl Times {
     pub(crate) fn new() -> Self {
-        Self(Histogram::new(3).expect("three digits is a precision that the histogram takes"))
+        Self(
+            Histogram::new_with_bounds(1, 60_000_000_000, 3)
+                .expect("a minute to three digits is what a histogram takes"),
+        )
     }
 
     pub(crate) fn add(&mut self, time: Duration) {
@@ -78,6 +81,21 @@ impl Times {
 
     pub(crate) fn count(&self) -> u64 {
         self.0.len()
+    }
+}
+
+/// How much was done in one round, and how long each took.
+pub(crate) struct Round {
+    pub(crate) times: Times,
+    /// A second.
+    pub(crate) rate: f64,
+}
+
+impl Round {
+    /// A round that ends now.
+    pub(crate) fn new(times: Times, started: Instant) -> Self {
+        let rate = times.count() as f64 / started.elapsed().as_secs_f64();
+        Self { times, rate }
     }
 }
 

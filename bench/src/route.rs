@@ -12,9 +12,9 @@ use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use tempfile::TempDir;
 
-use crate::load::{self, Round, Target};
+use crate::load::{self, Target};
 use crate::process::{self, Home, Process};
-use crate::report::{Row, Section, median, micros, number};
+use crate::report::{Round, Row, Section, median, micros, number};
 use crate::scene;
 
 const RATE: u32 = 1_000;
