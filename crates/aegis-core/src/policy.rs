@@ -13,7 +13,8 @@
 //!
 //! **Which calls an entry is for.** A bare `name` is a class of the call or its action; `tool/action` takes globs (`*` is any
 //! run of characters but `/`). `tools`, of the policy and of the entry, narrows that. What nobody has described (action
-//! `unknown`, plain HTTP requests and tunnels) is only matched by its exact name, such as `kubernetes/unknown`.
+//! `unknown`, plain HTTP requests and tunnels) is only matched by its exact name, such as `kubernetes/unknown`;
+//! an entry for `http/request` is for tunnels as well, which carry requests that nobody reads.
 //!
 //! **Grants.** A call is granted by an entry that is for it; plain HTTP and tunnels also by an `egress.allow` that lists the
 //! destination; a companion read also by what grants its write: discovery by any entry that may be for the tool, a look at
