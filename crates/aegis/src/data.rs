@@ -95,20 +95,25 @@ pub(crate) fn leave_note(data_dir: &Path, api: SocketAddr) -> Result<()> {
     std::fs::write(&path, note).with_context(|| format!("can't write {}", path.display()))
 }
 
-/// Takes the note away.
+/// Takes the note away, if it is there.
 ///
 /// # Errors
 /// When it can't be removed.
 pub(crate) fn remove_note(data_dir: &Path) -> Result<()> {
     let path = data_dir.join(NOTE);
-    std::fs::remove_file(&path).with_context(|| format!("can't remove {}", path.display()))
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("can't remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
-/// Where the API of the gateway that runs on this data directory is.
+/// Where the API of the gateway that runs on this data directory is: `holder` is the process that holds it.
 ///
 /// # Errors
-/// When there is no note, or it can't be read.
-pub(crate) fn api_address(data_dir: &Path) -> Result<SocketAddr> {
+/// When there is no note, it can't be read, or another process left it: that one's port may be anybody's by now.
+pub(crate) fn api_address(data_dir: &Path, holder: &str) -> Result<SocketAddr> {
     let path = data_dir.join(NOTE);
     let hint = || {
         let path = path.display();
@@ -116,6 +121,10 @@ pub(crate) fn api_address(data_dir: &Path) -> Result<SocketAddr> {
     };
     let text = std::fs::read(&path).with_context(hint)?;
     let mut note: Note = serde_json::from_slice(&text).with_context(hint)?;
+    if note.pid.to_string() != holder {
+        return Err(anyhow::anyhow!("the note is of process {}, which doesn't hold the directory", note.pid))
+            .with_context(hint);
+    }
     if note.api.ip().is_unspecified() {
         note.api.set_ip(match note.api {
             SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),

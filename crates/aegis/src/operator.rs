@@ -3,6 +3,9 @@
 //!
 //! Both take the same requests, so every command is written once. Which one it is, the data directory's lock tells: whoever
 //! gets it finds the gateway stopped. `AEGIS_URL` names a running one anywhere.
+//!
+//! Invariant: a token goes only to the gateway that it belongs to. `AEGIS_OPERATOR_TOKEN` goes to `AEGIS_URL`; a data
+//! directory's goes to the process that holds that directory, and not to a port that one which is gone had.
 
 use std::path::{Path, PathBuf};
 
@@ -54,7 +57,9 @@ impl Operator {
         match DataDir::open(&config).await {
             Ok(data) => Self::stopped(data, &config),
             Err(error) => match error.downcast_ref::<StoreError>() {
-                Some(StoreError::Held { .. }) => Self::running(&config.data_dir).context(error),
+                Some(StoreError::Held { holder, .. }) => {
+                    Self::running(&config.data_dir, holder).context(error.to_string())
+                }
                 _ => Err(error),
             },
         }
@@ -76,13 +81,13 @@ impl Operator {
         Ok(Self::Running { address, token })
     }
 
-    fn running(data_dir: &Path) -> Result<Self> {
-        let address = data::api_address(data_dir)?;
-        Ok(Self::Running { address: address.to_string(), token: token(data_dir)? })
+    fn running(data_dir: &Path, holder: &str) -> Result<Self> {
+        let address = data::api_address(data_dir, holder)?;
+        Ok(Self::Running { address: address.to_string(), token: read_token(data_dir)? })
     }
 
     fn stopped(data: DataDir, config: &Config) -> Result<Self> {
-        let token = token(&config.data_dir)?;
+        let token = read_token(&config.data_dir)?;
         let router = api::router(data.api()?);
         Ok(Self::Stopped { router: Box::new(router), data: Box::new(data), token })
     }
@@ -143,16 +148,13 @@ fn answer(status: StatusCode, bytes: &[u8]) -> Result<Value> {
     }
     let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (detail, guidance) = (text("detail"), text("guidance"));
-    let message = if detail.is_empty() { format!("the gateway answered {status}") } else { format!("{detail}. {guidance}") };
+    let message =
+        if detail.is_empty() { format!("the gateway answered {status}") } else { format!("{detail}. {guidance}") };
     match status {
         StatusCode::NOT_FOUND | StatusCode::CONFLICT => Err(No(message).into()),
         StatusCode::UNAUTHORIZED => bail!("the gateway doesn't take this operator's token: {message}"),
         _ => bail!(message),
     }
-}
-
-fn token(data_dir: &Path) -> Result<String> {
-    std::env::var("AEGIS_OPERATOR_TOKEN").or_else(|_| read_token(data_dir))
 }
 
 fn read_token(data_dir: &Path) -> Result<String> {

@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod attack;
 mod curl;
 mod gateway;
 mod kubectl;
