@@ -8,6 +8,7 @@
 //! - An agent-named destination is connected at the addresses that [`Enforcer::resolve`] checked; nothing resolves again.
 //! - Upstream certificates are always verified.
 //! - Memory per call is flat: bodies are streamed, one frame at a time.
+//! - Once an agent or its token is withdrawn, what it has under way is cut off: bodies, upgrades and tunnels too.
 //!
 //! Deliberately absent: rules (who may go where is decided), retries, and any way to verify less.
 
@@ -111,6 +112,8 @@ struct Meter {
     down: Arc<AtomicU64>,
     /// The answer's status; 0 before there is one.
     status: AtomicU16,
+    /// Cancelled when the agent may act no longer: the bodies break off.
+    cut: CancellationToken,
 }
 
 impl Meter {
@@ -216,7 +219,13 @@ impl Inner {
             self.settle(&explanation, &trace, span_id, receipt, outcome)
         };
         let fields = trace_fields(&trace, span_id);
+        let mut withdrawn = std::pin::pin!(self.withdrawn(&explanation));
         let opened = tokio::select! {
+            () = &mut withdrawn => {
+                meter.cut.cancel();
+                let words = "the agent's identity was withdrawn before the upstream answered".to_owned();
+                Err((Ended::withdrawn("unknown"), Failure::Unreachable(words)))
+            }
             opened = self.egress.open(call, live, &toward, &fields, &meter) => opened.map_err(|failure| {
                 let ended = Ended { result: "failed", error: Some(failure.to_string()) };
                 (ended, failure)
@@ -236,10 +245,22 @@ impl Inner {
                 let _ = sender.send(Ok(opened.response));
                 let ended = tokio::select! {
                     finished = opened.rest.finish(&meter, self.egress.timeouts()) => finished.into(),
+                    () = &mut withdrawn => {
+                        meter.cut.cancel();
+                        Ended::withdrawn("forwarded")
+                    }
                     () = self.stopping.cancelled() => Ended::stopped(),
                 };
                 settle(ended).await;
             }
+        }
+    }
+
+    /// Ends when the agent of a call may act no longer.
+    async fn withdrawn(&self, explanation: &Explanation) {
+        match &explanation.agent {
+            Some(agent) => self.store.withdrawn(agent).await,
+            None => std::future::pending().await,
         }
     }
 
@@ -263,6 +284,11 @@ impl Ended {
     /// Cut off by a drain: what reached the upstream isn't known.
     fn stopped() -> Self {
         Self { result: "unknown", error: Some("gateway_stopped".to_owned()) }
+    }
+
+    /// Cut off because the agent was suspended or removed, or its token revoked.
+    fn withdrawn(result: &'static str) -> Self {
+        Self { result, error: Some("identity_withdrawn".to_owned()) }
     }
 }
 

@@ -22,9 +22,6 @@ use crate::intercept::Intercept;
 use crate::intercept::listener::Listener;
 use crate::intercept::slots::Slots;
 
-/// How many connections the API may have: its own, so that agents can't keep operators out.
-const API_CONNECTIONS: usize = 1024;
-
 /// Where to listen, and how much to take.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -36,8 +33,10 @@ pub struct Settings {
     pub api: Option<SocketAddr>,
     /// Connections to the proxy, in all.
     pub connections: usize,
-    /// Connections to the proxy from one address.
+    /// Connections to the proxy from one address; all of this machine's are one.
     pub connections_per_client: usize,
+    /// Connections to the API: its own, and the oldest makes room, so that agents can't keep operators out.
+    pub api_connections: usize,
     /// The largest head of a request, in bytes.
     pub header_limit: usize,
     /// How long a client may take for its TLS handshake, its HTTP/2 preface, and each request's head.
@@ -123,7 +122,7 @@ impl Gateway {
             connections.spawn(tls.run(socket.listener, service));
         }
         if let Some(socket) = api_socket {
-            let api_listener = Listener { slots: Slots::new(API_CONNECTIONS, API_CONNECTIONS), ..plain };
+            let api_listener = Listener { slots: Slots::where_the_oldest_goes(settings.api_connections), ..plain };
             connections.spawn(api_listener.run(socket.listener, TowerToHyperService::new(api)));
         }
         shutdown.cancelled().await;

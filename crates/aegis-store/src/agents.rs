@@ -3,7 +3,7 @@
 //! Invariants: every change is recorded with who made it; a removed agent leaves a tombstone, so that nothing that was issued
 //! to it works for a later agent of the same name. Deliberately absent: tokens and keys themselves; of a key only a hash is kept.
 
-use aegis_core::agent::valid_name;
+use aegis_core::agent::{Agent, valid_name};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde::{Deserialize, Serialize};
@@ -247,6 +247,26 @@ impl Store {
     /// Whether a token was revoked.
     pub fn is_revoked(&self, jti: &str) -> bool {
         self.inner.shared.memory.read().revoked.contains_key(jti)
+    }
+
+    /// Ends once `agent` may act no longer: it, a caller in its chain, or its token was suspended, removed or revoked.
+    ///
+    /// [`Store::admit`] judges this once; what runs on after it (a body, an upgrade, a tunnel) has to wait for it.
+    pub async fn withdrawn(&self, agent: &Agent) {
+        let mut withdrawals = self.inner.shared.memory.withdrawals();
+        // An agent that was removed and added again meanwhile is another one.
+        let registered = self.agent(&agent.id).map(|entry| entry.created_at);
+        loop {
+            let entry = self.agent(&agent.id).filter(|entry| Some(entry.created_at) == registered);
+            let suspended_caller = agent.chain.iter().any(|id| self.agent(id).is_some_and(|caller| caller.suspended));
+            let revoked = agent.token_id.as_deref().is_some_and(|jti| self.is_revoked(jti));
+            if entry.is_none_or(|entry| entry.suspended) || suspended_caller || revoked {
+                return;
+            }
+            if withdrawals.changed().await.is_err() {
+                return;
+            }
+        }
     }
 }
 

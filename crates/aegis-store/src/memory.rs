@@ -9,6 +9,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use aegis_core::approval::{Approval, State};
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
 
 use crate::{AgentEntry, KeyEntry};
 
@@ -39,17 +40,21 @@ pub(crate) struct Tables {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Memory(RwLock<Tables>);
+pub(crate) struct Memory {
+    tables: RwLock<Tables>,
+    /// Told after every change that takes away what an agent was trusted with.
+    withdrawals: watch::Sender<()>,
+}
 
 impl Memory {
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Tables> {
         // A panic while a change was made leaves whole entries: each is one insertion or removal.
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.tables.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fills it at the start.
     pub(crate) fn fill<E>(&self, fill: impl FnOnce(&mut Tables) -> Result<(), E>) -> Result<(), E> {
-        fill(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
+        fill(&mut self.tables.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Makes changes, in order.
@@ -57,8 +62,29 @@ impl Memory {
         if changes.is_empty() {
             return;
         }
-        let mut tables = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let withdrawn = changes.iter().any(Change::withdraws);
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         changes.into_iter().for_each(|change| tables.apply(change));
+        drop(tables);
+        if withdrawn {
+            self.withdrawals.send_replace(());
+        }
+    }
+
+    /// Changes whenever an agent or a token was withdrawn, after the mirror shows it.
+    pub(crate) fn withdrawals(&self) -> watch::Receiver<()> {
+        self.withdrawals.subscribe()
+    }
+}
+
+impl Change {
+    /// Whether what was admitted before may have to end.
+    fn withdraws(&self) -> bool {
+        match self {
+            Self::Agent(entry) => entry.suspended,
+            Self::AgentRemoved(_) | Self::Revoked(..) => true,
+            Self::Key(..) | Self::KeysOfAgentRevoked(..) | Self::Approval(..) | Self::Forget(_) => false,
+        }
     }
 }
 

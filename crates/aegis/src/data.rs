@@ -98,13 +98,18 @@ pub(crate) fn leave_note(data_dir: &Path, api: SocketAddr) -> Result<()> {
     std::fs::write(&path, note).with_context(|| format!("can't write {}", path.display()))
 }
 
-/// Takes the note away.
+/// Takes the note away, if it is there.
 ///
 /// # Errors
 /// When it can't be removed.
 pub(crate) fn remove_note(data_dir: &Path) -> Result<()> {
     let path = data_dir.join(NOTE);
-    std::fs::remove_file(&path).with_context(|| format!("can't remove {}", path.display()))
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("can't remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What the gateway that runs on this data directory has left: where its API can be reached from here.

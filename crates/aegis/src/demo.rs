@@ -21,6 +21,7 @@ use serde_json::json;
 use crate::cli::{Approve, DemoArgs, Global};
 use crate::commands::TEMPLATES;
 use crate::config::Config;
+use crate::data;
 use crate::gateway::{self, Running};
 use crate::operator::{Operator, segment};
 use crate::outcome::{No, invalid};
@@ -44,7 +45,8 @@ pub(crate) async fn run(args: &DemoArgs, global: &Global) -> Result<()> {
     let tools = Tools::start().await?;
     let config = lay_out(folder.path(), &tools, args)?;
     let mut running = start(&config).await?;
-    let operator = Operator::running(&folder.path().join("data"))?;
+    let data_dir = folder.path().join("data");
+    let operator = Operator::running(&data::note(&data_dir)?, &data_dir)?;
     let form = Form::of(global.json, std::io::stdout().is_terminal());
     let world = World {
         callers: callers(&operator, &running).await?,

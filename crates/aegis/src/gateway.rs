@@ -3,6 +3,7 @@
 //! Everything is loaded and checked before a port is bound; nothing is announced before it is bound.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Route};
 use crate::data::{self, DataDir};
+use crate::descriptors::Room;
 use crate::load;
 use crate::reload::Reloader;
 
@@ -53,6 +55,7 @@ pub(crate) struct Running {
     /// Loads the policies anew.
     pub(crate) reloader: Arc<Reloader>,
     stop: CancellationToken,
+    data_dir: PathBuf,
     task: JoinHandle<()>,
 }
 
@@ -99,6 +102,8 @@ fn enforcement(config: &Config) -> enforce::Settings {
 /// What can't be opened, made or bound.
 pub(crate) async fn start(config: Config, loaded: Loaded) -> Result<Running> {
     let data = DataDir::open(&config).await?;
+    // One that a killed gateway left: its port may be anybody's by now.
+    data::remove_note(&config.data_dir)?;
     let enforcer = Enforcer::new(enforcement(&config), data.store.clone(), data.events.clone())?;
     let (policy_version, mode) = (loaded.policies.version().to_owned(), loaded.policies.mode());
     let policies = loaded.policies.len();
@@ -125,18 +130,16 @@ pub(crate) async fn start(config: Config, loaded: Loaded) -> Result<Running> {
     }
     let stop = CancellationToken::new();
     let served = gateway.run(intercept, router, stop.clone());
-    let task = tokio::spawn(finish(served, enforcer, data, config));
-    Ok(Running { addresses, policy_version, mode, reloader, stop, task })
+    let data_dir = config.data_dir;
+    let task = tokio::spawn(finish(served, enforcer, data));
+    Ok(Running { addresses, policy_version, mode, reloader, stop, data_dir, task })
 }
 
 /// Serves until told to stop, then ends in order: no new calls, calls under way, the store, the last spans.
-async fn finish(served: impl Future<Output = ()>, enforcer: Enforcer, data: DataDir, config: Config) {
+async fn finish(served: impl Future<Output = ()>, enforcer: Enforcer, data: DataDir) {
     served.await;
     enforcer.drain(DRAIN).await;
     data.close().await;
-    if let Err(error) = data::remove_note(&config.data_dir) {
-        tracing::warn!(%error, "the note of this gateway stays behind");
-    }
 }
 
 impl Running {
@@ -153,6 +156,10 @@ impl Running {
 
     /// Stops taking calls, lets those under way end, closes the store.
     pub(crate) async fn stop(self) -> Result<()> {
+        // While the API's port is still ours: whoever takes it next must not be sent an operator's token.
+        if let Err(error) = data::remove_note(&self.data_dir) {
+            tracing::warn!(%error, "the note of this gateway stays behind");
+        }
         self.stop.cancel();
         Ok(self.task.await?)
     }
@@ -175,12 +182,14 @@ fn listeners(config: &Config) -> Result<gateway::Settings> {
             Some((address, Ca::open(&config.data_dir, now)?.server_config(&names, now)?))
         }
     };
+    let room = Room::make(config.limits.connections);
     Ok(gateway::Settings {
         proxy: Some(config.listen.proxy),
         proxy_tls,
         api: Some(config.listen.api),
-        connections: config.limits.connections,
-        connections_per_client: config.limits.connections.div_ceil(PER_CLIENT_SHARE),
+        connections: room.proxy,
+        connections_per_client: room.proxy.div_ceil(PER_CLIENT_SHARE),
+        api_connections: room.api,
         header_limit: config.limits.header,
         head_time: HEAD_TIME,
         drain: DRAIN,

@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod data;
 mod demo;
+mod descriptors;
 mod diagnostics;
 mod gateway;
 mod load;

@@ -3,6 +3,9 @@
 //!
 //! Both take the same requests, so every command is written once. Which one it is, the data directory's lock tells: whoever
 //! gets it finds the gateway stopped. `AEGIS_URL` names a running one anywhere.
+//!
+//! Invariant: a token goes only to the gateway that it belongs to. `AEGIS_OPERATOR_TOKEN` goes to `AEGIS_URL`; a data
+//! directory's goes to the process that holds that directory, and not to a port that one which is gone had.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -18,7 +21,7 @@ use serde_json::Value;
 use tower_service::Service as _;
 
 use crate::client;
-use crate::data::{self, DataDir};
+use crate::data::{self, DataDir, Note};
 use crate::outcome::invalid;
 use crate::{config::Config, outcome::No};
 
@@ -64,7 +67,7 @@ impl Operator {
             let Some(StoreError::Held { holder, .. }) = error.downcast_ref::<StoreError>() else { return Err(error) };
             // Who left a note is the gateway; else it is one that is just starting, or another command, soon done.
             match data::note(&config.data_dir) {
-                Ok(note) if note.pid.to_string() == *holder => return Self::running(&config.data_dir),
+                Ok(note) if note.pid.to_string() == *holder => return Self::running(&note, &config.data_dir),
                 _ if Instant::now() > deadline => return Err(error),
                 _ => tokio::time::sleep(Duration::from_millis(50)).await,
             }
@@ -87,17 +90,16 @@ impl Operator {
         Ok(Self::Running { address, token })
     }
 
-    /// The gateway that runs on this data directory.
+    /// The gateway that left this note in this data directory.
     ///
     /// # Errors
-    /// When it doesn't say where its API is.
-    pub(crate) fn running(data_dir: &Path) -> Result<Self> {
-        let address = data::note(data_dir)?.api.to_string();
-        Ok(Self::Running { address, token: token(data_dir)? })
+    /// When the operator's token can't be read.
+    pub(crate) fn running(note: &Note, data_dir: &Path) -> Result<Self> {
+        Ok(Self::Running { address: note.api.to_string(), token: read_token(data_dir)? })
     }
 
     fn stopped(data: DataDir, config: &Config) -> Result<Self> {
-        let token = token(&config.data_dir)?;
+        let token = read_token(&config.data_dir)?;
         let router = api::router(data.api()?);
         Ok(Self::Stopped { router: Box::new(router), data: Box::new(data), token })
     }
@@ -165,10 +167,6 @@ fn answer(status: StatusCode, bytes: &[u8]) -> Result<Value> {
         StatusCode::UNAUTHORIZED => bail!("the gateway doesn't take this operator's token: {message}"),
         _ => bail!(message),
     }
-}
-
-fn token(data_dir: &Path) -> Result<String> {
-    std::env::var("AEGIS_OPERATOR_TOKEN").or_else(|_| read_token(data_dir))
 }
 
 fn read_token(data_dir: &Path) -> Result<String> {

@@ -2,6 +2,7 @@
 //!
 //! Nothing is buffered: one frame goes through at a time, at the pace of whoever reads.
 
+use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{AnyBody, BodyError};
 
@@ -35,6 +37,8 @@ enum Fault {
     Short,
     #[error("it is longer than its declared length")]
     Long,
+    #[error("the agent's identity was withdrawn")]
+    Withdrawn,
 }
 
 /// See the module.
@@ -44,6 +48,7 @@ pub(super) struct Metered {
     left: Option<u64>,
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
+    cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     end: Option<oneshot::Sender<End>>,
 }
 
@@ -57,7 +62,13 @@ impl Metered {
         idle: Duration,
     ) -> (Self, oneshot::Receiver<End>) {
         let (sender, receiver) = oneshot::channel();
-        (Self { inner, count, left: declared, idle, timer: None, end: Some(sender) }, receiver)
+        (Self { inner, count, left: declared, idle, timer: None, cut: None, end: Some(sender) }, receiver)
+    }
+
+    /// Breaks off once `cut` is cancelled.
+    pub(super) fn until(mut self, cut: &CancellationToken) -> Self {
+        self.cut = Some(Box::pin(cut.clone().cancelled_owned()));
+        self
     }
 
     fn ended(&mut self, end: End) {
@@ -89,6 +100,10 @@ impl Body for Metered {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if this.cut.as_mut().is_some_and(|cut| cut.as_mut().poll(cx).is_ready()) {
+            this.cut = None;
+            return this.broken(Fault::Withdrawn.into());
+        }
         match Pin::new(&mut this.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.timer = None;

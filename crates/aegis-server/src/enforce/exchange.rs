@@ -72,7 +72,7 @@ impl Egress {
         let (inner, length) = outgoing_body(&request, live.body)?;
         let (body, mut upload) = Metered::new(inner, meter.up.clone(), length, self.timeouts().upload_idle);
         let outgoing = profile
-            .request(request, protocol.as_ref(), trace, length, AnyBody::new(body))
+            .request(request, protocol.as_ref(), trace, length, AnyBody::new(body.until(&meter.cut)))
             .map_err(|error| Failure::Unreachable(format!("the request can't be put on the wire: {error}")))?;
         let response = match self.head(profile.client.request(outgoing), streamed, meter).await {
             Ok(response) => response,
@@ -96,7 +96,7 @@ impl Egress {
             None,
             self.timeouts().answer_idle,
         );
-        let response = answer(Response::from_parts(head, AnyBody::new(body)));
+        let response = answer(Response::from_parts(head, AnyBody::new(body.until(&meter.cut))));
         Ok(Opened { response, rest: Rest::Body(end) })
     }
 

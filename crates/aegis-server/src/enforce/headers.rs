@@ -91,8 +91,10 @@ pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
+/// Many servers take `_` for `-` in a header's name (CGI does).
 fn is_or_starts(name: &HeaderName, known: &str) -> bool {
-    if known.ends_with('-') { name.as_str().starts_with(known) } else { name == known }
+    let name = name.as_str().replace('_', "-");
+    if known.ends_with('-') { name.starts_with(known) } else { name == known }
 }
 
 fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {

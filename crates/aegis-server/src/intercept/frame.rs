@@ -19,8 +19,13 @@ pub(super) fn check(head: &Parts) -> Result<(), Unreadable> {
     upgrade(head)
 }
 
+/// TRACE answers with the request as it arrived, the credential that Aegis adds included (RFC 9110 §9.3.8).
 /// Methods are case-sensitive (RFC 9110 §9.1): `get` isn't GET, and which one an upstream takes it for isn't known.
 fn method(method: &Method) -> Result<(), Unreadable> {
+    if matches!(method.as_str(), "TRACE" | "TRACK") {
+        let message = "TRACE would send back what Aegis proves itself with";
+        return Err(unreadable("method", message));
+    }
     if method.as_str().bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
         return Ok(());
     }

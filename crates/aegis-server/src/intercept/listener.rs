@@ -87,10 +87,11 @@ impl Listener {
             let Some(stream) = self.slots.admit(stream, client.ip()) else { continue };
             let (listener, service) = (self.clone(), service.clone());
             self.connections.spawn(async move {
-                let abort = listener.abort.clone();
+                let (abort, must_go) = (listener.abort.clone(), stream.must_go());
                 tokio::select! {
                     () = listener.connection(stream, service) => {}
                     () = abort.cancelled() => {}
+                    () = must_go.cancelled() => {}
                 }
             });
         }

@@ -49,6 +49,8 @@ fn what_can_be_read_in_two_ways_breaks_the_frame() {
         ("CONNECT", "a.example:443", &[("host", "a.example:443"), ("content-length", "3")], "connect_body"),
         ("get", "/r/a/", &[("host", "a")], "method"),
         ("Post", "/r/a/", &[("host", "a")], "method"),
+        ("TRACE", "/r/a/", &[("host", "a")], "method"),
+        ("TRACK", "/r/a/", &[("host", "a")], "method"),
         ("POST", "/r/a/", &[("host", "a"), ("transfer-encoding", "gzip, chunked")], "transfer_encoding"),
         (
             "POST",

@@ -30,8 +30,21 @@ impl Gateway {
 
     /// Starts a gateway in a folder that has its `aegis.yaml`.
     pub fn serve(dir: TempDir) -> Self {
+        Self::serve_by(Command::new(AEGIS), dir)
+    }
+
+    /// The same with so many file descriptors at most.
+    pub fn start_with_descriptors(most: u32, config: &str, policies: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        write_config(dir.path(), config, policies);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\""), AEGIS]);
+        Self::serve_by(shell, dir)
+    }
+
+    fn serve_by(mut command: Command, dir: TempDir) -> Self {
         let log = std::fs::File::create(dir.path().join("gateway.log")).expect("a log file");
-        let mut child = Command::new(AEGIS)
+        let mut child = command
             .args(["serve", "--config"])
             .arg(dir.path().join("aegis.yaml"))
             .stdin(Stdio::null())

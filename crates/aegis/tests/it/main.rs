@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod attack;
 mod commands;
 mod curl;
 mod gateway;

@@ -44,6 +44,7 @@ fn an_agent_brings_no_credential_of_its_own_where_aegis_has_one() {
         ("impersonate-user", "root"),
         ("impersonate-extra-scopes", "all"),
         ("x-remote-user", "root"),
+        ("x_api_key", "x"),
         ("expect", "100-continue"),
         ("forwarded", "for=1.2.3.4"),
         ("x-forwarded-for", "1.2.3.4"),
@@ -66,7 +67,8 @@ fn an_agent_brings_no_credential_of_its_own_where_aegis_has_one() {
             "impersonate-extra-scopes",
             "impersonate-user",
             "private-token",
-            "x-remote-user"
+            "x-remote-user",
+            "x_api_key"
         ]
     );
 }

@@ -107,6 +107,7 @@ impl World {
             api: None,
             connections: 64,
             connections_per_client: 32,
+            api_connections: 8,
             header_limit: 64 * 1024,
             head_time: HEAD_TIME,
             drain: Duration::from_secs(5),

@@ -1,0 +1,148 @@
+//! A hostile agent on the same host, against the real binary.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use crate::gateway::{Gateway, aegis_in, write_config};
+
+const POLICY: &str = "agent: evil\nactions:\n  - name: http/request\n";
+
+/// A tool that grants every upgrade and echoes, or answers `/slow` without an end; counts nothing.
+fn endless() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || serve(stream));
+        }
+    });
+    address
+}
+
+fn serve(mut stream: TcpStream) {
+    let mut buffer = [0; 4096];
+    let read = stream.read(&mut buffer).unwrap_or_default();
+    let head = String::from_utf8_lossy(&buffer[..read]).into_owned();
+    if head.contains("/slow") {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        while stream.write_all(b"4\r\ntick\r\n").is_ok() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        return;
+    }
+    let _ = stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+    while let Ok(read @ 1..) = stream.read(&mut buffer) {
+        if stream.write_all(&buffer[..read]).is_err() {
+            return;
+        }
+    }
+}
+
+fn gateway() -> (Gateway, String) {
+    let config = format!("routes: [{{name: tool, upstream: \"http://{}\"}}]\n", endless());
+    let gateway = Gateway::start(&config, &[("evil.yaml", POLICY)]);
+    let token = gateway.agent("evil");
+    (gateway, token)
+}
+
+fn send(gateway: &Gateway, path: &str, token: &str, more: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(gateway.proxy).expect("connected");
+    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+    let head = format!("GET /r/tool{path} HTTP/1.1\r\nHost: a\r\nAegis-Token: {token}\r\n{more}\r\n");
+    stream.write_all(head.as_bytes()).expect("written");
+    stream
+}
+
+/// Reads up to the end of a head.
+fn head(stream: &mut TcpStream) -> String {
+    let mut seen = Vec::new();
+    let mut byte = [0];
+    while !seen.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
+        seen.extend_from_slice(&byte);
+    }
+    String::from_utf8_lossy(&seen).into_owned()
+}
+
+/// Whether the connection ends within its read timeout, whatever still comes before that.
+fn ends(stream: &mut TcpStream) -> bool {
+    let deadline = std::time::Instant::now() + Duration::from_secs(3);
+    let mut buffer = [0; 4096];
+    while std::time::Instant::now() < deadline {
+        match stream.read(&mut buffer) {
+            Ok(0) => return true,
+            Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
+            Ok(_) => {}
+        }
+    }
+    false
+}
+
+#[test]
+fn suspending_an_agent_cuts_its_upgrades_and_answers_under_way() {
+    let (gateway, token) = gateway();
+    let mut upgrade = send(&gateway, "/ws", &token, "Connection: upgrade\r\nUpgrade: websocket\r\n");
+    assert!(head(&mut upgrade).starts_with("HTTP/1.1 101"));
+    upgrade.write_all(b"ping").expect("written");
+    let mut echo = [0; 4];
+    upgrade.read_exact(&mut echo).expect("the echo");
+    let mut answer = send(&gateway, "/slow", &token, "");
+    assert!(head(&mut answer).starts_with("HTTP/1.1 200"));
+
+    gateway.json(&["agent", "suspend", "evil"]);
+    assert!(ends(&mut upgrade), "the upgrade goes on");
+    assert!(ends(&mut answer), "the answer goes on");
+    let cut = |record: &serde_json::Value| record["event"] == "outcome" && record["error"] == "identity_withdrawn";
+    let records = gateway.records();
+    assert_eq!(records.iter().filter(|record| cut(record)).count(), 2, "{records:?}");
+}
+
+#[test]
+fn revoking_a_token_cuts_what_it_has_under_way_and_nothing_else() {
+    let (gateway, token) = gateway();
+    let other = gateway.token("evil");
+    let upgrading = "Connection: upgrade\r\nUpgrade: websocket\r\n";
+    let mut revoked = send(&gateway, "/ws", &token, upgrading);
+    let mut kept = send(&gateway, "/ws", &other, upgrading);
+    assert!(head(&mut revoked).starts_with("HTTP/1.1 101") && head(&mut kept).starts_with("HTTP/1.1 101"));
+    let output = gateway.aegis(&["token", "revoke", &token]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(ends(&mut revoked), "the upgrade goes on");
+    kept.write_all(b"ping").expect("written");
+    let mut echo = [0; 4];
+    kept.read_exact(&mut echo).expect("the echo");
+}
+
+#[test]
+fn idle_connections_keep_no_operator_out() {
+    let config = format!("routes: [{{name: tool, upstream: \"http://{}\"}}]\n", endless());
+    let gateway = Gateway::start_with_descriptors(256, &config, &[("evil.yaml", POLICY)]);
+    gateway.agent("evil");
+    let hold = |address: SocketAddr| (0..150).map(move |_| TcpStream::connect(address).expect("connected"));
+    let held: Vec<_> = hold(gateway.proxy).chain(hold(gateway.api)).collect();
+    let started = std::time::Instant::now();
+    gateway.json(&["agent", "suspend", "evil"]);
+    assert!(started.elapsed() < Duration::from_secs(3), "it took {:?}", started.elapsed());
+    drop(held);
+}
+
+#[test]
+fn the_operators_token_isnt_sent_to_whoever_has_the_port_of_a_gateway_that_is_gone() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    write_config(dir.path(), "", &[("evil.yaml", POLICY)]);
+    assert!(aegis_in(dir.path(), &["agent", "add", "evil"]).status.success());
+    let hostile = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    hostile.set_nonblocking(true).expect("set");
+    let address = hostile.local_addr().expect("bound");
+    let data = dir.path().join("data");
+    std::fs::write(data.join("gateway.json"), format!("{{\"api\":\"{address}\",\"pid\":1}}")).expect("written");
+    // Another command holds the directory, or a gateway that is starting.
+    let lock = std::fs::File::options().write(true).open(data.join("lock")).expect("the lock");
+    lock.try_lock().expect("held");
+
+    let output = aegis_in(dir.path(), &["agent", "list"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("the data directory is in use") && said.contains("process 1"), "{said}");
+    assert!(hostile.accept().is_err(), "it was asked");
+}
