@@ -229,7 +229,7 @@ impl ToolCall {
     }
 
     /// Digest of everything that would run: tool, action, environment, target, parameters, destination, and the exact
-    /// payload (method, target, media type, body). An approval is bound to it. `None` for a body that wasn't read.
+    /// payload (method, target, headers that may mean something, body). An approval is bound to it. `None` for a body that wasn't read.
     pub fn digest(&self) -> Option<Digest> {
         let mut hash = Canonical::new("aegis/call/v1");
         hash.text(&self.tool);
@@ -249,15 +249,50 @@ impl ToolCall {
                 let Body::Whole(body) = &request.body else { return None };
                 hash.text(request.method.as_str());
                 hash.text(request.target.as_str());
-                for name in [http::header::CONTENT_TYPE, http::header::CONTENT_ENCODING] {
-                    hash.bytes(request.headers.get(name).map_or(b"", |value| value.as_bytes()));
-                }
+                hash.headers(&request.headers);
                 hash.bytes(body);
             }
         }
         Some(hash.finish())
     }
 }
+
+/// Headers that don't say what is done, or never reach the tool, and that clients change when they repeat a call; with a `-` at
+/// the end, all that start so. Any other header may say it (`SOAPAction`, `X-Amz-Target`, `X-HTTP-Method-Override`, `Upgrade`).
+const IMMATERIAL: [&str; 32] = [
+    "accept",
+    "accept-",
+    "aegis-",
+    "amz-sdk-",
+    "authorization",
+    "b3",
+    "baggage",
+    "cache-control",
+    "connection",
+    "content-length",
+    "date",
+    "dpop",
+    "expect",
+    "forwarded",
+    "host",
+    "idempotency-key",
+    "kubectl-",
+    "pragma",
+    "priority",
+    "proxy-",
+    "sec-websocket-key",
+    "traceparent",
+    "tracestate",
+    "uber-trace-id",
+    "user-agent",
+    "x-amz-content-sha256",
+    "x-amz-date",
+    "x-amz-security-token",
+    "x-b3-",
+    "x-correlation-id",
+    "x-forwarded-",
+    "x-request-id",
+];
 
 /// A hash over length-prefixed parts, so that no two different lists of parts are the same bytes.
 struct Canonical(Sha256);
@@ -276,6 +311,20 @@ impl Canonical {
     fn bytes(&mut self, bytes: &[u8]) {
         self.0.update((bytes.len() as u64).to_be_bytes());
         self.0.update(bytes);
+    }
+
+    /// By name, each with its values in their order; without the [`IMMATERIAL`].
+    fn headers(&mut self, headers: &http::HeaderMap) {
+        let is = |name: &str, known: &str| name == known || (known.ends_with('-') && name.starts_with(known));
+        let names = headers.keys().map(http::HeaderName::as_str);
+        let names: BTreeSet<&str> = names.filter(|name| !IMMATERIAL.iter().any(|known| is(name, known))).collect();
+        self.bytes(&(names.len() as u64).to_be_bytes());
+        for name in names {
+            let values = headers.get_all(name);
+            self.text(name);
+            self.bytes(&(values.iter().count() as u64).to_be_bytes());
+            values.iter().for_each(|value| self.bytes(value.as_bytes()));
+        }
     }
 
     /// Objects are in key order already (`serde_json` without `preserve_order`), so the text is canonical.

@@ -65,23 +65,39 @@ fn in_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
         let path = entry?.path();
         // Hidden names are editors' and mounted volumes' own business.
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        let ours = path.extension().is_some_and(|end| ["yaml", "yml", "json", "rego"].iter().any(|ours| end == *ours));
-        if ours && !hidden && path.is_file() {
+        if hidden {
+            continue;
+        }
+        // One left out would be a rule less: what has such a name and can't be read is refused by `read`.
+        if is_ours(&path) {
             files.push(path);
+        } else if path.is_dir() && std::fs::read_dir(&path)?.flatten().any(|inner| is_ours(&inner.path())) {
+            let message = format!("{} is a folder in it, which is not looked into; move its files up", path.display());
+            return Err(std::io::Error::new(std::io::ErrorKind::IsADirectory, message));
         }
     }
     files.sort();
     Ok(files)
 }
 
+fn is_ours(path: &Path) -> bool {
+    let ours = ["yaml", "yml", "json", "rego"];
+    path.extension().is_some_and(|end| ours.iter().any(|ours| end.eq_ignore_ascii_case(ours)))
+}
+
 fn read(file: &Path) -> Result<Source, Diagnostic> {
     let name = file.display().to_string();
-    if file.extension().is_some_and(|end| end == "rego") {
+    if file.extension().is_some_and(|end| end.eq_ignore_ascii_case("rego")) {
         let message = "Rego files are known, but not in this version: nothing would enforce it";
         return Err(Diagnostic::error(&name, START, "", message).suggest(Some("move it out of the folder")));
     }
-    std::fs::read_to_string(file)
-        .map(|text| Source { file: name, text })
+    let text = match std::fs::metadata(file) {
+        // A pipe would never end.
+        Ok(data) if !data.is_file() => Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no file")),
+        Ok(_) => std::fs::read_to_string(file),
+        Err(error) => Err(error),
+    };
+    text.map(|text| Source { file: name, text })
         .map_err(|error| unreadable(file, &error, "the file"))
 }
 

@@ -47,6 +47,40 @@ fn what_runs_is_what_the_digest_covers() {
 }
 
 #[test]
+fn a_header_that_may_change_what_runs_is_covered() {
+    let with = |headers: &[(&'static str, &'static str)]| {
+        let mut call = http(scale("staging", 5.into()), "{}");
+        if let Payload::Http(request) = &mut call.payload {
+            request.headers = headers
+                .iter()
+                .map(|(name, value)| {
+                    (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
+                })
+                .collect();
+        }
+        call.digest().expect("a whole body")
+    };
+    let approved = with(&[("x-amz-target", "DynamoDB.GetItem"), ("content-type", "application/json")]);
+    let repeated = [
+        ("kubectl-session", "2"),
+        ("content-type", "application/json"),
+        ("traceparent", "00-1"),
+        ("aegis-override", "token"),
+        ("x-amz-target", "DynamoDB.GetItem"),
+        ("user-agent", "other"),
+    ];
+    assert_eq!(approved, with(&repeated), "what a client changes when it repeats a call");
+    for other in [
+        &[("x-amz-target", "DynamoDB.DeleteTable"), ("content-type", "application/json")][..],
+        &[("x-amz-target", "DynamoDB.GetItem"), ("content-type", "application/json"), ("upgrade", "websocket")],
+        &[("x-amz-target", "DynamoDB.GetItem"), ("content-type", "application/json"), ("x-http-method", "DELETE")],
+        &[("content-type", "application/json")],
+    ] {
+        assert_ne!(approved, with(other), "{other:?}");
+    }
+}
+
+#[test]
 fn an_unread_body_has_no_digest() {
     let mut call = http(scale("staging", 5.into()), "");
     if let Payload::Http(request) = &mut call.payload {

@@ -127,11 +127,13 @@ fn media_type(headers: &HeaderMap) -> Result<Option<String>, Unreadable> {
 /// One YAML document by the strict reader. What starts like a JSON object must be one.
 fn yaml(body: &[u8]) -> Result<Value, Unreadable> {
     let text = std::str::from_utf8(body).map_err(|_| Unreadable::new("yaml_malformed", "the body is not UTF-8"))?;
+    let malformed = |diagnostic| Unreadable::new("yaml_malformed", format!("the YAML can't be read: {diagnostic}"));
     if text.trim_start().starts_with('{') {
+        // Its reader takes it for YAML all the same.
+        document::check_characters("body", text).map_err(malformed)?;
         return json::parse(body);
     }
-    let documents = document::parse("body", text)
-        .map_err(|diagnostic| Unreadable::new("yaml_malformed", format!("the YAML can't be read: {diagnostic}")))?;
+    let documents = document::parse("body", text).map_err(malformed)?;
     match documents.as_slice() {
         [only] => Ok(only.to_json()),
         _ => Err(Unreadable::new("yaml_documents", "the body must be exactly one YAML document")),

@@ -34,7 +34,10 @@ pub(super) fn extract(
         check_object(request, &target, object)?;
     }
     for (fact, pointer) in &request.action.target {
-        read_fact(&request.documents, fact, pointer, &mut target)?;
+        // Where the action's other paths state it, this one says that there is none: a cluster's own objects are in no namespace,
+        // whatever their body says.
+        let elsewhere = request.action.templates.iter().any(|template| template.variables().any(|name| name == fact));
+        read_fact(&request.documents, fact, pointer, elsewhere, &mut target)?;
     }
     let mut extracted = Extracted { target, params: Map::new(), shape: Shape::Open, images: Vec::new() };
     let mut defined = BTreeMap::new();
@@ -125,6 +128,7 @@ fn read_fact(
     documents: &[Value],
     fact: &str,
     pointer: &Pointer,
+    path_says: bool,
     target: &mut BTreeMap<String, String>,
 ) -> Result<(), Unreadable> {
     let stated = match single(documents, pointer)? {
@@ -135,6 +139,10 @@ fn read_fact(
     match target.get(fact) {
         Some(known) if known != stated => Err(contradiction(fact, known)),
         Some(_) => Ok(()),
+        None if path_says => Err(Unreadable::new(
+            "body_contradicts_path",
+            format!("the body says a {fact}, and the path says that there is none"),
+        )),
         None => {
             target.insert(fact.to_owned(), stated.clone());
             Ok(())

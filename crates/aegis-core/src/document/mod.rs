@@ -15,6 +15,7 @@ mod tests;
 use std::fmt;
 
 pub use fields::{Fields, nearest};
+pub(crate) use parse::check_characters;
 pub use parse::parse;
 use serde::Serialize;
 

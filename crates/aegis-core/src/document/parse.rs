@@ -9,6 +9,9 @@ const MAX_DEPTH: usize = 64;
 /// Larger than any file of ours; bounds memory. Bytes.
 const MAX_SIZE: usize = 8 << 20;
 
+/// Line breaks of YAML 1.1 alone (`go-yaml`, and with it Kubernetes, ends a comment at them), and the byte order mark.
+const READ_IN_TWO_WAYS: [char; 4] = ['\u{85}', '\u{2028}', '\u{2029}', '\u{feff}'];
+
 type Events<'a> = Parser<'a, saphyr_parser::StrInput<'a>>;
 
 /// Reads every document of `text`; `file` is what diagnostics call it.
@@ -22,6 +25,7 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Node>, Diagnostic> {
         let start = Place { line: 1, column: 1 };
         return Err(Diagnostic::error(file, start, "", format!("the file is larger than {} MiB", MAX_SIZE >> 20)));
     }
+    check_characters(file, text)?;
     let mut reader = Reader { file, events: Parser::new_from_str(text) };
     let mut documents = Vec::new();
     loop {
@@ -39,6 +43,18 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Node>, Diagnostic> {
             _ => return Err(reader.error(span, "this is not where a document starts")),
         }
     }
+}
+
+/// Refuses characters that YAML 1.1 and 1.2 read differently: what one takes for a comment's end is text for the other.
+pub(crate) fn check_characters(file: &str, text: &str) -> Result<(), Diagnostic> {
+    let found = text.lines().zip(1..).find_map(|(text, line)| {
+        let (character, column) = text.chars().zip(1..).find(|(character, _)| READ_IN_TWO_WAYS.contains(character))?;
+        Some((Place { line, column }, u32::from(character)))
+    });
+    let Some((place, code)) = found else { return Ok(()) };
+    let message =
+        format!("U+{code:04X} is read in two ways (a line break for some): leave it out, or escape it in quotes");
+    Err(Diagnostic::error(file, place, "", message))
 }
 
 struct Reader<'a> {
@@ -70,6 +86,7 @@ impl<'a> Reader<'a> {
         let value = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.plain_only(span, anchor, tag.is_some())?;
+                self.unambiguous(span, &text, style)?;
                 scalar(&text, style).map_err(|message| self.error(span, message))?
             }
             Event::SequenceStart(anchor, tag) => {
@@ -96,6 +113,16 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// In `{?a: 1}` the key is `?a` by YAML 1.2 and `a` by YAML 1.1.
+    fn unambiguous(&self, span: Span, text: &str, style: ScalarStyle) -> Result<(), Diagnostic> {
+        if style == ScalarStyle::Plain && text.starts_with(['?', ':']) {
+            return Err(
+                self.error(span, format!("put {text:?} in quotes: some readers take its first character for a sign"))
+            );
+        }
+        Ok(())
+    }
+
     fn list(&mut self, depth: usize) -> Result<Value, Diagnostic> {
         let mut items = Vec::new();
         loop {
@@ -113,7 +140,10 @@ impl<'a> Reader<'a> {
             let (event, span) = self.next()?;
             let name = match event {
                 Event::MappingEnd => return Ok(Value::Map(entries)),
-                Event::Scalar(text, _, 0, None) => text.into_owned(),
+                Event::Scalar(text, style, 0, None) => {
+                    self.unambiguous(span, &text, style)?;
+                    text.into_owned()
+                }
                 _ => return Err(self.error(span, "a key must be plain text")),
             };
             if name == "<<" {
@@ -162,6 +192,11 @@ fn number(text: &str) -> Result<Value, String> {
         return Ok(Value::Text(text.to_owned()));
     }
     if digits.bytes().all(|b| b.is_ascii_digit()) {
+        if digits.len() > 1 && digits.starts_with('0') {
+            return Err(format!(
+                "{text} is octal for some readers and decimal for others: write it without the 0, or in quotes"
+            ));
+        }
         return text.parse().map(Value::Int).map_err(|_| format!("the number {text} is too large"));
     }
     match text.parse::<f64>() {

@@ -6,7 +6,7 @@ fn refused(text: &str) -> String {
 
 #[test]
 fn scalars_follow_the_core_schema() {
-    let text = "[no, yes, 0x1F, 0o17, 017, -5, +5, 1.5, 1e3, '50', \"x\", ~, null, True, 1.2.3, 12-3, .5, -]";
+    let text = "[no, yes, 0x1F, 0o17, -5, +5, 1.5, 1e3, '50', \"x\", ~, null, True, 1.2.3, 12-3, .5, -]";
     let nodes = parse("p.yaml", &text.replace(", -]", "]")).expect("valid");
     let Value::List(items) = &nodes[0].value else { panic!("a list") };
     let values: Vec<_> = items.iter().map(|n| n.value.clone()).collect();
@@ -18,7 +18,6 @@ fn scalars_follow_the_core_schema() {
             text("yes"),
             Value::Int(31),
             Value::Int(15),
-            Value::Int(17),
             Value::Int(-5),
             Value::Int(5),
             Value::Float(1.5),
@@ -45,6 +44,16 @@ fn what_could_be_read_in_two_ways_is_refused_with_its_place() {
     assert!(refused("a: 99999999999999999999\n").contains("too large"));
     assert!(refused("a: [1\n").starts_with("p.yaml:"));
     assert!(refused(&"[".repeat(100)).contains("p.yaml:"));
+    // YAML 1.1, as Kubernetes reads it, ends a comment at these.
+    for character in ['\u{85}', '\u{2028}', '\u{2029}', '\u{feff}'] {
+        let text = format!("a: 1\n# x{character}b: 2\n");
+        assert!(refused(&text).starts_with("p.yaml:2:4: U+"), "{character:?}");
+    }
+    // And takes `?` for the sign of a key, and 017 for octal.
+    assert!(refused("a: {?b: 1}\n").contains("in quotes"));
+    assert!(refused("a: [?b]\n").contains("in quotes"));
+    assert!(refused("a: 017\n").contains("octal"));
+    assert!(parse("p.yaml", "a: [0, \"017\", \"?b\", 0.5]\n? c\n: 1\n").is_ok());
 }
 
 #[test]
