@@ -41,6 +41,9 @@ pub type CurrentPolicies = Arc<dyn Fn() -> Arc<PolicySet> + Send + Sync>;
 /// Loads the policies anew and puts them in force; on errors the last good ones stay.
 pub type ReloadPolicies = Arc<dyn Fn() -> Result<Arc<PolicySet>, Vec<Diagnostic>> + Send + Sync>;
 
+/// What was wrong with the policies when they were last loaded anew, if they were refused: older ones are in force then.
+pub type RefusedPolicies = Arc<dyn Fn() -> Vec<Diagnostic> + Send + Sync>;
+
 /// What the API is made of. Cheap to clone.
 #[derive(Clone)]
 pub struct ApiState {
@@ -54,6 +57,8 @@ pub struct ApiState {
     pub policies: CurrentPolicies,
     /// Loads them anew.
     pub reload: ReloadPolicies,
+    /// What was wrong with those on disk.
+    pub refused: RefusedPolicies,
     /// Tells what happens.
     pub events: Events,
     /// Whether `/metrics` is answered without the operator's token.

@@ -148,7 +148,7 @@ impl Events {
     }
 
     /// Something that an operator must look at: engines that differ, a record that can't be written. `what` is a fixed
-    /// word, never data; `detail` holds no raw parameter value.
+    /// text, never data; `detail` holds no raw parameter value.
     pub fn alarm(&self, what: &str, detail: &str) {
         self.inner.metrics.alarm(what);
         tracing::error!(target: "aegis::alarm", alarm = what, detail, "an operator must look at this");
@@ -227,7 +227,10 @@ fn outcome_attributes(explanation: &Explanation, outcome: &Outcome) -> Vec<KeyVa
         }
     }
     if outcome_status(outcome) != Status::Unset {
-        list.push(text("error.type", outcome.status.map_or_else(|| outcome.result.clone(), |status| status.to_string())));
+        list.push(text(
+            "error.type",
+            outcome.status.map_or_else(|| outcome.result.clone(), |status| status.to_string()),
+        ));
     }
     list
 }

@@ -22,7 +22,6 @@ use jiff::Timestamp;
 use jsonwebtoken::jwk::JwkSet;
 use sha2::{Digest as _, Sha256};
 
-pub(crate) use secret::random;
 pub use secret::{ApiKey, OPERATOR_TOKEN_FILE, OperatorToken, api_key_hash};
 
 /// The longest that a token may live.
@@ -191,7 +190,7 @@ impl Identify {
         if entry.suspended {
             return Err(IdentifyError::Suspended(agent.to_owned()));
         }
-        let jti = format!("tok_{}", URL_SAFE_NO_PAD.encode(random::<16>()?));
+        let jti = format!("tok_{}", URL_SAFE_NO_PAD.encode(secret::random::<16>()?));
         let claims = token::Claims {
             iss: self.settings.issuer.clone(),
             sub: entry.id.clone(),

@@ -36,9 +36,11 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Watch four agents being stopped by a real gateway; nothing to prepare
-    #[command(after_help = "Examples:\n  aegis demo                    four stories, then the gateway stays up to be looked at\n  \
+    #[command(
+        after_help = "Examples:\n  aegis demo                    four stories, then the gateway stays up to be looked at\n  \
                             aegis demo --once             the stories only; exits 0 when all went as they should\n  \
-                            aegis demo --approve manual   you are the human who is asked")]
+                            aegis demo --approve manual   you are the human who is asked"
+    )]
     Demo(DemoArgs),
     /// Write a commented aegis.yaml and starter policies
     #[command(after_help = "Example:\n  aegis init gateway && cd gateway && aegis serve --check")]
@@ -48,7 +50,9 @@ pub(crate) enum Command {
         dir: PathBuf,
     },
     /// Run the gateway
-    #[command(after_help = "Examples:\n  aegis serve --config /etc/aegis/aegis.yaml\n  aegis serve --check     load everything, bind nothing, say what is wrong")]
+    #[command(
+        after_help = "Examples:\n  aegis serve --config /etc/aegis/aegis.yaml\n  aegis serve --check     load everything, bind nothing, say what is wrong"
+    )]
     Serve {
         /// Load and check everything, bind nothing; exits 0 or 1
         #[arg(long)]
@@ -73,7 +77,10 @@ pub(crate) enum Command {
     #[command(subcommand, after_help = "Example:\n  aegis audit tail --follow")]
     Audit(AuditCommand),
     /// The tool catalogue
-    #[command(subcommand, after_help = "Example:\n  aegis tools match --request request.http --route-tool kubernetes --cluster main")]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  aegis tools match --request request.http --route-tool kubernetes --cluster main"
+    )]
     Tools(ToolsCommand),
     /// The gateway's own certificate authority
     #[command(subcommand, after_help = "Example:\n  aegis ca export --out aegis-ca.pem")]

@@ -34,20 +34,14 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Init { dir } => init::run(&dir, &global),
         Command::Serve { check: true } => serve::check(&global),
         Command::Serve { check: false } => serve::run(&global),
-        Command::Agent(command) => {
-            operate(&global, async |operator| agent::run(command, operator, &global).await)
-        }
-        Command::Key(command) => {
-            operate(&global, async |operator| key::run(command, operator, &global).await)
-        }
+        Command::Agent(command) => operate(&global, async |operator| agent::run(command, operator, &global).await),
+        Command::Key(command) => operate(&global, async |operator| key::run(command, operator, &global).await),
         Command::Token(command) => token::run(command, &global),
         Command::Policy(command) => policy::run(command, &global),
         Command::Approvals(command) => {
             operate(&global, async |operator| approvals::run(command, operator, &global).await)
         }
-        Command::Audit(command) => {
-            operate(&global, async |operator| audit::run(command, operator, &global).await)
-        }
+        Command::Audit(command) => operate(&global, async |operator| audit::run(command, operator, &global).await),
         Command::Tools(command) => tools::run(command, &global),
         Command::Ca(command) => ca::run(command, &global),
         Command::Version => {

@@ -39,9 +39,11 @@ pub(crate) struct DataDir {
 
 /// What a running gateway leaves in the data directory.
 #[derive(Serialize, Deserialize)]
-struct Note {
-    api: SocketAddr,
-    pid: u32,
+pub(crate) struct Note {
+    /// Its API.
+    pub(crate) api: SocketAddr,
+    /// Its process.
+    pub(crate) pid: u32,
 }
 
 impl DataDir {
@@ -72,6 +74,7 @@ impl DataDir {
             identify: Arc::clone(&self.identify),
             operator: self.operator.clone(),
             policies: Arc::new(move || Arc::clone(&now)),
+            refused: Arc::new(Vec::new),
             reload: Arc::new(move || Ok(Arc::clone(&again))),
             events: self.events.clone(),
             metrics_public: false,
@@ -104,16 +107,13 @@ pub(crate) fn remove_note(data_dir: &Path) -> Result<()> {
     std::fs::remove_file(&path).with_context(|| format!("can't remove {}", path.display()))
 }
 
-/// Where the API of the gateway that runs on this data directory is.
+/// What the gateway that runs on this data directory has left: where its API can be reached from here.
 ///
 /// # Errors
 /// When there is no note, or it can't be read.
-pub(crate) fn api_address(data_dir: &Path) -> Result<SocketAddr> {
+pub(crate) fn note(data_dir: &Path) -> Result<Note> {
     let path = data_dir.join(NOTE);
-    let hint = || {
-        let path = path.display();
-        format!("a process holds this data directory, and {path} doesn't say where its API is: set AEGIS_URL")
-    };
+    let hint = || format!("{} doesn't say where the gateway's API is; set AEGIS_URL", path.display());
     let text = std::fs::read(&path).with_context(hint)?;
     let mut note: Note = serde_json::from_slice(&text).with_context(hint)?;
     if note.api.ip().is_unspecified() {
@@ -122,5 +122,5 @@ pub(crate) fn api_address(data_dir: &Path) -> Result<SocketAddr> {
             SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
-    Ok(note.api)
+    Ok(note)
 }

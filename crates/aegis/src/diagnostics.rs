@@ -49,11 +49,8 @@ fn one(out: &mut String, diagnostic: &Diagnostic, source: Option<&str>, style: S
     let _ = writeln!(out, "{pad}{} {place}", style.blue("-->"));
     let line = source.and_then(|source| source.lines().nth(diagnostic.line - 1));
     if let Some(line) = line.filter(|line| !line.trim().is_empty() && !line.contains("credential")) {
-        let before: String = line
-            .chars()
-            .take(diagnostic.column - 1)
-            .map(|letter| if letter == '\t' { '\t' } else { ' ' })
-            .collect();
+        let before: String =
+            line.chars().take(diagnostic.column - 1).map(|letter| if letter == '\t' { '\t' } else { ' ' }).collect();
         let caret = match diagnostic.severity {
             Severity::Error => style.red("^"),
             Severity::Warning => style.yellow("^"),

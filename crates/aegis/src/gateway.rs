@@ -198,12 +198,13 @@ fn routes(config: &Config) -> impl Iterator<Item = intercept::Route> {
 }
 
 fn api_state(data: &DataDir, pipeline: Pipeline, reloader: &Arc<Reloader>) -> ApiState {
-    let reloader = Arc::clone(reloader);
+    let (reloader, refused) = (Arc::clone(reloader), Arc::clone(reloader));
     ApiState {
         store: data.store.clone(),
         identify: Arc::clone(&data.identify),
         operator: data.operator.clone(),
         policies: Arc::new(move || pipeline.policies()),
+        refused: Arc::new(move || refused.refused()),
         reload: Arc::new(move || reloader.reload()),
         events: data.events.clone(),
         metrics_public: false,

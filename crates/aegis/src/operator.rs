@@ -5,6 +5,7 @@
 //! gets it finds the gateway stopped. `AEGIS_URL` names a running one anywhere.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use aegis_server::api;
 use aegis_server::identify::OPERATOR_TOKEN_FILE;
@@ -20,6 +21,9 @@ use crate::client;
 use crate::data::{self, DataDir};
 use crate::outcome::invalid;
 use crate::{config::Config, outcome::No};
+
+/// How long to wait for whoever holds the data directory to let go of it, or to say where its API is.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The gateway that a command asks.
 pub(crate) enum Operator {
@@ -51,12 +55,19 @@ impl Operator {
             return Self::at(&url, config);
         }
         let config = Config::load(config).map_err(invalid)?;
-        match DataDir::open(&config).await {
-            Ok(data) => Self::stopped(data, &config),
-            Err(error) => match error.downcast_ref::<StoreError>() {
-                Some(StoreError::Held { .. }) => Self::running(&config.data_dir).context(error),
-                _ => Err(error),
-            },
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let error = match DataDir::open(&config).await {
+                Ok(data) => return Self::stopped(data, &config),
+                Err(error) => error,
+            };
+            let Some(StoreError::Held { holder, .. }) = error.downcast_ref::<StoreError>() else { return Err(error) };
+            // Who left a note is the gateway; else it is one that is just starting, or another command, soon done.
+            match data::note(&config.data_dir) {
+                Ok(note) if note.pid.to_string() == *holder => return Self::running(&config.data_dir),
+                _ if Instant::now() > deadline => return Err(error),
+                _ => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
         }
     }
 
@@ -76,9 +87,13 @@ impl Operator {
         Ok(Self::Running { address, token })
     }
 
-    fn running(data_dir: &Path) -> Result<Self> {
-        let address = data::api_address(data_dir)?;
-        Ok(Self::Running { address: address.to_string(), token: token(data_dir)? })
+    /// The gateway that runs on this data directory.
+    ///
+    /// # Errors
+    /// When it doesn't say where its API is.
+    pub(crate) fn running(data_dir: &Path) -> Result<Self> {
+        let address = data::note(data_dir)?.api.to_string();
+        Ok(Self::Running { address, token: token(data_dir)? })
     }
 
     fn stopped(data: DataDir, config: &Config) -> Result<Self> {
@@ -143,7 +158,8 @@ fn answer(status: StatusCode, bytes: &[u8]) -> Result<Value> {
     }
     let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (detail, guidance) = (text("detail"), text("guidance"));
-    let message = if detail.is_empty() { format!("the gateway answered {status}") } else { format!("{detail}. {guidance}") };
+    let message =
+        if detail.is_empty() { format!("the gateway answered {status}") } else { format!("{detail}. {guidance}") };
     match status {
         StatusCode::NOT_FOUND | StatusCode::CONFLICT => Err(No(message).into()),
         StatusCode::UNAUTHORIZED => bail!("the gateway doesn't take this operator's token: {message}"),

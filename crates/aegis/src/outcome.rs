@@ -43,7 +43,8 @@ pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     let diagnostics = error.downcast_ref::<Invalid>().map(|Invalid(diagnostics)| diagnostics.as_slice());
     let style = Style::stderr();
     if json {
-        let document = serde_json::json!({"error": format!("{error:#}"), "diagnostics": diagnostics.unwrap_or_default()});
+        let document =
+            serde_json::json!({"error": format!("{error:#}"), "diagnostics": diagnostics.unwrap_or_default()});
         eprintln!("{document}");
     } else if let Some(no) = no {
         eprintln!("{no}");

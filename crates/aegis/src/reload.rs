@@ -3,7 +3,7 @@
 //! The folder is looked at every second (names, sizes, times; then contents), which needs nothing from the file system and
 //! works on mounted volumes too. `SIGHUP` and the API ask for the same at once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -31,6 +31,8 @@ pub(crate) struct Reloader {
     events: Events,
     /// One load at a time; what was loaded, or refused, last.
     last: Mutex<Last>,
+    /// Apart from `last`, which is held while loading: whoever asks for health must not wait for that.
+    refused: Mutex<Vec<Diagnostic>>,
 }
 
 #[derive(Default)]
@@ -44,8 +46,8 @@ impl Reloader {
     pub(crate) fn new(config: &Config, pipeline: Pipeline, store: Store, events: Events) -> Self {
         let options = Options { engine: config.engine, mode: config.mode };
         let folder = config.policies.clone();
-        let last = Last { stamps: stamps(&folder), texts: texts(&sources(&[folder.clone()], "policies")) };
-        Self { folder, options, pipeline, store, events, last: Mutex::new(last) }
+        let last = Last { stamps: stamps(&folder), texts: texts(&read(&folder)) };
+        Self { folder, options, pipeline, store, events, last: Mutex::new(last), refused: Mutex::default() }
     }
 
     /// Loads the policies and puts them in force. Blocks: call it where that is allowed, inside a runtime.
@@ -66,19 +68,25 @@ impl Reloader {
             return;
         }
         last.stamps = stamps;
-        if texts(&sources(&[self.folder.clone()], "policies")) != last.texts {
+        if texts(&read(&self.folder)) != last.texts {
             // What is wrong has been told by then.
             let _ = self.load(&mut last);
         }
     }
 
+    /// What is wrong with the policies on disk, where older ones are in force for it.
+    pub(crate) fn refused(&self) -> Vec<Diagnostic> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn load(&self, last: &mut Last) -> Result<Arc<PolicySet>, Vec<Diagnostic>> {
-        let read = sources(&[self.folder.clone()], "policies");
-        last.texts = texts(&read);
-        match read.and_then(|sources| PolicySet::load(&sources, self.options)) {
+        let found = read(&self.folder);
+        last.texts = texts(&found);
+        match found.and_then(|sources| PolicySet::load(&sources, self.options)) {
             Ok(policies) => {
                 let (version, count) = (policies.version().to_owned(), policies.len());
                 self.pipeline.reload(policies);
+                self.set_refused(Vec::new());
                 tracing::info!(policy_version = version, policies = count, "policies loaded");
                 self.record(&version, "loaded", &format!("{count} policies"));
                 Ok(self.pipeline.policies())
@@ -89,9 +97,14 @@ impl Reloader {
                 let detail = format!("{}; the first: {first}", diagnostics::summary(&errors));
                 self.events.alarm("policies refused", &format!("{detail}; {stays} stays in force"));
                 self.record(&stays, "refused", &detail);
+                self.set_refused(errors.clone());
                 Err(errors)
             }
         }
+    }
+
+    fn set_refused(&self, errors: Vec<Diagnostic>) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = errors;
     }
 
     fn record(&self, version: &str, change: &str, detail: &str) {
@@ -122,9 +135,13 @@ impl Reloader {
     }
 }
 
+fn read(folder: &Path) -> Result<Vec<Source>, Vec<Diagnostic>> {
+    sources(&[folder.to_owned()], "policies")
+}
+
 /// Names, sizes and times of the files; a folder that can't be read has none, and loading says why.
-fn stamps(folder: &PathBuf) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
-    let mut paths = vec![folder.clone()];
+fn stamps(folder: &Path) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
+    let mut paths = vec![folder.to_owned()];
     paths.extend(std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()));
     paths.sort();
     let stamp = |path: PathBuf| {

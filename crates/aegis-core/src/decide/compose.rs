@@ -265,7 +265,8 @@ impl Rules {
         let maximum = self.list.iter().map(|rule| &rule.violation).find(|v| v.rule.starts_with("max_") && v.reason == "above_maximum");
         match (code, maximum) {
             (Code::PolicyViolation, Some(Violation { param: Some(param), limit: Some(limit), .. })) => {
-                format!("Ask for {limit} {param} or fewer, or ask a human to change the policy.")
+                let most = if param.ends_with('s') { format!("{limit} {param} or fewer") } else { format!("{param} {limit} or less") };
+                format!("Ask for {most}, or ask a human to change the policy.")
             }
             _ => guidance(code).to_owned(),
         }

@@ -31,13 +31,16 @@ pub(super) const SAFE: i64 = (1 << 53) - 1;
 /// A condition of a policy, ready for both back ends.
 #[derive(Debug, Serialize)]
 pub(super) struct Condition {
+    /// As the author wrote it, for the approver and the agent.
+    #[serde(skip)]
+    pub(super) text: String,
     /// The shape's id: which generated rule it is.
     pub(super) shape: String,
     /// What that rule is asked with.
     pub(super) consts: Vec<serde_json::Value>,
-    /// The generated rule.
+    /// The generated rule, until it is collected with all others of its shape.
     #[serde(skip)]
-    pub(super) rule: Shape,
+    pub(super) rule: Option<Shape>,
     #[serde(skip)]
     expr: Expr,
 }
@@ -62,17 +65,17 @@ pub(super) struct Refusal {
 impl Condition {
     /// Reads CEL.
     pub(super) fn compile(text: &str) -> Result<Self, Refusal> {
-        Ok(Self::of(lower::lower(text)?))
+        Ok(Self::of(text.trim().to_owned(), lower::lower(text)?))
     }
 
     /// The condition that is always `value`.
     pub(super) fn constant(value: bool) -> Self {
-        Self::of(Expr::Const(value))
+        Self::of(value.to_string(), Expr::Const(value))
     }
 
-    fn of(expr: Expr) -> Self {
+    fn of(text: String, expr: Expr) -> Self {
         let (rule, consts) = Shape::of(&expr);
-        Self { shape: rule.id.clone(), consts, rule, expr }
+        Self { text, shape: rule.id.clone(), consts, rule: Some(rule), expr }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Patterns of `egress.allow`: `host`, `host:port`, `*.suffix`, `*.suffix:port`, an IP address (`[::1]:443`).
 //!
-//! `*.` stands for one or more labels. A pattern without a port is for ports 80 and 443 of calls that are read
-//! (`http`, `https`); a tunnel, which nobody reads, has to be listed with its port.
+//! `*.` stands for one or more labels. A pattern without a port is for ports 80 and 443, the web's; any other has to be
+//! listed.
 
 use std::net::IpAddr;
 
@@ -45,7 +45,7 @@ impl EgressPattern {
         };
         host && match self.port {
             Some(port) => destination.port == port,
-            None => matches!(destination.port, 80 | 443) && matches!(destination.scheme.as_str(), "http" | "https"),
+            None => matches!(destination.port, 80 | 443),
         }
     }
 }

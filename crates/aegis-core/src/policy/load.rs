@@ -210,7 +210,7 @@ fn index(
         for (name, mut entry) in draft.entries {
             let nth = labels.entry(name.clone()).and_modify(|n| *n += 1).or_insert(1);
             entry.label = if *nth == 1 { format!("{id}/{name}") } else { format!("{id}/{name}#{nth}") };
-            shapes.extend(entry.approval.iter().map(|condition| condition.rule.clone()));
+            shapes.extend(entry.approval.as_mut().and_then(|condition| condition.rule.take()));
             if shapes.len() > MAX_SHAPES {
                 let message = format!("more than {MAX_SHAPES} shapes of conditions in all policies together");
                 report.errors.push(Diagnostic::error(&draft.file, draft.place, "", message));

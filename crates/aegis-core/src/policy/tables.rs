@@ -133,7 +133,9 @@ impl Name {
     /// Whether the entry is for this action of this tool.
     pub(super) fn is_for(&self, tool: &str, action: &str, classes: &BTreeSet<String>) -> bool {
         match self {
-            Self::Exact { tool: own_tool, action: own_action } => own_tool == tool && own_action == action,
+            Self::Exact { tool: own_tool, action: own_action } => {
+                own_tool == tool && (own_action == action || carries(tool, action, own_action))
+            }
             Self::Bare { .. } | Self::Glob { .. } if must_be_named(tool, action) => false,
             Self::Bare { text } => text == action || classes.contains(text),
             Self::Glob { tool: own_tool, action: own_action } => own_tool.is_match(tool) && own_action.is_match(action),
@@ -153,6 +155,12 @@ impl Name {
 /// What nobody has described is allowed only where a policy names it in full.
 pub(super) fn must_be_named(tool: &str, action: &str) -> bool {
     action == ToolCall::UNKNOWN || is_plain_http(tool, action)
+}
+
+/// A tunnel carries requests that nobody reads: what an entry says of plain requests holds for it, so that a rule on a
+/// parameter, which a tunnel hides, refuses it.
+fn carries(tool: &str, action: &str, own_action: &str) -> bool {
+    tool == ToolCall::HTTP && action == ToolCall::CONNECT && own_action == ToolCall::REQUEST
 }
 
 /// A request or a tunnel to what no catalogue entry knows.

@@ -218,7 +218,7 @@ fn a_violation_says_limit_and_value() {
     let asked = Asked { agent: &agent, call: &call };
     let said: Vec<Violation> =
         set.evaluate(asked).findings.iter().map(|finding| set.violation(finding, asked)).collect();
-    assert_eq!(said[0].message, "environment \"production\" needs a human's approval");
+    assert_eq!(said[0].message, "the policy asks a human where env == \"production\"");
     assert_eq!(said[1].message, "replicas 200 is above max_replicas 50");
     assert_eq!((said[1].limit.clone(), said[1].actual.clone()), (Some(json!(50)), Some(json!(200))));
     assert_eq!((said[1].param.as_deref(), said[1].policy.as_str()), (Some("replicas"), "deploy-manager"));
@@ -289,4 +289,23 @@ fn an_engine_that_cannot_answer_denies() {
     let (set, agent) = (set(""), Agent::named("a"));
     let call = ToolCall { companion: Companion::OfTool, ..scale("staging", json!(1)) };
     assert_eq!(judge(&set, &agent, &call), ["default_deny no_policy deny"]);
+}
+
+#[test]
+fn what_would_be_too_much_is_refused() {
+    assert_eq!(refused(&format!("#{}", " ".repeat(1 << 20))), ["p.yaml:1:1: the file is larger than 1 MiB"]);
+    let entries = |count: usize| format!("agent: a\nactions:\n{}", "  - {name: x}\n".repeat(count));
+    assert_eq!(set(&entries(1_000)).len(), 1);
+    assert!(refused(&entries(1_001))[0].contains("more than 1000 entries"));
+    let list = format!("agent: a\nactions: [{{name: x, allowed_environments: [{}]}}]\n", "e,".repeat(10_001));
+    assert!(refused(&list)[0].contains("more than 10000 values"));
+    let shapes = (1..=201).map(|n| format!("  - {{name: x, approval_needed: {:?}}}\n", vec!["a == 1"; n].join(" || ")));
+    let shapes: String = shapes.collect();
+    assert!(refused(&format!("agent: a\nactions:\n{shapes}")).join(" ").contains("200 shapes"));
+}
+
+#[test]
+fn a_set_is_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<PolicySet>();
 }

@@ -25,7 +25,7 @@ pub(super) fn violation(finding: &Finding, policy: Option<&Policy>, asked: Asked
     };
     match (finding.rule.as_str(), entry) {
         ("allowed_environments", Some(entry)) => environment(&mut violation, entry, call),
-        ("approval_needed", Some(entry)) => approval(&mut violation, finding.reason, entry, call),
+        ("approval_needed", Some(entry)) => approval(&mut violation, finding.reason, entry),
         ("egress", _) => egress(&mut violation, call),
         ("default_deny", _) => default_deny(&mut violation, finding.reason, asked),
         ("engine", _) => "the policy engine failed, so nothing was allowed".clone_into(&mut violation.message),
@@ -76,26 +76,22 @@ fn environment(violation: &mut Violation, entry: &Entry, call: &ToolCall) {
     };
 }
 
-fn approval(violation: &mut Violation, reason: Reason, entry: &Entry, call: &ToolCall) {
-    let name = quoted(&call.environment.name);
-    violation.message = match reason {
-        Reason::ConditionUnknown => {
-            "the condition of approval_needed can't be evaluated: a parameter is missing or of the wrong type"
-                .to_owned()
-        }
-        _ => match &entry.environments {
-            Some(listed) if !listed.contains(&call.environment.name) => {
-                format!("environment {name} needs a human's approval")
-            }
-            _ => format!("{} of {} in {name} needs a human's approval", quoted(&call.action), quoted(&call.tool)),
-        },
+fn approval(violation: &mut Violation, reason: Reason, entry: &Entry) {
+    let condition = entry.approval.as_ref().map_or("", |condition| condition.text.as_str());
+    violation.message = match (reason, condition) {
+        (Reason::ConditionUnknown, _) => format!(
+            "the condition {} of approval_needed can't be evaluated: a parameter is missing or of the wrong type",
+            quoted(condition)
+        ),
+        (_, "true") => "the policy asks a human about every such call".to_owned(),
+        _ => format!("the policy asks a human where {condition}"),
     };
 }
 
 fn egress(violation: &mut Violation, call: &ToolCall) {
     let Some(to) = &call.destination else { return };
     violation.actual = Some(to.to_string().into());
-    let hint = if to.scheme == "tunnel" { " with its port" } else { "" };
+    let hint = if matches!(to.port, 80 | 443) { "" } else { " with its port" };
     violation.message = format!("{} is not listed in egress.allow{hint}", quoted(&to.to_string()));
 }
 

@@ -3,18 +3,20 @@
 use std::time::{Duration, Instant};
 
 use aegis_core::decide::{Denial, Facts};
+use aegis_core::describe::DenyShape;
 use aegis_core::problem::Code;
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::ApiState;
-use super::answer::{ApiError, problem};
+use super::answer::ApiError;
+use crate::answer::{self, Form};
+use crate::pipeline::{decision_id, random};
 use crate::trace::TraceContext;
 
 /// How long one request may take, long polls included.
@@ -28,10 +30,7 @@ pub(super) async fn operators_only(State(state): State<ApiState>, request: Reque
         Ok(None) => "operator: missing",
         Err(()) => "operator: malformed",
     };
-    match rejected(&state, request.headers(), reason).await {
-        Ok((_, response)) => response,
-        Err(error) => error.into_response(),
-    }
+    rejected(&state, request.headers(), reason).await
 }
 
 /// The one bearer token of a request (RFC 6750 §2.1); `Err` where there is something else or more than one.
@@ -45,18 +44,15 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ()> {
     if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim_matches(' '))) } else { Err(()) }
 }
 
-/// Records the refusal of a credential, and answers it. One wording, whatever was wrong.
-pub(super) async fn rejected(
-    state: &ApiState,
-    headers: &HeaderMap,
-    reason: &str,
-) -> Result<(Denial, Response), ApiError> {
+/// Records the refusal of a credential, and answers it as every refusal is. One wording, whatever was wrong.
+pub(super) async fn rejected(state: &ApiState, headers: &HeaderMap, reason: &str) -> Response {
     let started = Instant::now();
-    let trace = TraceContext::join(headers, random()?);
+    let now = Timestamp::now();
+    let trace = TraceContext::join(headers, random());
     let policies = (state.policies)();
     let facts = Facts {
-        now: Timestamp::now(),
-        decision_id: format!("dec_{}", URL_SAFE_NO_PAD.encode(random::<16>()?)),
+        now,
+        decision_id: decision_id(now, random()),
         trace_id: Some(trace.trace_id_hex()),
         policy_version: policies.version(),
         approval: None,
@@ -66,28 +62,14 @@ pub(super) async fn rejected(
     };
     let detail = "the credential is missing or not valid here".to_owned();
     let denial = Denial::unread(&facts, None, Code::IdentityRejected, reason, detail);
-    if let Err(error) = state.store.deny(&denial, started.elapsed().as_secs_f64() * 1000.0).await {
-        state.events.alarm("denial_not_recorded", &error.to_string());
+    let latency = started.elapsed();
+    if let Err(error) = state.store.deny(&denial, latency.as_secs_f64() * 1000.0).await {
+        state.events.alarm("a denial could not be recorded", &error.to_string());
     }
-    let explanation = denial.explanation();
-    state.events.decided(explanation, &trace, started.elapsed());
-    let document = explanation.problem().and_then(|problem| serde_json::to_value(problem).ok());
-    let document = document.ok_or_else(|| ApiError::unavailable("a refusal without a problem document"))?;
-    let mut response = problem(StatusCode::UNAUTHORIZED, document);
-    let headers = response.headers_mut();
-    headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="aegis""#));
-    for (name, value) in [
-        ("aegis-decision", explanation.decision.as_str()),
-        ("aegis-decision-id", &explanation.decision_id),
-        ("aegis-policy-version", &explanation.policy_version),
-    ] {
-        headers.insert(name, HeaderValue::from_str(value).map_err(ApiError::unavailable)?);
-    }
-    Ok((denial, response))
-}
-
-fn random<const N: usize>() -> Result<[u8; N], ApiError> {
-    crate::identify::random().map_err(ApiError::unavailable)
+    let explanation = denial.into_explanation();
+    state.events.decided(&explanation, &trace, latency);
+    let form = Form { shape: DenyShape::Problem, proxied: false, head_only: false };
+    answer::refusal(&explanation, form).map(Body::new)
 }
 
 /// Refuses what only a browser sends: a page of another origin, or one whose name was rebound to our address, can't

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aegis_core::document::Diagnostic;
 use aegis_core::policy::{Mode, PolicySet};
 use axum::Json;
 use axum::extract::State;
@@ -17,15 +18,17 @@ const BUNDLE: &str = "aegis";
 
 /// `GET /v1/policies`.
 pub(super) async fn show(State(state): State<ApiState>) -> Json<Value> {
-    Json(summary(&(state.policies)()))
+    Json(summary(&(state.policies)(), &(state.refused)()))
 }
 
-fn summary(policies: &PolicySet) -> Value {
+/// The policies in force, and what was wrong with newer ones.
+fn summary(policies: &PolicySet, refused: &[Diagnostic]) -> Value {
     json!({
         "version": policies.version(),
         "mode": match policies.mode() { Mode::Enforce => "enforce", Mode::Shadow => "shadow" },
         "policies": policies.len(),
         "warnings": policies.warnings(),
+        "refused": refused,
     })
 }
 
@@ -37,7 +40,7 @@ pub(super) async fn reload(State(state): State<ApiState>) -> Result<Response, Ap
     match loaded {
         Ok(policies) => {
             state.store.record_operation(OPERATOR, "policies.reload", policies.version()).await?;
-            Ok(Json(summary(&policies)).into_response())
+            Ok(Json(summary(&policies, &[])).into_response())
         }
         Err(errors) => Ok(problem(
             StatusCode::UNPROCESSABLE_ENTITY,

@@ -17,9 +17,10 @@ use super::{ApiState, guard};
 use crate::events::METRICS_CONTENT_TYPE;
 use crate::identify::{Issued, api_key_hash};
 
-/// The process answers.
-pub(super) async fn healthz() -> Json<Value> {
-    Json(json!({"status": "ok"}))
+/// The process answers; and whether the policies in force are those on disk. What is wrong with them is for operators.
+pub(super) async fn healthz(State(state): State<ApiState>) -> Json<Value> {
+    let policies = if (state.refused)().is_empty() { "current" } else { "refused" };
+    Json(json!({"status": "ok", "policies": policies}))
 }
 
 /// The gateway can decide and record.
@@ -77,7 +78,7 @@ pub(super) async fn token(
             Ok(([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(document)).into_response())
         }
         Err(reason) => {
-            guard::rejected(&state, &headers, reason).await?;
+            guard::rejected(&state, &headers, reason).await;
             let detail = "the agent or its API key is not valid here";
             let mut response = oauth_error(StatusCode::UNAUTHORIZED, "invalid_client", detail);
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Basic realm="aegis""#));

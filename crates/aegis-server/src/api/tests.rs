@@ -71,6 +71,7 @@ impl Api {
         let policies = load(POLICY).expect("a policy");
         let reloads = AtomicUsize::new(0);
         let state = ApiState {
+            refused: Arc::new(Vec::new),
             store,
             identify: Arc::new(identify),
             operator,

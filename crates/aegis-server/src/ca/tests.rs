@@ -34,7 +34,8 @@ fn a_client_that_trusts_the_ca_accepts_the_leaf_for_its_names_only() {
     for _ in 0..2 {
         // The second round has the CA from its files.
         let ca = Ca::open(dir.path(), Timestamp::now()).expect("a CA");
-        let server = ca.server_config(&["localhost".to_owned(), "127.0.0.1".to_owned()], Timestamp::now()).expect("made");
+        let server =
+            ca.server_config(&["localhost".to_owned(), "127.0.0.1".to_owned()], Timestamp::now()).expect("made");
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(ca.certificate_pem().as_bytes()).expect("PEM")).expect("added");
         let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -45,8 +46,8 @@ fn a_client_that_trusts_the_ca_accepts_the_leaf_for_its_names_only() {
             .with_no_client_auth();
         let client = std::sync::Arc::new(client);
         for (name, accepted) in [("localhost", true), ("127.0.0.1", true), ("example.com", false)] {
-            let mut client =
-                rustls::ClientConnection::new(client.clone(), name.to_owned().try_into().expect("a name")).expect("made");
+            let mut client = rustls::ClientConnection::new(client.clone(), name.to_owned().try_into().expect("a name"))
+                .expect("made");
             let mut server = rustls::ServerConnection::new(server.clone()).expect("made");
             assert_eq!(handshake(&mut client, &mut server), accepted, "{name}");
         }

@@ -22,7 +22,7 @@ pub const OPERATOR_TOKEN_FILE: &str = "operator.token";
 const MAX_SECRET_FILE: u64 = 64 * 1024;
 
 /// Random bytes of the operating system.
-pub(crate) fn random<const N: usize>() -> Result<[u8; N], IdentifyError> {
+pub(super) fn random<const N: usize>() -> Result<[u8; N], IdentifyError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| IdentifyError::Random(error.to_string()))?;
     Ok(bytes)

@@ -168,7 +168,7 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
 }
 
 /// `dec_` and a ULID: 48 bits of milliseconds and 80 random bits in Crockford's base 32, so that ids sort by time.
-fn decision_id(now: Timestamp, random: [u8; 10]) -> String {
+pub(crate) fn decision_id(now: Timestamp, random: [u8; 10]) -> String {
     const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     let time = u64::try_from(now.as_millisecond()).unwrap_or(0) & ((1 << 48) - 1);
     let bits = random.iter().fold(u128::from(time), |bits, byte| bits << 8 | u128::from(*byte));

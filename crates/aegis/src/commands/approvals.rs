@@ -30,7 +30,10 @@ pub(super) async fn run(command: ApprovalsCommand, operator: &Operator, global: 
             print(global, &answer, |answer| {
                 let agent = cell(answer, "/approval/request/agent/id");
                 let token = cell(answer, "/override_token");
-                format!("{} approved: the same call of {agent} passes once\noverride token, shown this once: {token}\n", args.id)
+                format!(
+                    "{} approved: the same call of {agent} passes once\noverride token, shown this once: {token}\n",
+                    args.id
+                )
             })
         }
         ApprovalsCommand::Reject(args) => {

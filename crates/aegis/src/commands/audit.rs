@@ -33,13 +33,15 @@ async fn tail(operator: &Operator, global: &Global, lines: u32, follow: bool) ->
     let mut answer = operator.call(Method::GET, &first, None).await?;
     show(global, &answer)?;
     // A stopped gateway writes nothing more.
-    while follow && matches!(operator, Operator::Running { .. }) {
+    if !follow || matches!(operator, Operator::Stopped { .. }) {
+        return Ok(());
+    }
+    loop {
         let next = answer.get("next").and_then(Value::as_u64).context("an answer without `next`")?;
         let pairs = [("after", Some(next.to_string())), ("wait", Some(WAIT.to_string()))];
         answer = operator.call(Method::GET, &format!("/v1/audit{}", query(&pairs)), None).await?;
         show(global, &answer)?;
     }
-    Ok(())
 }
 
 fn path_of(args: QueryArgs) -> Result<String> {
@@ -76,7 +78,7 @@ fn show(global: &Global, answer: &Value) -> Result<()> {
 /// A record in a line: number, when, what kind, who, what, why.
 fn line(record: &Value, style: Style) -> String {
     let text = |pointer| cell(record, pointer);
-    let at = text("/at");
+    let at = text("/recorded_at");
     let at = at.split_once('.').map_or_else(|| at.clone(), |(seconds, _)| format!("{seconds}Z"));
     let event = text("/event");
     let (who, what) = match event.as_str() {
@@ -88,7 +90,9 @@ fn line(record: &Value, style: Style) -> String {
             let what = format!("{call:<24} {:<11} {}  {}", text("/call/env"), text("/reason"), text("/decision_id"));
             (text("/agent/id"), what)
         }
-        "outcome" => ("-".to_owned(), format!("{}, status {}  {}", text("/result"), text("/status"), text("/decision_id"))),
+        "outcome" => {
+            ("-".to_owned(), format!("{}, status {}  {}", text("/result"), text("/status"), text("/decision_id")))
+        }
         "approval" => {
             let by = if record.get("by").is_some() { format!(" by {}", text("/by")) } else { String::new() };
             (text("/agent_id"), format!("{} {}{by}", text("/approval_id"), text("/change")))

@@ -29,7 +29,9 @@ pub(super) fn run(command: PolicyCommand, global: &Global) -> Result<()> {
             let bundle = policies.bundle();
             std::fs::write(&out, &bundle).with_context(|| format!("can't write {}", out.display()))?;
             let made = json!({"version": policies.version(), "policies": policies.len(), "written": out, "bytes": bundle.len()});
-            print(global, &made, |_| format!("{} with {} policies written to {}\n", policies.version(), policies.len(), out.display()))
+            print(global, &made, |_| {
+                format!("{} with {} policies written to {}\n", policies.version(), policies.len(), out.display())
+            })
         }
         PolicyCommand::Explain(args) => explain(&args, global),
     }
@@ -145,7 +147,10 @@ fn explain(args: &ExplainArgs, global: &Global) -> Result<()> {
     let value = serde_json::to_value(explanation)?;
     print(global, &value, |_| {
         let mut text = format!("{}: {}\n", explanation.decision.as_str(), explanation.detail);
-        explanation.violations.iter().for_each(|v| text.push_str(&format!("  {} ({}): {}\n", v.rule, v.policy, v.message)));
+        explanation
+            .violations
+            .iter()
+            .for_each(|v| text.push_str(&format!("  {} ({}): {}\n", v.rule, v.policy, v.message)));
         let matched = if explanation.matched.is_empty() { "none".to_owned() } else { explanation.matched.join(", ") };
         format!("{text}entries that apply: {matched}\npolicy version: {}\n", explanation.policy_version)
     })

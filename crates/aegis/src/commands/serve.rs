@@ -1,12 +1,14 @@
 //! `aegis serve`: the gateway, until it is told to stop; `--check`: everything up to the first port.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use aegis_core::document::Diagnostic;
 use aegis_core::policy::Mode;
 use anyhow::{Context as _, Result, bail};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -16,6 +18,21 @@ use crate::config::{Config, LogFormat};
 use crate::outcome::{No, invalid};
 use crate::style::Style;
 use crate::{diagnostics, gateway};
+
+/// One listener, as it is announced.
+#[derive(Serialize)]
+struct Listening {
+    listening: &'static str,
+    address: SocketAddr,
+}
+
+/// All listeners take calls.
+#[derive(Serialize)]
+struct Ready<'a> {
+    ready: bool,
+    policy_version: &'a str,
+    mode: Mode,
+}
 
 /// Runs the gateway.
 pub(super) fn run(global: &Global) -> Result<()> {
@@ -30,10 +47,9 @@ pub(super) fn run(global: &Global) -> Result<()> {
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let mut running = gateway::start(config, loaded).await?;
         for bound in &running.addresses {
-            say(&json!({"listening": bound.listening, "address": bound.address.to_string()}))?;
+            say(&Listening { listening: bound.listening, address: bound.address })?;
         }
-        let mode = mode_name(running.mode);
-        say(&json!({"ready": true, "policy_version": running.policy_version, "mode": mode}))?;
+        say(&Ready { ready: true, policy_version: &running.policy_version, mode: running.mode })?;
         let watch = tokio::spawn(Arc::clone(&running.reloader).watch());
         tokio::select! {
             _ = interrupt.recv() => tracing::info!("interrupted: no new calls, calls under way may end"),
@@ -68,7 +84,11 @@ pub(super) fn check(global: &Global) -> Result<()> {
         let rendered = diagnostics::render(&found, Style::stdout());
         if ok { format!("{rendered}ready to serve: {}\n", version.as_deref().unwrap_or("-")) } else { rendered }
     })?;
-    if ok { Ok(()) } else { Err(No(format!("{}: aegis serve would refuse to start", diagnostics::summary(&found))).into()) }
+    if ok {
+        Ok(())
+    } else {
+        Err(No(format!("{}: aegis serve would refuse to start", diagnostics::summary(&found))).into())
+    }
 }
 
 fn is_error(diagnostic: &Diagnostic) -> bool {
@@ -76,19 +96,14 @@ fn is_error(diagnostic: &Diagnostic) -> bool {
 }
 
 /// A line for whoever started us. It is gone when nobody reads; serving goes on.
-fn say(line: &Value) -> Result<()> {
+fn say(line: &impl Serialize) -> Result<()> {
+    let line = serde_json::to_string(line)?;
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{line}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("can't write to standard output"),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("can't write to standard output")
+        }
         _ => Ok(()),
-    }
-}
-
-/// The wire form of a mode.
-fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Enforce => "enforce",
-        Mode::Shadow => "shadow",
     }
 }
 

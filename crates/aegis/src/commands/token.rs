@@ -61,7 +61,8 @@ fn content(token: &str) -> Result<Value> {
     let parts: Vec<&str> = token.split('.').collect();
     let [header, claims, _] = parts.as_slice() else { bail!("not a token: it has {} parts, not 3", parts.len()) };
     let decode = |part: &str, what: &str| -> Result<Value> {
-        let bytes = URL_SAFE_NO_PAD.decode(part).with_context(|| format!("not a token: its {what} is not base64url"))?;
+        let bytes =
+            URL_SAFE_NO_PAD.decode(part).with_context(|| format!("not a token: its {what} is not base64url"))?;
         serde_json::from_slice(&bytes).with_context(|| format!("not a token: its {what} is not JSON"))
     };
     Ok(json!({"header": decode(header, "header")?, "claims": decode(claims, "claims")?}))

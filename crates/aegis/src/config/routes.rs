@@ -105,7 +105,11 @@ pub(super) fn check(file: &str, typed: TypedRoute, base: &Path, errors: &mut Vec
     let upstream = typed.upstream.as_ref().and_then(|(place, text)| {
         let parsed: Option<Upstream> = text.parse().ok();
         if parsed.is_none() {
-            fail(*place, "upstream", "expected http://HOST[:PORT][/BASE] or https://…, without user, query or fragment");
+            fail(
+                *place,
+                "upstream",
+                "expected http://HOST[:PORT][/BASE] or https://…, without user, query or fragment",
+            );
         }
         parsed
     });
@@ -149,4 +153,3 @@ pub(super) fn check(file: &str, typed: TypedRoute, base: &Path, errors: &mut Vec
 pub(super) fn named(route: &TypedRoute) -> Option<(&str, Place, &str)> {
     route.name.as_deref().map(|name| (name, route.place, route.path.as_str()))
 }
-

@@ -23,7 +23,10 @@ fn an_empty_file_is_the_defaults() {
     assert_eq!(config.listen.api.to_string(), "127.0.0.1:4181");
     assert_eq!(config.data_dir, Path::new("/etc/aegis/aegis-data"));
     assert_eq!(config.policies, Path::new("/etc/aegis/policies"));
-    assert_eq!((config.mode, config.engine, config.private_networks), (Mode::Enforce, Engine::Native, PrivateNetworks::Deny));
+    assert_eq!(
+        (config.mode, config.engine, config.private_networks),
+        (Mode::Enforce, Engine::Native, PrivateNetworks::Deny)
+    );
     assert_eq!((config.limits.body, config.token_ttl), (4 << 20, Duration::from_mins(15)));
 }
 

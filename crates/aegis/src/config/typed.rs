@@ -111,7 +111,8 @@ impl Typed {
         };
         for (key, value) in entries {
             let path = format!("upstreams.{}", key.name);
-            let named = key.name.rsplit_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+            let named =
+                key.name.rsplit_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
             if named.is_none() {
                 fields.error_at(&path, key.place, "expected host:port as the key", None);
             }
@@ -164,7 +165,8 @@ impl Typed {
             if node.text().and_then(units::duration).is_none() {
                 limits.error_at("hold", node.place, "expected a duration such as 45s", None);
             } else {
-                let message = "accepted, but this version doesn't hold calls: a call that needs approval is answered at once";
+                let message =
+                    "accepted, but this version doesn't hold calls: a call that needs approval is answered at once";
                 self.warnings.push(Diagnostic::error(file, node.place, &key, message).warning());
             }
         }

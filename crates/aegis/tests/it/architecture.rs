@@ -13,9 +13,7 @@ type Edges = BTreeMap<String, BTreeSet<String>>;
 /// The table under "Four crates, four verbs".
 fn written() -> Edges {
     let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
-    let names = |cell: &str| -> BTreeSet<String> {
-        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
-    };
+    let names = |cell: &str| -> BTreeSet<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
     let rows = text.lines().filter(|line| line.starts_with("| `aegis"));
     rows.map(|row| {
         let cells: Vec<&str> = row.split('|').collect();

@@ -96,7 +96,15 @@ fn an_arbitrary_ssh_endpoint_is_no_tunnel() {
     // Even where the host and port are listed, what speaks SSH gets no tunnel: not a byte of the client's, not a banner back.
     for target in ["telnet://shell.example:22", "telnet://shell.example:443"] {
         let mut child = Command::new("curl")
-            .args(["--silent", "--max-time", "15", "--proxytunnel", "--proxy", &setup.proxy("builder", &setup.token), target])
+            .args([
+                "--silent",
+                "--max-time",
+                "15",
+                "--proxytunnel",
+                "--proxy",
+                &setup.proxy("builder", &setup.token),
+                target,
+            ])
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .spawn()
@@ -151,7 +159,9 @@ fn a_revoked_token_and_a_suspended_agent_are_refused_at_once() {
 fn the_operators_api_is_closed_to_agents() {
     let setup = Setup::start();
     let api = format!("http://{}/v1/agents", setup.gateway.api);
-    for authorization in [String::new(), format!("Authorization: Bearer {}", setup.token), "Authorization: Bearer x".into()] {
+    for authorization in
+        [String::new(), format!("Authorization: Bearer {}", setup.token), "Authorization: Bearer x".into()]
+    {
         let output = Command::new("curl").args(["-s", "-i", "-H", &authorization, &api]).output().expect("curl runs");
         let answer = text(&output);
         assert!(answer.contains("401") && answer.contains("IdentityRejected"), "{answer}");

@@ -1,4 +1,4 @@
-//! End to end: the real binary, real clients, real sockets.
+//! End to end: the real binary, real clients, real sockets on loopback.
 
 #![allow(
     unreachable_pub,
@@ -9,9 +9,13 @@
 )]
 
 mod architecture;
+mod commands;
 mod curl;
 mod gateway;
 mod kubectl;
+mod otlp;
+mod process;
+mod readme;
 mod reload;
 mod standin;
 mod tools;

@@ -29,7 +29,11 @@ fn every_kind_of_bad_input_refuses_to_start_with_its_place() {
     for (config, policy, part) in [
         ("routs: []\n", good, "routes"),
         ("routes: [{name: a, upstream: \"not a url\"}]\n", good, "aegis.yaml:4:"),
-        ("routes: [{name: a, upstream: \"http://x.example\", credential: {bearer: \"${env:NOT_THERE_42}\"}}]\n", good, "NOT_THERE_42"),
+        (
+            "routes: [{name: a, upstream: \"http://x.example\", credential: {bearer: \"${env:NOT_THERE_42}\"}}]\n",
+            good,
+            "NOT_THERE_42",
+        ),
         ("mode: enfroce\n", good, "enforce"),
         ("", "agent: a\nactions: [{name: deploy, allowed_images: [{digest: \"sha256:12\"}]}]\n", "a.yaml:2:"),
         ("", "agent: a\nactions: [{name: deploy, approval_needed: \"env = 1\"}]\n", "a.yaml:2:"),
@@ -92,7 +96,6 @@ fn a_corrupt_database_refuses_to_start_and_says_what_to_do() {
     let data = gateway.dir.path().join("data");
     let copy = tempfile::tempdir().expect("a temporary folder");
     write_config(copy.path(), "", &[("p.yaml", "agent: a\nactions: [{name: deploy}]\n")]);
-    drop(gateway.dir.path());
     let target = copy.path().join("data");
     std::fs::create_dir(&target).expect("made");
     for entry in std::fs::read_dir(&data).expect("a folder") {

@@ -82,7 +82,8 @@ async fn answer(State(this): State<Kubernetes>, method: Method, uri: Uri, header
         Method::GET => match objects.get(path) {
             Some(object) => axum::Json(object.clone()).into_response(),
             None if path.ends_with("/deployments") => {
-                let items: Vec<_> = objects.iter().filter(|(k, _)| k.starts_with(path)).map(|(_, v)| v.clone()).collect();
+                let items: Vec<_> =
+                    objects.iter().filter(|(k, _)| k.starts_with(path)).map(|(_, v)| v.clone()).collect();
                 let list = json!({"kind": "DeploymentList", "apiVersion": "apps/v1", "metadata": {}, "items": items});
                 axum::Json(list).into_response()
             }
@@ -134,11 +135,13 @@ fn discovery(path: &str) -> Option<Value> {
             "preferredVersion": {"groupVersion": "apps/v1", "version": "v1"}}]}),
         "/api/v1" => json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": [
             {"name": "secrets", "singularName": "secret", "namespaced": true, "kind": "Secret", "verbs": verbs}]}),
-        "/apis/apps/v1" => json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "apps/v1", "resources": [
+        "/apis/apps/v1" => {
+            json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "apps/v1", "resources": [
             {"name": "deployments", "singularName": "deployment", "namespaced": true, "kind": "Deployment",
              "verbs": verbs, "shortNames": ["deploy"]},
             {"name": "deployments/scale", "singularName": "", "namespaced": true, "group": "autoscaling", "version": "v1",
-             "kind": "Scale", "verbs": ["get", "patch", "update"]}]}),
+             "kind": "Scale", "verbs": ["get", "patch", "update"]}]})
+        }
         _ => return None,
     })
 }

@@ -69,6 +69,15 @@ is_for(name, action, _) if {
 	name.action == action
 }
 
+# A tunnel carries requests that nobody reads: what is said of plain requests holds for it.
+is_for(name, action, _) if {
+	name.kind == "exact"
+	name.tool == "http"
+	name.action == "request"
+	input.tool == "http"
+	action == "connect"
+}
+
 is_for(name, action, _) if {
 	name.kind == "bare"
 	not must_be_named(action)
@@ -186,7 +195,6 @@ port_is(pattern) if pattern.port == input.destination.port
 port_is(pattern) if {
 	pattern.port == null
 	input.destination.port in {80, 443}
-	input.destination.scheme in {"http", "https"}
 }
 
 declaring contains i if {

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use super::Call;
 
 const ENVS: [&str; 4] = ["staging", "production", "qa", "unknown"];
-const TOOLS: [&str; 4] = ["kubernetes", "argocd", "http", "sdk"];
+const TOOLS: [&str; 6] = ["kubernetes", "kubernetes", "kubernetes", "argocd", "http", "sdk"];
 const CLASSES: [&str; 4] = ["deploy", "scale", "read", "pay"];
-const ACTIONS: [&str; 6] = ["scale", "apply", "get", "unknown", "request", "connect"];
+const ACTIONS: [&str; 10] =
+    ["scale", "scale", "scale", "scale", "apply", "apply", "get", "unknown", "request", "connect"];
 const PARAMS: [&str; 4] = ["replicas", "amount", "name", "flag"];
 const HOSTS: [&str; 5] = ["api.example.com", "x.y.example.com", "example.com", "10.0.0.1", "::1"];
 
@@ -29,7 +30,7 @@ fn some_of(words: &'static [&'static str]) -> impl Strategy<Value = Vec<String>>
 }
 
 pub(crate) fn agent() -> impl Strategy<Value = (String, Vec<String>)> {
-    let id = select(vec!["ci-build", "ci-build/eu", "deploy-manager", "other"]).prop_map(str::to_owned);
+    let id = select(vec!["ci-build", "ci-build", "ci-build/eu", "deploy-manager", "other"]).prop_map(str::to_owned);
     (id, some_of(&["sre", "dev"]))
 }
 
@@ -40,7 +41,8 @@ fn text() -> impl Strategy<Value = String> {
 
 fn number() -> impl Strategy<Value = Value> {
     prop_oneof![
-        4 => (-3i64..=60).prop_map(Value::from),
+        4 => select(vec![-1i64, 0, 1, 2, 5, 49, 50, 51]).prop_map(Value::from),
+        1 => (-60i64..=60).prop_map(Value::from),
         2 => select(vec![0.0, -0.0, 0.1, 0.5, 50.0, 50.5, 49.999_999_999_999_99, 1e300, -1e300, 5e-324]).prop_map(Value::from),
         1 => select(vec![9_007_199_254_740_990, 9_007_199_254_740_991, 9_007_199_254_740_992, 9_007_199_254_740_993, i64::MAX, i64::MIN])
             .prop_map(Value::from),
@@ -79,7 +81,9 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
     let presence = prop_oneof![Just(Presence::Required), Just(Presence::Partial)];
     let shape_names = select(vec!["replicas", "amount", "images", "name"]).prop_map(str::to_owned);
     let shape = prop::option::of(prop::collection::btree_map(shape_names, presence, 0..4));
-    let params = prop::collection::btree_map(select(&PARAMS).prop_map(str::to_owned), value(), 0..4);
+    let mostly_number = || prop::option::weighted(0.8, prop_oneof![3 => number(), 1 => value()]);
+    let any_value = || prop::option::weighted(0.75, prop_oneof![1 => text().prop_map(Value::from), 2 => value()]);
+    let params = (mostly_number(), mostly_number(), any_value(), any_value());
     let companion = prop_oneof![
         6 => Just((false, BTreeMap::new())),
         1 => Just((true, BTreeMap::new())),
@@ -94,7 +98,11 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
             action: action.to_owned(),
             classes,
             env: env.to_owned(),
-            params: params.into_iter().collect(),
+            params: PARAMS
+                .iter()
+                .zip([params.0, params.1, params.2, params.3])
+                .filter_map(|(name, value)| Some(((*name).to_owned(), value?)))
+                .collect(),
             shape,
             images,
             companion_of_tool: companion.0,
@@ -171,6 +179,23 @@ pub(crate) fn condition() -> impl Strategy<Value = String> {
     tree.prop_filter("refused when loaded", |text| accepts(text))
 }
 
+/// Text that is nearly a pattern.
+pub(crate) fn nearly_pattern() -> impl Strategy<Value = String> {
+    let part = select(vec![
+        "a", "b", "c", "é", "😀", "-", "&", "~", "#", " ", "/", ".", "*", "+", "?", "|", "(", ")", "(?:", "[", "[^",
+        "]", "{2}", "{1,3}", "{,2}", "{", "}", "^", "$", "\\d", "\\D", "\\w", "\\W", "\\s", "\\S", "\\.", "\\-", "\\]",
+        "\\n", "\\t", "\\a", "\\v", "\\A", "\\z", "\\Q", "\\E", "\\1", "a-c", "\\/", "\\_", "\\<", "\\x41",
+    ]);
+    prop::collection::vec(part, 1..8).prop_map(|parts| parts.concat())
+}
+
+/// Conditions on patterns that are accepted.
+pub(crate) fn pattern_condition() -> impl Strategy<Value = String> {
+    nearly_pattern()
+        .prop_map(|pattern| format!("name.matches(r\"{pattern}\")"))
+        .prop_filter("refused when loaded", |text| accepts(text))
+}
+
 fn accepts(condition: &str) -> bool {
     let policy = json!({"agent": "a", "actions": [{"name": "b", "approval_needed": condition}]});
     let source = aegis_core::policy::Source { file: "p".to_owned(), text: policy.to_string() };
@@ -199,7 +224,7 @@ fn entry() -> impl Strategy<Value = Value> {
         (repository(), digest()).prop_map(|(repository, digest)| json!({"repository": repository, "digest": digest})),
     ];
     let maximum = prop_oneof![
-        4 => (-2i64..60).prop_map(Value::from),
+        4 => select(vec![0i64, 5, 50]).prop_map(Value::from),
         1 => select(vec![0.5, 49.999_999_999_999_99, 50.0]).prop_map(Value::from),
         1 => Just(Value::from(9_007_199_254_740_991_i64)),
     ];
@@ -241,7 +266,7 @@ fn entry() -> impl Strategy<Value = Value> {
 }
 
 fn policy() -> impl Strategy<Value = Value> {
-    let who = select(vec!["ci-build", "ci-*", "*", "deploy-manager", "*/eu"]);
+    let who = select(vec!["ci-build", "ci-*", "ci-*", "*", "*", "deploy-manager", "*/eu"]);
     let pattern = select(vec![
         "api.example.com",
         "*.example.com",
@@ -255,9 +280,9 @@ fn policy() -> impl Strategy<Value = Value> {
         prop::option::weighted(0.8, who),
         some_of(&["sre", "dev"]),
         prop::option::weighted(0.4, select(vec!["enforce", "shadow"])),
-        prop::option::weighted(0.2, some_of(&TOOLS)),
+        prop::option::weighted(0.1, some_of(&TOOLS)),
         prop::option::weighted(0.5, prop::collection::vec(pattern, 0..3)),
-        prop::collection::vec(entry(), 0..4),
+        prop::collection::vec(entry(), 0..6),
     )
         .prop_map(|(who, groups, mode, tools, egress, entries)| {
             let mut policy = json!({"groups": groups, "actions": entries});
@@ -279,6 +304,6 @@ fn policy() -> impl Strategy<Value = Value> {
 
 /// Several policies in one file, as JSON documents.
 pub(crate) fn policies() -> impl Strategy<Value = String> {
-    prop::collection::vec(policy(), 0..4)
+    prop_oneof![1 => prop::collection::vec(policy(), 0..1), 20 => prop::collection::vec(policy(), 1..5)]
         .prop_map(|policies| policies.iter().map(|policy| format!("---\n{policy}\n")).collect::<String>())
 }

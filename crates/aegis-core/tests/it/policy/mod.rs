@@ -6,6 +6,7 @@
 mod arbitrary;
 mod conformance;
 mod engines;
+mod loading;
 mod opa;
 
 use std::collections::BTreeMap;

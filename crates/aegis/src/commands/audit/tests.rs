@@ -6,7 +6,7 @@ use crate::style::Style;
 #[test]
 fn each_kind_of_record_is_one_line() {
     let decision = json!({
-        "seq": 3, "at": "2026-01-31T12:00:00.123456Z", "event": "decision", "decision": "deny", "decision_id": "dec_1",
+        "seq": 3, "recorded_at": "2026-01-31T12:00:00.123456Z", "event": "decision", "decision": "deny", "decision_id": "dec_1",
         "reason": "max_replicas: above_maximum", "agent": {"id": "deploy-manager"},
         "call": {"tool": "kubernetes", "action": "scale", "env": "staging"},
     });
@@ -16,7 +16,7 @@ fn each_kind_of_record_is_one_line() {
          max_replicas: above_maximum  dec_1"
     );
     for event in ["outcome", "approval", "operation", "policy", "unheard-of"] {
-        let record = json!({"seq": 1, "at": "2026-01-31T12:00:00Z", "event": event, "detail": "a\nb"});
+        let record = json!({"seq": 1, "recorded_at": "2026-01-31T12:00:00Z", "event": event, "detail": "a\nb"});
         assert!(!line(&record, Style::plain()).contains('\n'), "{event}");
     }
 }

@@ -1,0 +1,121 @@
+//! The README is true: every command in it runs, in its order, and the policy in it loads.
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::gateway::AEGIS;
+
+fn readme() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md")).expect("README.md")
+}
+
+/// The `$ ` lines of the console blocks, without their comments.
+fn commands() -> Vec<String> {
+    let text = readme();
+    let blocks = text.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let lines = blocks.flat_map(str::lines).filter_map(|line| line.strip_prefix("$ "));
+    lines.map(|line| line.split(" #").next().unwrap_or(line).trim().to_owned()).collect()
+}
+
+/// The YAML block that starts with a comment naming `file`.
+fn block(file: &str) -> String {
+    let text = readme();
+    let start = format!("```yaml\n# {file}\n");
+    let rest = text.split(&start).nth(1).unwrap_or_else(|| panic!("no block for {file}"));
+    rest.split("```").next().expect("an end").to_owned()
+}
+
+struct Follower(Child);
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn spawn(dir: &Path, arguments: &[&str]) -> Follower {
+    let mut command = command(dir, arguments);
+    Follower(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("aegis starts"))
+}
+
+fn command(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(AEGIS);
+    command.args(arguments).current_dir(dir).env("AEGIS_CONFIG", "my-gateway/aegis.yaml").stdin(Stdio::null());
+    command
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Free ports instead of the documented ones: a test takes nobody's port.
+fn free_the_ports(dir: &Path) {
+    let path = dir.join("my-gateway/aegis.yaml");
+    let config = std::fs::read_to_string(&path).expect("aegis.yaml");
+    let free = ["4180", "4181", "4183"]
+        .iter()
+        .fold(config, |text, port| text.replace(&format!("127.0.0.1:{port} "), "127.0.0.1:0 "));
+    std::fs::write(&path, free).expect("written");
+}
+
+#[test]
+fn every_command_in_the_readme_runs_in_its_order() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let dir = dir.path();
+    let mut running = Vec::new();
+    let mut ran = 0;
+    for line in commands() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            // The two that everything else stands on: `demo --once` has a test of its own, and this is `./test`.
+            ["cargo", "run", "--release", "--", "demo"]
+            | ["./test"]
+            | ["export", "AEGIS_CONFIG=my-gateway/aegis.yaml"] => {}
+            ["aegis", "serve"] => {
+                free_the_ports(dir);
+                running.push(spawn(dir, &["serve"]));
+                let until = Instant::now() + Duration::from_secs(20);
+                while !dir.join("my-gateway/aegis-data/gateway.json").exists() {
+                    assert!(Instant::now() < until, "the gateway never came up");
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+            ["aegis", arguments @ .., "--follow"] => {
+                running.push(spawn(dir, &[arguments, &["--follow"]].concat()));
+            }
+            ["aegis", "approvals", "approve", "apr_…"] => {
+                let output = command(dir, &["approvals", "approve", "apr_none"]).output().expect("aegis runs");
+                assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+            }
+            ["aegis", arguments @ ..] => {
+                let output = command(dir, arguments).output().expect("aegis runs");
+                assert!(output.status.success(), "{line}: {}", text(&output));
+            }
+            _ => panic!("nobody knows how to run {line:?}"),
+        }
+        ran += 1;
+        if line == "aegis init my-gateway" {
+            std::fs::write(dir.join("my-gateway/policies/deploy.yaml"), block("my-gateway/policies/deploy.yaml"))
+                .expect("written");
+        }
+    }
+    assert!(ran >= 12, "only {ran} commands were found");
+}
+
+#[test]
+fn the_configuration_in_the_readme_is_read() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let config =
+        block("my-gateway/aegis.yaml").replace("/etc/k8s/ca.pem", "ca.pem").replace("/run/secrets/k8s", "secret");
+    std::fs::write(dir.path().join("aegis.yaml"), config).expect("written");
+    std::fs::create_dir(dir.path().join("policies")).expect("made");
+    std::fs::write(dir.path().join("policies/p.yaml"), block("my-gateway/policies/deploy.yaml")).expect("written");
+    std::fs::write(dir.path().join("secret"), "a-secret").expect("written");
+    let other = tempfile::tempdir().expect("a temporary folder");
+    let ca = Command::new(AEGIS).args(["ca", "export"]).current_dir(other.path()).output().expect("aegis runs");
+    std::fs::write(dir.path().join("ca.pem"), ca.stdout).expect("written");
+    let output = Command::new(AEGIS).args(["serve", "--check"]).current_dir(dir.path()).output().expect("aegis runs");
+    assert!(output.status.success(), "{}", text(&output));
+}
