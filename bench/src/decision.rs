@@ -16,7 +16,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-use crate::report::{Row, Section, Times, median, number};
+use crate::report::{Row, Section, Times, median, number, short};
 use crate::scene;
 
 const SIZES: [usize; 3] = [10, 1_000, 10_000];
@@ -236,7 +236,7 @@ impl World {
             row("evaluate only, native", |times| &times.native)?,
             row("evaluate only, regorus", |times| &times.rego)?
                 .beside_time(typical(|times| &times.rego)?, typical(|times| &times.native)?),
-            Row { ours: format!("{} ms", self.loading.as_millis()), ..Row::new(named("load the policies")) },
+            Row { ours: short(self.loading), ..Row::new(named("load the policies")) },
         ])
     }
 }

@@ -35,7 +35,7 @@ impl Row {
 
     /// A row of latencies.
     pub(crate) fn latencies(what: impl Into<String>, times: &Times) -> Self {
-        Self { p50: micros(times.quantile(0.5)), p99: micros(times.quantile(0.99)), ..Self::new(what) }
+        Self { p50: short(times.quantile(0.5)), p99: short(times.quantile(0.99)), ..Self::new(what) }
     }
 
     /// Sets ours, the peer's and their ratio.
@@ -48,8 +48,8 @@ impl Row {
 
     /// The same of times.
     pub(crate) fn beside_time(mut self, ours: Duration, peer: Duration) -> Self {
-        self.ours = micros(ours);
-        self.peer = micros(peer);
+        self.ours = short(ours);
+        self.peer = short(peer);
         self.ratio = format!("{:.2}", ours.as_secs_f64() / peer.as_secs_f64());
         self
     }
@@ -106,10 +106,13 @@ pub(crate) fn median<T>(mut rounds: Vec<T>, key: impl Fn(&T) -> f64) -> Result<T
     rounds.into_iter().nth(middle).context("there was no round")
 }
 
-/// A time in microseconds.
-pub(crate) fn micros(time: Duration) -> String {
-    let micros = time.as_secs_f64() * 1e6;
-    if micros < 10.0 { format!("{micros:.2} µs") } else { number(micros, "µs") }
+/// A time in microseconds, a long one in milliseconds.
+pub(crate) fn short(time: Duration) -> String {
+    match time.as_secs_f64() * 1e6 {
+        micros if micros < 10.0 => format!("{micros:.2} µs"),
+        micros if micros < 10_000.0 => number(micros, "µs"),
+        micros => number(micros / 1e3, "ms"),
+    }
 }
 
 /// A number with its thousands apart.

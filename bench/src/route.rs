@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::load::{self, Target};
 use crate::process::{self, Home, Process};
-use crate::report::{Round, Row, Section, median, micros, number};
+use crate::report::{Round, Row, Section, median, number, short};
 use crate::scene;
 
 const RATE: u32 = 1_000;
@@ -197,17 +197,17 @@ impl Summary {
     fn open_row(&self, direct: &Self) -> Row {
         let times = |summary: &Self| summary.open.times.quantile(0.99);
         let what =
-            format!("{} requests/s, {}; {} CPU per call", number(RATE.into(), ""), self.name, micros(self.open_cpu));
+            format!("{} requests/s, {}; {} CPU per call", number(RATE.into(), ""), self.name, short(self.open_cpu));
         let row = Row { memory: self.memory.clone(), ..Row::latencies(what, &self.open.times) };
         if self.name == direct.name {
             return row;
         }
         let (own, base) = (times(self), times(direct));
-        Row { ours: format!("+{}", micros(own.saturating_sub(base))), ..row.beside_time(own, base) }
+        Row { ours: format!("+{}", short(own.saturating_sub(base))), ..row.beside_time(own, base) }
     }
 
     fn closed_row(&self, reverse: &Self) -> Row {
-        let what = format!("as fast as it goes, {}; {} CPU per call", self.name, micros(self.closed_cpu));
+        let what = format!("as fast as it goes, {}; {} CPU per call", self.name, short(self.closed_cpu));
         Row::latencies(what, &self.closed.times).beside(self.closed.rate, reverse.closed.rate, "/s")
     }
 }
