@@ -10,6 +10,7 @@ mod facts;
 mod incoming;
 mod parts;
 mod rates;
+mod room;
 
 use std::sync::Arc;
 
@@ -59,6 +60,7 @@ impl Pipeline {
         let agent = identified.map_err(|Rejected(reason)| case.unread(None, Refused::identity(reason)))?;
 
         let way = way.map_err(|unreadable| case.unread(Some(&agent), unreadable.into()))?;
+        case.held = Some(self.0.room.enter(&agent.id));
         let described = body::describe(case, &way, head, body, self.0.body_limit).await;
         let (call, body) = described.map_err(|refused| case.unread(Some(&agent), refused))?;
 

@@ -44,8 +44,14 @@ pub(crate) fn cell(value: &Value, pointer: &str) -> String {
         Some(other) => other.to_string(),
     };
     // What comes from outside must not move the cursor.
-    let text: String = text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect();
+    let text: String =
+        text.chars().map(|letter| if letter.is_control() || misleads(letter) { '\u{fffd}' } else { letter }).collect();
     if text.is_empty() { "-".to_owned() } else { text }
+}
+
+/// Whether it changes how its neighbours look (direction, joining, nothing to see): an approver must see what will run.
+fn misleads(letter: char) -> bool {
+    matches!(letter, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -67,5 +73,6 @@ mod tests {
         assert_eq!(cell(&value, "/a"), "x, 1");
         assert_eq!(cell(&value, "/b"), "-");
         assert_eq!(cell(&value, "/c"), "\u{fffd}[31mred");
+        assert_eq!(cell(&json!({"a": "x\u{202e}y\u{200b}z"}), "/a"), "x\u{fffd}y\u{fffd}z");
     }
 }

@@ -43,12 +43,12 @@ async fn read(case: &mut Case, body: AnyBody, limit: usize) -> Result<Bytes, Ref
         return Err(Refused::too_large(limit));
     }
     let since = Instant::now();
-    let read = collect(body, limit).await;
+    let read = collect(case, body, limit).await;
     case.waited_since(since);
     read
 }
 
-async fn collect(mut body: AnyBody, limit: usize) -> Result<Bytes, Refused> {
+async fn collect(case: &mut Case, mut body: AnyBody, limit: usize) -> Result<Bytes, Refused> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Unreadable {
@@ -58,6 +58,9 @@ async fn collect(mut body: AnyBody, limit: usize) -> Result<Bytes, Refused> {
         let data = frame.into_data().unwrap_or_default();
         if data.len() > limit - bytes.len() {
             return Err(Refused::too_large(limit));
+        }
+        if !case.held.as_mut().is_some_and(|held| held.take(data.len())) {
+            return Err(Refused::no_room());
         }
         bytes.extend_from_slice(&data);
     }

@@ -10,6 +10,7 @@ use aegis_core::policy::PolicySet;
 use aegis_core::problem::{Code, Violation};
 use jiff::Timestamp;
 
+use super::room::Held;
 use super::{Incoming, Pipeline, Way};
 use crate::answer::Form;
 use crate::trace::TraceContext;
@@ -28,6 +29,8 @@ pub(super) struct Case {
     proxied: bool,
     head_only: bool,
     tool: Option<String>,
+    /// The room that its body takes, until it is answered; `None` while nobody is known to take it.
+    pub(super) held: Option<Held>,
 }
 
 /// Why something never became a call: the code, a reason for the record and a sentence for the caller.
@@ -57,6 +60,7 @@ impl Case {
             proxied: incoming.proxied,
             head_only: incoming.head.method == http::Method::HEAD,
             tool,
+            held: None,
         }
     }
 
@@ -113,6 +117,14 @@ impl Refused {
             code: Code::IdentityRejected,
             reason: format!("identity: {reason}"),
             detail: "the credential is missing or not valid here".to_owned(),
+        }
+    }
+
+    pub(super) fn no_room() -> Self {
+        Self {
+            code: Code::GatewayUnavailable,
+            reason: "body: no_room".to_owned(),
+            detail: "too many bodies are being read at once: send fewer calls at a time".to_owned(),
         }
     }
 

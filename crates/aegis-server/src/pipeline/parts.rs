@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 
 use super::Pipeline;
 use super::rates::Rates;
+use super::room::Room;
 use crate::enforce::Enforcer;
 use crate::events::Events;
 use crate::identify::Identify;
@@ -41,6 +42,7 @@ pub(super) struct Inner {
     pub(super) enforcer: Enforcer,
     pub(super) events: Events,
     pub(super) rates: Rates,
+    pub(super) room: Room,
     pub(super) body_limit: usize,
     pub(super) engine_check: f64,
 }
@@ -50,7 +52,7 @@ impl Pipeline {
     pub fn new(parts: Parts) -> Self {
         let Parts { identify, catalogue, policies, store, enforcer, events, body_limit, engine_check } = parts;
         let (catalogue, policies) = (ArcSwap::from_pointee(catalogue), ArcSwap::from_pointee(policies));
-        let rates = Rates::default();
+        let (rates, room) = (Rates::default(), Room::new(body_limit));
         Self(Arc::new(Inner {
             identify,
             catalogue,
@@ -59,6 +61,7 @@ impl Pipeline {
             enforcer,
             events,
             rates,
+            room,
             body_limit,
             engine_check,
         }))

@@ -146,3 +146,34 @@ fn the_operators_token_isnt_sent_to_whoever_has_the_port_of_a_gateway_that_is_go
     assert!(said.contains("the data directory is in use") && said.contains("process 1"), "{said}");
     assert!(hostile.accept().is_err(), "it was asked");
 }
+
+#[test]
+fn unfinished_bodies_of_one_agent_take_no_more_than_its_share_of_memory() {
+    const BODY: usize = 250 * 1024;
+    let (gateway, token) = gateway();
+    let post = |sent: usize| {
+        let mut stream = TcpStream::connect(gateway.proxy).expect("connected");
+        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+        let head =
+            format!("POST /r/tool/ws HTTP/1.1\r\nHost: a\r\nAegis-Token: {token}\r\nContent-Length: {BODY}\r\n\r\n");
+        // Refused already, some can't be written to the end.
+        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&vec![b' '; sent]));
+        stream
+    };
+    let held: Vec<_> = (0..300).map(|_| post(BODY - 1)).collect();
+    // 64 MiB hold 262 of them; the others have to be answered.
+    std::thread::sleep(Duration::from_secs(1));
+    let refused = held.iter().filter(|stream| {
+        stream.set_nonblocking(true).expect("set");
+        let mut start = [0; 12];
+        stream.peek(&mut start).is_ok_and(|read| start[..read] == *b"HTTP/1.1 503")
+    });
+    assert!(refused.count() >= 300 - 262);
+    drop(held);
+    let again = || head(&mut post(BODY)).starts_with("HTTP/1.1 503");
+    let until = std::time::Instant::now() + Duration::from_secs(5);
+    while again() {
+        assert!(std::time::Instant::now() < until, "the room isn't given back");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
