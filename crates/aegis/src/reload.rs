@@ -1,7 +1,7 @@
 //! Policies that change on disk while the gateway runs: all of them load, or the last good version stays in force.
 //!
-//! The folder is looked at every second (names, sizes, times; then contents), which needs nothing from the file system and
-//! works on mounted volumes too. `SIGHUP` and the API ask for the same at once.
+//! The folder is looked at twice a second (names, sizes, times; then contents), and read when it has stayed the same for one
+//! look; that needs nothing from the file system and works on mounted volumes too. `SIGHUP` and the API ask for the same at once.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ use crate::diagnostics;
 use crate::load::sources;
 
 /// How often the folder is looked at.
-const EVERY: Duration = Duration::from_secs(1);
+const EVERY: Duration = Duration::from_millis(500);
 
 /// Loads policies anew.
 pub(crate) struct Reloader {
@@ -35,9 +35,13 @@ pub(crate) struct Reloader {
     refused: Mutex<Vec<Diagnostic>>,
 }
 
+type Stamps = Vec<(PathBuf, u64, Option<SystemTime>)>;
+
 #[derive(Default)]
 struct Last {
-    stamps: Vec<(PathBuf, u64, Option<SystemTime>)>,
+    stamps: Stamps,
+    /// What the folder looked like the last time, when that was something new.
+    seen: Stamps,
     texts: Vec<(String, String)>,
 }
 
@@ -46,7 +50,7 @@ impl Reloader {
     pub(crate) fn new(config: &Config, pipeline: Pipeline, store: Store, events: Events) -> Self {
         let options = Options { engine: config.engine, mode: config.mode };
         let folder = config.policies.clone();
-        let last = Last { stamps: stamps(&folder), texts: texts(&read(&folder)) };
+        let last = Last { stamps: stamps(&folder), seen: Stamps::new(), texts: texts(&read(&folder)) };
         Self { folder, options, pipeline, store, events, last: Mutex::new(last), refused: Mutex::default() }
     }
 
@@ -65,6 +69,11 @@ impl Reloader {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let stamps = stamps(&self.folder);
         if stamps == last.stamps {
+            return;
+        }
+        // Files are written in steps, and half a file may be a policy with its last rules missing.
+        if stamps != last.seen {
+            last.seen = stamps;
             return;
         }
         last.stamps = stamps;
@@ -140,7 +149,7 @@ fn read(folder: &Path) -> Result<Vec<Source>, Vec<Diagnostic>> {
 }
 
 /// Names, sizes and times of the files; a folder that can't be read has none, and loading says why.
-fn stamps(folder: &Path) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
+fn stamps(folder: &Path) -> Stamps {
     let mut paths = vec![folder.to_owned()];
     paths.extend(std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()));
     paths.sort();

@@ -15,6 +15,9 @@ use super::pointer::{fold, tokens};
 use super::target::pairs;
 use crate::document;
 
+/// Most tokens of all paths of a JSON Patch together: each becomes an object, hundreds of times its size in the body.
+const MAX_PATCH_TOKENS: usize = 100_000;
+
 /// How a body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Decoder {
@@ -163,6 +166,7 @@ fn json_patch(patch: Value) -> Result<Decoded, Unreadable> {
         return Err(Unreadable::new("json_patch", "a JSON Patch is a list of operations"));
     };
     let mut documents = Vec::new();
+    let mut left = MAX_PATCH_TOKENS;
     for (index, operation) in operations.into_iter().enumerate() {
         let Value::Object(mut operation) = operation else {
             return Err(malformed(index, "an operation is an object"));
@@ -183,6 +187,7 @@ fn json_patch(patch: Value) -> Result<Decoded, Unreadable> {
         if path.len() > MAX_DEPTH {
             return Err(malformed(index, "`path` is too deep"));
         }
+        left = left.checked_sub(path.len()).ok_or_else(|| malformed(index, "the operations are too many to read"))?;
         let value = operation.remove("value").ok_or_else(|| malformed(index, "`value` is missing"))?;
         let sparse = |value, key: String| Value::Object(Map::from_iter([(key, value)]));
         documents.push(path.into_iter().rev().fold(value, sparse));

@@ -9,6 +9,8 @@ const MAX_DEPTH: usize = 64;
 /// Larger than any file of ours; bounds memory. Bytes.
 const MAX_SIZE: usize = 8 << 20;
 
+/// More values than any file of ours has; bounds memory, since each takes many times its text.
+const MAX_VALUES: usize = 300_000;
 /// Line breaks of YAML 1.1 alone (`go-yaml`, and with it Kubernetes, ends a comment at them), and the byte order mark.
 const READ_IN_TWO_WAYS: [char; 4] = ['\u{85}', '\u{2028}', '\u{2029}', '\u{feff}'];
 
@@ -26,7 +28,7 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Node>, Diagnostic> {
         return Err(Diagnostic::error(file, start, "", format!("the file is larger than {} MiB", MAX_SIZE >> 20)));
     }
     check_characters(file, text)?;
-    let mut reader = Reader { file, events: Parser::new_from_str(text) };
+    let mut reader = Reader { file, events: Parser::new_from_str(text), values: 0 };
     let mut documents = Vec::new();
     loop {
         let (event, span) = reader.next()?;
@@ -60,6 +62,7 @@ pub(crate) fn check_characters(file: &str, text: &str) -> Result<(), Diagnostic>
 struct Reader<'a> {
     file: &'a str,
     events: Events<'a>,
+    values: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -82,6 +85,10 @@ impl<'a> Reader<'a> {
     fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, Diagnostic> {
         if depth > MAX_DEPTH {
             return Err(self.error(span, format!("nested deeper than {MAX_DEPTH} levels")));
+        }
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return Err(self.error(span, format!("more than {MAX_VALUES} values")));
         }
         let value = match event {
             Event::Scalar(text, style, anchor, tag) => {

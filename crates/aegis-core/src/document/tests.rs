@@ -57,6 +57,11 @@ fn what_could_be_read_in_two_ways_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_small_text_cannot_take_much_memory() {
+    assert!(refused(&format!("a: [{}]\n", "b,".repeat(400_000))).contains("more than 300000 values"));
+}
+
+#[test]
 fn several_documents_and_json_are_read() {
     assert_eq!(parse("p", "a: 1\n---\n---\nb: 2\n").expect("valid").len(), 2);
     assert_eq!(parse("p", r#"{"a": [1, "x", null, true], "b": {"c": 2.5}}"#).expect("valid").len(), 1);

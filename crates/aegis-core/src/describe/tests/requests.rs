@@ -285,3 +285,16 @@ fn many_fields_cost_no_more_than_they_are() {
     let patch = request("PATCH", "/apis/apps/v1/namespaces/w/deployments/d", &headers, body.as_bytes());
     assert_eq!(describe(&BOTH, "kubernetes", patch).map(|call| call.action).as_deref(), Ok("apply"));
 }
+
+#[test]
+fn a_patch_of_long_paths_cannot_take_much_memory() {
+    let operation = format!("{{\"op\":\"add\",\"path\":\"{}\",\"value\":1}}", "/a".repeat(60));
+    let target = "/apis/apps/v1/namespaces/web/deployments/shop";
+    let headers = [("content-type", "application/json-patch+json")];
+    let describe = |count: usize| {
+        let patch = format!("[{}]", vec![operation.as_str(); count].join(","));
+        catalogue("").describe(&route("kubernetes"), request("PATCH", target, &headers, patch.as_bytes()))
+    };
+    assert!(describe(1_600).is_ok());
+    assert_eq!(describe(1_700).expect_err("too many").reason, "json_patch");
+}
