@@ -11,7 +11,6 @@
 mod architecture;
 mod commands;
 mod curl;
-mod gateway;
 mod kubectl;
 mod otlp;
 mod process;
