@@ -38,9 +38,15 @@ fn every_command_has_help_with_an_example_and_takes_json() {
 
 #[test]
 fn bad_use_is_two() {
-    for args in
-        [&["nonsense"][..], &["agent", "add"], &["serve", "--config", "/no/such.yaml"], &["token", "inspect", "x"]]
-    {
+    for args in [
+        &["nonsense"][..],
+        &["agent", "add"],
+        &["serve", "--config", "/no/such.yaml"],
+        &["token", "inspect", "x"],
+        &["token", "issue"],
+        &["token", "issue", "a", "--agent", "a"],
+        &["key", "add", "--ttl", "5m"],
+    ] {
         assert_eq!(run(args).status.code(), Some(2), "{args:?}");
     }
     assert_eq!(json(&run(&["version", "--json"]))["name"], "aegis");
@@ -105,6 +111,10 @@ fn policy_check_shows_the_line_and_a_caret() {
         assert!(text.contains(expected), "{expected:?} not in\n{text}");
     }
     assert!(!text.contains('\u{1b}'), "colours in a pipe");
+    // A cap on a parameter that nothing has would be no cap.
+    std::fs::write(&file, "agent: a\nactions:\n  - name: deploy\n    max_replicass: 50\n").expect("written");
+    let text = stdout(&run(&["policy", "check", name]));
+    assert!(text.contains(":4:5") && text.contains("did you mean `max_replicas`?"), "{text}");
     let fine = json(&folder.run(&["policy", "check", "--json"]));
     assert_eq!((&fine["ok"], &fine["policies"]), (&true.into(), &3.into()));
 }
@@ -149,12 +159,17 @@ fn agent_life(folder: &Folder) {
     assert!(stdout(&folder.run(&["agent", "list"])).contains("ci/build"));
 
     let key = json(&folder.run(&["key", "add", "ci/build", "--json"]));
-    let id = key["entry"]["id"].as_str().expect("an id");
+    let id = key["id"].as_str().expect("an id");
+    assert!(key["key"].is_string() && key["agent"] == "ci/build", "{key}");
+    assert!(stdout(&folder.run(&["key", "list", "--agent", "ci/build"])).contains(id));
     assert!(stdout(&folder.run(&["key", "list", "ci/build"])).contains(id));
     assert!(folder.run(&["key", "revoke", id]).status.success());
 
     let issued = json(&folder.run(&["token", "issue", "ci/build", "--ttl", "5m", "--json"]));
     let token = issued["token"].as_str().expect("a token");
+    assert!(issued["jti"].is_string() && issued["expires_at"].is_string() && issued["agent"] == "ci/build", "{issued}");
+    assert_eq!(json(&folder.run(&["token", "issue", "--agent", "ci/build", "--json"]))["agent"], "ci/build");
+    assert_eq!(json(&folder.run(&["key", "add", "--agent", "ci/build", "--json"]))["agent"], "ci/build");
     let inspected = json(&run(&["token", "inspect", token, "--json"]));
     assert_eq!(inspected["claims"]["sub"], "ci/build");
     assert!(folder.run(&["token", "revoke", token]).status.success());
@@ -238,13 +253,13 @@ fn a_bad_policy_keeps_the_last_good_one_in_force() {
     folder.change("policies/deploy.yaml", |text| text.replace("max_replicas: 50", "max_replicas: 60"));
     eventually("a changed policy is in force", || version() != first);
     let second = version();
-    folder.change("policies/deploy.yaml", |text| text.replace("actions:", "acions:"));
-    eventually("the log says so", || gateway.log().contains("policies refused"));
+    folder.change("policies/deploy.yaml", |text| text.replace("max_replicas:", "max_replicass:"));
+    eventually("the log says so", || gateway.log().contains("policies refused") && gateway.log().contains("replicass"));
     assert_eq!(version(), second);
     let health = raw(gateway.address("api"), "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(health.starts_with("HTTP/1.1 200") && health.contains("\"policies\":\"refused\""), "{health}");
     folder.change("policies/deploy.yaml", |text| {
-        text.replace("acions:", "actions:").replace("max_replicas: 60", "max_replicas: 70")
+        text.replace("max_replicass: 60", "max_replicas: 70")
     });
     gateway.signal("-HUP");
     eventually("the corrected policy is in force", || version() != second);
