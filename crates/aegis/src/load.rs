@@ -128,8 +128,7 @@ fn read(file: &Path) -> Result<Source, Diagnostic> {
         Ok(_) => std::fs::read_to_string(file),
         Err(error) => Err(error),
     };
-    text.map(|text| Source { file: name, text })
-        .map_err(|error| unreadable(file, &error, "the file"))
+    text.map(|text| Source { file: name, text }).map_err(|error| unreadable(file, &error, "the file"))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error, what: &str) -> Diagnostic {

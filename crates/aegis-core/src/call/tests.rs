@@ -53,9 +53,7 @@ fn a_header_that_may_change_what_runs_is_covered() {
         if let Payload::Http(request) = &mut call.payload {
             request.headers = headers
                 .iter()
-                .map(|(name, value)| {
-                    (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
-                })
+                .map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value)))
                 .collect();
         }
         call.digest().expect("a whole body")
