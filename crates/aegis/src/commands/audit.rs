@@ -102,7 +102,9 @@ fn line(record: &Value, style: Style) -> String {
     };
     let kind = match event.as_str() {
         // Shadow mode: it passed, and this is what enforcing would have made of it.
-        "decision" if record.get("would_decision").is_some_and(|would| would.is_string() && *would != record["decision"]) => {
+        "decision"
+            if record.get("would_decision").is_some_and(|would| would.is_string() && *would != record["decision"]) =>
+        {
             format!("would {}", if text("/would_decision") == "deny" { "deny" } else { "ask" })
         }
         "decision" => text("/decision"),
