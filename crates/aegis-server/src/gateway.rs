@@ -56,7 +56,7 @@ pub struct Bound {
 
 /// A listener can't be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("can't listen on {address} for `{listening}`: {source}")]
+#[error("can't listen on {address} for `{listening}`: free that port, or choose another one")]
 pub struct BindError {
     listening: &'static str,
     address: SocketAddr,

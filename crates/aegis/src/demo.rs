@@ -126,15 +126,14 @@ async fn stay(config: &Path, running: &mut Running, form: Form) -> Result<()> {
     match form {
         Form::Json => println!("{}", json!({"staying": true, "api": api, "proxy": proxy, "config": config})),
         Form::Plain | Form::Terminal => {
-            println!("\nThe gateway stays up until Ctrl-C.  API http://{api}   proxy http://{proxy}");
-            println!("In another terminal:\n  export AEGIS_CONFIG={config}");
-            let aegis = own_name();
+            println!("\nThe gateway stays up until Ctrl-C.\n  API    http://{api}\n  proxy  http://{proxy}");
+            println!("\nIn another terminal:\n  export AEGIS_CONFIG={config}\n  alias aegis={}", own_name());
             for (arguments, what) in [
                 ("audit tail --follow", "every decision, as it is recorded"),
                 ("approvals list", "what waits for a human"),
                 ("agent suspend ci-runner", "the kill switch"),
             ] {
-                println!("  {aegis} {arguments:<25} {what}");
+                println!("  aegis {arguments:<25} # {what}");
             }
         }
     }

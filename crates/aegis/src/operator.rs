@@ -23,7 +23,10 @@ use tower_service::Service as _;
 use crate::client;
 use crate::data::{self, DataDir, Note};
 use crate::outcome::invalid;
-use crate::{config::Config, outcome::No};
+use crate::{
+    config::{Config, DEFAULT_FILE},
+    outcome::No,
+};
 
 /// How long to wait for whoever holds the data directory to let go of it, or to say where its API is.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -57,7 +60,7 @@ impl Operator {
         if let Ok(url) = std::env::var("AEGIS_URL") {
             return Self::at(&url, config);
         }
-        let config = Config::load(config).map_err(invalid)?;
+        let config = Self::found(config)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             let error = match DataDir::open(&config).await {
@@ -72,6 +75,21 @@ impl Operator {
                 _ => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
+    }
+
+    /// The configuration; an operator who names none must stand where a gateway is, or a new, empty one would answer.
+    fn found(named: Option<&Path>) -> Result<Config> {
+        let config = Config::load(named).map_err(invalid)?;
+        let nothing = named.is_none() && !Path::new(DEFAULT_FILE).exists() && !config.data_dir.exists();
+        if nothing {
+            let here = std::env::current_dir().unwrap_or_default();
+            bail!(
+                "there is no gateway in {}: neither {DEFAULT_FILE} nor its data. Name its configuration with --config or \
+                 AEGIS_CONFIG, or make one with `aegis init`",
+                here.display()
+            );
+        }
+        Ok(config)
     }
 
     fn at(url: &str, config: Option<&Path>) -> Result<Self> {

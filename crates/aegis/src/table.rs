@@ -54,11 +54,17 @@ fn misleads(letter: char) -> bool {
     matches!(letter, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
+/// The time at `pointer` of `value`, as a cell: to the second.
+pub(crate) fn time(value: &Value, pointer: &str) -> String {
+    let text = cell(value, pointer);
+    text.split_once('.').map_or_else(|| text.clone(), |(seconds, _)| format!("{seconds}Z"))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::{cell, render};
+    use super::{cell, render, time};
     use crate::style::Style;
 
     #[test]
@@ -69,6 +75,7 @@ mod tests {
 
     #[test]
     fn cells_are_plain() {
+        assert_eq!(time(&json!({"at": "2026-01-31T12:00:00.123Z"}), "/at"), "2026-01-31T12:00:00Z");
         let value = json!({"a": ["x", 1], "b": null, "c": "\u{1b}[31mred"});
         assert_eq!(cell(&value, "/a"), "x, 1");
         assert_eq!(cell(&value, "/b"), "-");

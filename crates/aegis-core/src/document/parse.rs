@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
 
     fn map(&mut self, depth: usize) -> Result<Value, Diagnostic> {
         let mut entries: Vec<(Key, Node)> = Vec::new();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = std::collections::HashMap::new();
         loop {
             let (event, span) = self.next()?;
             let name = match event {
@@ -156,8 +156,10 @@ impl<'a> Reader<'a> {
             if name == "<<" {
                 return Err(self.error(span, "merge keys (<<) are not used here: write the values out"));
             }
-            if !seen.insert(name.clone()) {
-                return Err(self.error(span, format!("the key {name:?} stands twice in the same mapping")));
+            if let Some(line) = seen.insert(name.clone(), span.start.line()) {
+                let message = format!("the key {name:?} stands twice in the same mapping");
+                let hint = format!("it is on line {line} already: put both together there");
+                return Err(self.error(span, message).suggest(Some(hint)));
             }
             let key = Key { place: place(span), name };
             let (event, span) = self.next()?;

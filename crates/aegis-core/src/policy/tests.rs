@@ -154,7 +154,8 @@ fn values_that_could_be_misread_are_refused() {
     let entry = |line: &str| refused(&format!("agent: a\nactions:\n  - name: x\n    {line}\n")).join("; ");
     assert!(entry("allowed_images: [{digest: \"sha256:…\"}]").contains("placeholder"));
     assert!(entry(&format!("allowed_images: [{{digest: \"{}\"}}]", DIGEST.to_uppercase())).contains("sha256: and 64"));
-    assert!(entry("allowed_images: [{digest: \"sha256:abc\"}]").contains("64 hexadecimal digits"));
+    assert!(entry("allowed_images: [{digest: \"sha256:abc\"}]").contains("this has 3 of them"));
+    assert!(entry(&format!("allowed_images: [{{digest: \"sha256:{}Z\"}}]", "a".repeat(63))).contains("this has 'Z'"));
     assert!(entry("allowed_images: [{repository: nginx}]").contains("`digest` is missing"));
     assert!(entry(&format!("allowed_images: [{{repository: \"nginx:1\", digest: \"{DIGEST}\"}}]")).contains("no tag"));
     assert!(entry("max_x: 9007199254740992").contains("beyond 2^53"));

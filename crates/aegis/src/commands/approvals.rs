@@ -8,7 +8,7 @@ use super::print;
 use crate::cli::{AnswerArgs, ApprovalsCommand, Global};
 use crate::operator::{Operator, query, segment};
 use crate::style::Style;
-use crate::table::{self, cell};
+use crate::table::{self, cell, time};
 
 pub(super) async fn run(command: ApprovalsCommand, operator: &Operator, global: &Global) -> Result<()> {
     match command {
@@ -17,7 +17,7 @@ pub(super) async fn run(command: ApprovalsCommand, operator: &Operator, global: 
             let list = operator.call(Method::GET, &path, None).await?;
             print(global, list.get("approvals").unwrap_or(&Value::Null), |approvals| {
                 let rows: Vec<_> = approvals.as_array().into_iter().flatten().map(row).collect();
-                let headings = ["APPROVAL", "STATE", "AGENT", "CALL", "ENV", "ASKED", "EXPIRES"];
+                let headings = ["APPROVAL", "STATE", "AGENT", "CALL", "ENV", "ASKED", "EXPIRES", "WHAT"];
                 table::render(&headings, &rows, Style::stdout())
             })
         }
@@ -31,7 +31,8 @@ pub(super) async fn run(command: ApprovalsCommand, operator: &Operator, global: 
                 let agent = cell(answer, "/approval/request/agent/id");
                 let token = cell(answer, "/override_token");
                 format!(
-                    "{} approved: the same call of {agent} passes once\noverride token, shown this once: {token}\n",
+                    "{} approved: {agent} repeats the same call, and it passes once\noverride token, shown this once, which that call \
+                     may carry as Aegis-Override: {token}\n",
                     args.id
                 )
             })
@@ -65,8 +66,19 @@ fn row(approval: &Value) -> Vec<String> {
         call(approval),
         cell("/request/env"),
         cell("/asked"),
-        cell("/request/expires_at"),
+        time(approval, "/request/expires_at"),
+        what(approval),
     ]
+}
+
+/// What would run, in a line: the target's name, and the parameters that don't just repeat the target.
+fn what(approval: &Value) -> String {
+    let target = |key: &str| approval.pointer("/request/target").and_then(|target| target.get(key));
+    let names = ["namespace", "name"].iter().filter_map(|key| target(key)?.as_str()).collect::<Vec<_>>().join("/");
+    let params = approval.pointer("/request/params").and_then(Value::as_object).into_iter().flatten();
+    let params = params.filter(|(key, value)| target(key) != Some(value)).map(|(key, value)| format!("{key}={value}"));
+    let words: Vec<String> = std::iter::once(names).chain(params).filter(|word| !word.is_empty()).collect();
+    cell(&Value::String(words.join(" ")), "")
 }
 
 /// One approval in full: the approver sees what will run.
@@ -80,14 +92,31 @@ fn described(approval: &Value) -> String {
         ("environment", cell("/request/env")),
         ("target", cell("/request/target")),
         ("parameters", cell("/request/params")),
-        ("asked", format!("{} times, first at {}", cell("/asked"), cell("/request/requested_at"))),
-        ("expires", cell("/request/expires_at")),
+        ("asked", format!("{} time(s), first at {}", cell("/asked"), time(approval, "/request/requested_at"))),
+        ("expires", time(approval, "/request/expires_at")),
     ];
     let violations = approval.pointer("/request/violations").and_then(Value::as_array);
     rows.extend(violations.into_iter().flatten().map(|violation| ("because", table::cell(violation, "/message"))));
     if approval.get("decided_by").is_some() {
-        rows.push(("decided", format!("by {} at {}", cell("/decided_by"), cell("/decided_at"))));
+        rows.push(("decided", format!("by {} at {}", cell("/decided_by"), time(approval, "/decided_at"))));
         rows.push(("comment", cell("/comment")));
     }
     rows.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::what;
+
+    #[test]
+    fn what_would_run_is_said_in_a_line() {
+        let request = json!({
+            "target": {"namespace": "prod-shop", "name": "web", "kind": "deployments"},
+            "params": {"namespace": "prod-shop", "kind": "deployments", "replicas": 20, "note": "a\nb"},
+        });
+        assert_eq!(what(&json!({"request": request})), "prod-shop/web note=\"a\\nb\" replicas=20");
+        assert_eq!(what(&json!({"request": {"params": {}}})), "-");
+    }
 }

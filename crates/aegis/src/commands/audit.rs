@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::cli::{AuditCommand, Global, QueryArgs};
 use crate::operator::{Operator, query};
 use crate::style::Style;
-use crate::table::cell;
+use crate::table::{cell, time};
 
 #[cfg(test)]
 mod tests;
@@ -78,8 +78,7 @@ fn show(global: &Global, answer: &Value) -> Result<()> {
 /// A record in a line: number, when, what kind, who, what, why.
 fn line(record: &Value, style: Style) -> String {
     let text = |pointer| cell(record, pointer);
-    let at = text("/recorded_at");
-    let at = at.split_once('.').map_or_else(|| at.clone(), |(seconds, _)| format!("{seconds}Z"));
+    let at = time(record, "/recorded_at");
     let event = text("/event");
     let (who, what) = match event.as_str() {
         "decision" => {
@@ -101,12 +100,21 @@ fn line(record: &Value, style: Style) -> String {
         "policy" => ("-".to_owned(), format!("{} {} ({})", text("/policy_version"), text("/change"), text("/detail"))),
         _ => ("-".to_owned(), record.to_string()),
     };
-    let kind = if event == "decision" { text("/decision") } else { event };
+    let kind = match event.as_str() {
+        // Shadow mode: it passed, and this is what enforcing would have made of it.
+        "decision"
+            if record.get("would_decision").is_some_and(|would| would.is_string() && *would != record["decision"]) =>
+        {
+            format!("would {}", if text("/would_decision") == "deny" { "deny" } else { "ask" })
+        }
+        "decision" => text("/decision"),
+        _ => event,
+    };
     let padded = format!("{kind:<15}");
     let coloured = match kind.as_str() {
         "allow" => style.green(&padded),
         "deny" => style.red(&padded),
-        "approval_needed" => style.yellow(&padded),
+        "approval_needed" | "would deny" | "would ask" => style.yellow(&padded),
         _ => style.dim(&padded),
     };
     format!("{:>5}  {}  {coloured}  {who:<16} {what}", text("/seq"), style.dim(&at))

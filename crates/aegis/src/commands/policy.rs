@@ -58,6 +58,7 @@ fn check(paths: &[PathBuf], global: &Global) -> Result<()> {
     print(global, &document, |_| {
         let rendered = diagnostics::render(found, Style::stdout());
         match version {
+            Some(version) if count == 1 => format!("{rendered}1 policy is fine: {version}\n"),
             Some(version) => format!("{rendered}{count} policies are fine: {version}\n"),
             None => rendered,
         }

@@ -5,8 +5,10 @@ use serde_json::json;
 use super::caller::Answer;
 use crate::style::Style;
 
-/// The widest line of text, in characters.
+/// The widest line of text, in characters; a narrower terminal gets narrower lines.
 const WIDTH: usize = 96;
+/// The narrowest that can still be read.
+const NARROWEST: usize = 48;
 /// Where the text of a step begins.
 const INDENT: usize = 16;
 
@@ -37,6 +39,7 @@ pub(super) struct Step<'a> {
 /// Shows the stories and keeps the score.
 pub(super) struct Stage {
     form: Form,
+    width: usize,
     style: Style,
     story: Option<Story>,
     passed: usize,
@@ -61,7 +64,8 @@ impl Form {
 
 impl Stage {
     pub(super) fn new(form: Form, style: Style) -> Self {
-        Self { form, style, story: None, passed: 0, failed: 0 }
+        let columns = terminal_size::terminal_size().map_or(WIDTH, |(columns, _)| usize::from(columns.0));
+        Self { form, style, width: columns.clamp(NARROWEST, WIDTH), story: None, passed: 0, failed: 0 }
     }
 
     /// The beginning.
@@ -81,7 +85,7 @@ impl Stage {
         match self.form {
             Form::Json => println!("{}", json!({"story": number, "title": title, "policy": policy})),
             Form::Plain => println!("\n== Story {number}: {title}\n   policy: {policy}"),
-            Form::Terminal => println!("\n{}", banner(number, title, policy, self.style)),
+            Form::Terminal => println!("\n{}", banner(number, title, policy, self.style, self.width)),
         }
     }
 
@@ -89,7 +93,10 @@ impl Stage {
     pub(super) fn note(&self, who: &str, text: &str) {
         match self.form {
             Form::Json => println!("{}", json!({"story": self.number(), "who": who, "does": text})),
-            Form::Plain | Form::Terminal => println!("\n  {} {text}", self.style.cyan(who)),
+            Form::Plain | Form::Terminal => {
+                let text = wrapped(&format!("{who} {text}"), self.width - 2, 4);
+                println!("\n  {}{}", self.style.cyan(who), text.strip_prefix(who).unwrap_or(&text));
+            }
         }
     }
 
@@ -99,7 +106,7 @@ impl Stage {
             checks.iter().filter(|(right, _)| !right).map(|(_, what)| (*what).to_owned()).collect();
         match self.form {
             Form::Json => println!("{}", as_json(self.number(), step, &wrong)),
-            Form::Plain | Form::Terminal => print!("{}", as_text(step, &wrong, self.style)),
+            Form::Plain | Form::Terminal => print!("{}", as_text(step, &wrong, self.style, self.width)),
         }
         if let Some(story) = &mut self.story {
             story.wrong.extend(wrong);
@@ -153,7 +160,8 @@ fn as_json(story: Option<usize>, step: &Step<'_>, wrong: &[String]) -> serde_jso
 }
 
 /// A step as four lines: who asks what, the decision, the reason, what reached the tool.
-pub(super) fn as_text(step: &Step<'_>, wrong: &[String], style: Style) -> String {
+pub(super) fn as_text(step: &Step<'_>, wrong: &[String], style: Style, width: usize) -> String {
+    let behind = |text: &str| wrapped(text, width - INDENT - 2, INDENT + 2);
     let answer = step.answer;
     let decision = match answer.decision.as_str() {
         "allow" => style.green("ALLOW"),
@@ -161,19 +169,19 @@ pub(super) fn as_text(step: &Step<'_>, wrong: &[String], style: Style) -> String
         other => style.red(&other.to_uppercase()),
     };
     let code = if answer.code.is_empty() { String::new() } else { format!("  {} {}", answer.status, answer.code) };
-    let mut text = format!("\n  {}\n", labelled(step.who, &step.asks, style, true));
+    let mut text = format!("\n  {}\n", labelled(step.who, &behind(&step.asks), style, true));
     let line = |label: &str, value: &str| format!("  {}\n", labelled(label, value, style, false));
     text.push_str(&line("decision", &format!("{decision}{code}")));
     if !answer.detail.is_empty() {
-        text.push_str(&line("reason", &wrapped(&answer.detail)));
+        text.push_str(&line("reason", &behind(&answer.detail)));
     }
     let guided = matches!(answer.code.as_str(), "PolicyViolation" | "RateLimited") && !answer.guidance.is_empty();
     if guided {
-        text.push_str(&line("it is told", &wrapped(&answer.guidance)));
+        text.push_str(&line("it is told", &behind(&answer.guidance)));
     }
-    text.push_str(&line("reached", &wrapped(&step.reached)));
+    text.push_str(&line("reached", &behind(&step.reached)));
     for wrong in wrong {
-        text.push_str(&line("WRONG", &style.red(wrong)));
+        text.push_str(&line("WRONG", &style.red(&behind(wrong))));
     }
     text
 }
@@ -185,11 +193,10 @@ fn labelled(label: &str, value: &str, style: Style, strong: bool) -> String {
     format!("{label}{pad}{value}")
 }
 
-/// `text` in lines that fit behind a label.
-fn wrapped(text: &str) -> String {
+/// `text` in lines of `room` characters, all but the first behind `indent` spaces. A word that is longer is cut.
+fn wrapped(text: &str, room: usize, indent: usize) -> String {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
-        let room = WIDTH - INDENT - 2;
         match lines.last_mut() {
             Some(line) if line.is_empty() => line.push_str(word),
             Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
@@ -198,25 +205,29 @@ fn wrapped(text: &str) -> String {
             }
             _ => lines.push(word.to_owned()),
         }
+        while let Some(line) = lines.last_mut()
+            && let Some((cut, _)) = line.char_indices().nth(room)
+        {
+            let rest = line.split_off(cut);
+            lines.push(rest);
+        }
     }
-    lines.join(&format!("\n{}", " ".repeat(INDENT + 2)))
+    lines.join(&format!("\n{}", " ".repeat(indent)))
 }
 
-/// A story's title and policy in a box.
-pub(super) fn banner(number: usize, title: &str, policy: &str, style: Style) -> String {
-    let head = format!("Story {number}  {title}");
-    let policy = format!("policy: {policy}");
-    let inner = WIDTH - 4;
-    let row = |text: &str, shown: &str| {
-        let pad = " ".repeat(inner.saturating_sub(text.chars().count()));
+/// A story's title and policy in a box of `width`.
+pub(super) fn banner(number: usize, title: &str, policy: &str, style: Style, width: usize) -> String {
+    let inner = width - 4;
+    let row = |line: &str, shown: &str| {
+        let pad = " ".repeat(inner.saturating_sub(line.chars().count()));
         format!("{} {shown}{pad} {}", style.blue("│"), style.blue("│"))
     };
-    let edge = "─".repeat(WIDTH - 2);
-    [
-        style.blue(&format!("╭{edge}╮")),
-        row(&head, &style.bold(&head)),
-        row(&policy, &style.dim(&policy)),
-        style.blue(&format!("╰{edge}╯")),
-    ]
-    .join("\n")
+    let edge = "─".repeat(width - 2);
+    let head = wrapped(&format!("Story {number}: {title}"), inner, 0);
+    let policy = wrapped(&format!("policy: {policy}"), inner, 0);
+    let mut lines = vec![style.blue(&format!("╭{edge}╮"))];
+    lines.extend(head.lines().map(|line| row(line, &style.bold(line))));
+    lines.extend(policy.lines().map(|line| row(line, &style.dim(line))));
+    lines.push(style.blue(&format!("╰{edge}╯")));
+    lines.join("\n")
 }

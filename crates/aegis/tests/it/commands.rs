@@ -290,3 +290,28 @@ fn it_is_ready_soon() {
     // 200 ms is the aim of a released build on a quiet machine; tests run unoptimised, many at once.
     assert!(gateway.took < Duration::from_secs(5), "{:?}", gateway.took);
 }
+
+#[test]
+fn a_command_in_the_wrong_folder_says_so_and_makes_nothing() {
+    let empty = tempfile::tempdir().expect("a folder");
+    for args in [&["agent", "add", "a"][..], &["approvals", "list"], &["audit", "tail"]] {
+        let output = aegis().args(args).current_dir(empty.path()).output().expect("the binary runs");
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("there is no gateway in") && said.contains("--config or AEGIS_CONFIG"), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(empty.path()).expect("readable").count(), 0);
+}
+
+#[test]
+fn a_port_in_use_is_said_once() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("bound").port().to_string();
+    let folder = Folder::new();
+    folder.change("aegis.yaml", |text| text.replacen("api: 127.0.0.1:0", &format!("api: 127.0.0.1:{port}"), 1));
+    let output = folder.run(&["serve"]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("for `api`: free that port, or choose another one"), "{said}");
+    assert_eq!(said.matches("Address already in use").count(), 1, "{said}");
+}

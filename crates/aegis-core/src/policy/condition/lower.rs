@@ -20,9 +20,16 @@ pub(super) fn lower(text: &str) -> Result<Expr, Refusal> {
         let first = errors.errors.first();
         let offset = first.and_then(|error| offset_of(text, error.pos));
         let message = first.map_or("not a CEL expression", |error| error.msg.as_str());
-        Refusal { offset, message: format!("not a CEL expression: {}", message.trim()) }
+        let hint = if has_lone_equals(text) { "; to compare, write ==" } else { "" };
+        Refusal { offset, message: format!("not a CEL expression: {}{hint}", message.trim()) }
     })?;
     Lowering { source: &source }.boolean(&tree, 0)
+}
+
+/// Whether a `=` stands alone, as in `env = "production"`: other languages compare, or assign, with it.
+fn has_lone_equals(text: &str) -> bool {
+    let rest = ["==", "!=", "<=", ">="].iter().fold(text.to_owned(), |text, operator| text.replace(operator, " "));
+    rest.contains('=')
 }
 
 /// Characters up to a line and column; both count from 1, columns of the parser's errors may be 0.

@@ -9,6 +9,7 @@ fn what_cannot_be_said_faithfully_in_both_is_refused() {
     for (text, why) in [
         ("", "not a CEL expression"),
         ("a ==", "not a CEL expression"),
+        ("env = \"production\"", "; to compare, write =="),
         ("a / 2 > 1", "`/` can't stand here"),
         ("a % 2 == 1", "`%` can't stand here"),
         ("env + \"x\" == \"y\"", "arithmetic is for whole numbers"),

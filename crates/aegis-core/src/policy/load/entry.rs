@@ -246,10 +246,11 @@ fn check_digest(text: &str) -> Result<(), String> {
     if hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return Ok(());
     }
-    Err(format!(
-        "an image digest has 64 hexadecimal digits in lower case behind sha256:, this has {} characters",
-        hex.chars().count()
-    ))
+    let found = match hex.chars().find(|letter| !matches!(letter, '0'..='9' | 'a'..='f')) {
+        Some(letter) => format!("{letter:?}"),
+        None => format!("{} of them", hex.len()),
+    };
+    Err(format!("an image digest has 64 hexadecimal digits in lower case behind sha256:, this has {found}"))
 }
 
 fn canonical_repository(text: &str) -> Result<String, String> {
