@@ -287,12 +287,7 @@ fn load(conn: &Connection, id: &str) -> Result<AgentEntry, StoreError> {
 
 fn agent(row: &Row<'_>) -> rusqlite::Result<AgentEntry> {
     let groups: String = row.get(1)?;
-    Ok(AgentEntry {
-        id: row.get(0)?,
-        groups: json(&groups, 1)?,
-        suspended: row.get(2)?,
-        created_at: time(row, 3)?,
-    })
+    Ok(AgentEntry { id: row.get(0)?, groups: json(&groups, 1)?, suspended: row.get(2)?, created_at: time(row, 3)? })
 }
 
 fn key(row: &Row<'_>) -> rusqlite::Result<KeyEntry> {

@@ -17,8 +17,7 @@ use crate::problem::{Code, Violation};
 pub fn decide(policies: &PolicySet, agent: &Agent, call: ToolCall, facts: &Facts<'_>) -> Decision {
     let asked = Asked { agent, call: &call };
     let evaluation = policies.evaluate(asked);
-    let engines_differ =
-        facts.cross_check && policies.evaluate_with(policies.other_engine(), asked) != evaluation;
+    let engines_differ = facts.cross_check && policies.evaluate_with(policies.other_engine(), asked) != evaluation;
 
     let mut rules = Rules::default();
     for finding in &evaluation.findings {
@@ -56,9 +55,7 @@ pub fn decide(policies: &PolicySet, agent: &Agent, call: ToolCall, facts: &Facts
     match enforced {
         Verdict::Deny => deny(&rules, base),
         Verdict::ApprovalNeeded => ask(policies, agent, call, facts, &evaluation, base),
-        Verdict::Allow if would == Verdict::Allow => {
-            Decision::Allow(Permit { call, explanation: base, spends: None })
-        }
+        Verdict::Allow if would == Verdict::Allow => Decision::Allow(Permit { call, explanation: base, spends: None }),
         Verdict::Allow => Decision::Observe(Observed { call, explanation: base }),
     }
 }
@@ -116,9 +113,9 @@ fn ask(
         let detail = "a human would have to approve this call, but its body is too large to be read".to_owned();
         return refuse(base, Code::PolicyViolation, "approval: body_unread", detail);
     };
-    let at_hand = facts.approval.filter(|approval| {
-        approval.request.agent.id == agent.id && approval.request.call_digest == digest
-    });
+    let at_hand = facts
+        .approval
+        .filter(|approval| approval.request.agent.id == agent.id && approval.request.call_digest == digest);
     let state = at_hand.map(|approval| {
         let after = crate::approval::apply(approval, &crate::approval::Event::Tick, facts.now);
         (approval, after.map_or(approval.state, |after| after.state))
@@ -127,8 +124,12 @@ fn ask(
         Some((approval, State::Approved)) => {
             let mut info = approval.info(None);
             info.status = State::Approved.as_str().to_owned();
-            let explanation =
-                Explanation { decision: Verdict::Allow, approval: Some(info), reason: format!("approved: {}", base.reason), ..base };
+            let explanation = Explanation {
+                decision: Verdict::Allow,
+                approval: Some(info),
+                reason: format!("approved: {}", base.reason),
+                ..base
+            };
             Decision::Allow(Permit { call, explanation, spends: Some(approval.id.clone()) })
         }
         Some((approval, state @ (State::Rejected | State::Cancelled))) if facts.now < approval.request.expires_at => {
@@ -242,7 +243,10 @@ impl Rules {
     }
 
     fn only_rate(&self) -> bool {
-        self.list.iter().filter(|rule| rule.mode == Mode::Enforce && rule.effect == FindingEffect::Deny).all(|rule| rule.rate)
+        self.list
+            .iter()
+            .filter(|rule| rule.mode == Mode::Enforce && rule.effect == FindingEffect::Deny)
+            .all(|rule| rule.rate)
     }
 
     fn violations(&self) -> Vec<Violation> {
@@ -253,7 +257,11 @@ impl Rules {
         if self.list.is_empty() {
             return "allowed".to_owned();
         }
-        self.list.iter().map(|rule| format!("{}: {}", rule.violation.rule, rule.violation.reason)).collect::<Vec<_>>().join("; ")
+        self.list
+            .iter()
+            .map(|rule| format!("{}: {}", rule.violation.rule, rule.violation.reason))
+            .collect::<Vec<_>>()
+            .join("; ")
     }
 
     fn detail(&self, effect: FindingEffect) -> String {
@@ -262,10 +270,18 @@ impl Rules {
     }
 
     fn guidance(&self, code: Code) -> String {
-        let maximum = self.list.iter().map(|rule| &rule.violation).find(|v| v.rule.starts_with("max_") && v.reason == "above_maximum");
+        let maximum = self
+            .list
+            .iter()
+            .map(|rule| &rule.violation)
+            .find(|v| v.rule.starts_with("max_") && v.reason == "above_maximum");
         match (code, maximum) {
             (Code::PolicyViolation, Some(Violation { param: Some(param), limit: Some(limit), .. })) => {
-                let most = if param.ends_with('s') { format!("{limit} {param} or fewer") } else { format!("{param} {limit} or less") };
+                let most = if param.ends_with('s') {
+                    format!("{limit} {param} or fewer")
+                } else {
+                    format!("{param} {limit} or less")
+                };
                 format!("Ask for {most}, or ask a human to change the policy.")
             }
             _ => guidance(code).to_owned(),

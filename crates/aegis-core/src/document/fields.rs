@@ -155,8 +155,7 @@ impl<'a> Fields<'a> {
             let suggestion = nearest(&key.name, self.asked.iter().map(String::as_str))
                 .map(|name| format!("did you mean `{name}`?"))
                 .unwrap_or_else(|| format!("valid keys: {}", self.asked.join(", ")));
-            let path =
-                if self.path.is_empty() { key.name.clone() } else { format!("{}.{}", self.path, key.name) };
+            let path = if self.path.is_empty() { key.name.clone() } else { format!("{}.{}", self.path, key.name) };
             self.errors.push(Diagnostic::error(self.file, key.place, &path, "unknown key").suggest(Some(suggestion)));
         }
     }

@@ -36,7 +36,10 @@ fn scalars_follow_the_core_schema() {
 
 #[test]
 fn what_could_be_read_in_two_ways_is_refused_with_its_place() {
-    assert_eq!(refused("a: 1\na: 2\n"), "p.yaml:2:1: the key \"a\" stands twice in the same mapping; it is on line 1 already: put both together there");
+    assert_eq!(
+        refused("a: 1\na: 2\n"),
+        "p.yaml:2:1: the key \"a\" stands twice in the same mapping; it is on line 1 already: put both together there"
+    );
     assert!(refused("a: &x 1\nb: *x\n").contains("p.yaml:1:4: anchors"));
     assert!(refused("a: !!str 1\n").contains("tags"));
     assert!(refused("{1: {<<: 2}}").contains("merge keys"));

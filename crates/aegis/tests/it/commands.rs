@@ -258,9 +258,7 @@ fn a_bad_policy_keeps_the_last_good_one_in_force() {
     assert_eq!(version(), second);
     let health = raw(gateway.address("api"), "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(health.starts_with("HTTP/1.1 200") && health.contains("\"policies\":\"refused\""), "{health}");
-    folder.change("policies/deploy.yaml", |text| {
-        text.replace("max_replicass: 60", "max_replicas: 70")
-    });
+    folder.change("policies/deploy.yaml", |text| text.replace("max_replicass: 60", "max_replicas: 70"));
     gateway.signal("-HUP");
     eventually("the corrected policy is in force", || version() != second);
     let policies = stdout(&folder.run(&["audit", "tail", "-n", "50"]));

@@ -159,7 +159,8 @@ fn nobody_without_an_identity_gets_anywhere_and_each_try_is_recorded() {
         assert!(answer.contains("407"), "{user}: {answer}");
         assert!(answer.contains("IdentityRejected"), "{user}: {answer}");
     }
-    let answer = text(&curl(&format!("http://{}", setup.gateway.address("proxy")), &["--include", "http://tools.example/"]));
+    let answer =
+        text(&curl(&format!("http://{}", setup.gateway.address("proxy")), &["--include", "http://tools.example/"]));
     assert!(answer.contains("407"), "{answer}");
     assert_eq!(setup.tool.seen(), "");
     let rejected = setup.gateway.folder.records().iter().filter(|r| r["code"] == "IdentityRejected").count();

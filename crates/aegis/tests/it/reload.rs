@@ -57,7 +57,13 @@ fn a_bad_file_keeps_the_last_good_version_and_a_good_one_replaces_it() {
         let until = Instant::now() + Duration::from_secs(20);
         loop {
             let output = std::process::Command::new("curl")
-                .args(["-s", "-i", "-x", &format!("http://builder:{token}@{}", gateway.address("proxy")), "http://tools.example/"])
+                .args([
+                    "-s",
+                    "-i",
+                    "-x",
+                    &format!("http://builder:{token}@{}", gateway.address("proxy")),
+                    "http://tools.example/",
+                ])
                 .output()
                 .expect("curl runs");
             let text = String::from_utf8_lossy(&output.stdout).to_lowercase();

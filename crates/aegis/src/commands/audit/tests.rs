@@ -15,7 +15,7 @@ fn each_kind_of_record_is_one_line() {
         "    3  2026-01-31T12:00:00Z  deny             deploy-manager   kubernetes/scale         staging     \
          max_replicas: above_maximum  dec_1"
     );
-    let mut shadow = decision.clone();
+    let mut shadow = decision;
     shadow["decision"] = json!("allow");
     shadow["would_decision"] = json!("deny");
     assert!(line(&shadow, Style::plain()).contains("  would deny       deploy-manager"));
