@@ -142,7 +142,7 @@ fn the_operators_token_isnt_sent_to_whoever_has_the_port_of_a_gateway_that_is_go
     let output = folder.run(&["agent", "list"]);
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("the data directory is in use") && said.contains("process 1"), "{said}");
+    assert!(said.contains("the data directory is in use"), "{said}");
     assert!(hostile.accept().is_err(), "it was asked");
 }
 
