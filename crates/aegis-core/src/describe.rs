@@ -28,7 +28,7 @@ mod template;
 mod tests;
 mod tool;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use address::{AddressClass, address_class};
 pub use cases::{Checked, Failure};
@@ -37,9 +37,9 @@ pub use raw::Match;
 use serde::Serialize;
 pub use target::canonical_target;
 
-use crate::call::{Destination, Effect, HttpRequest, ToolCall};
+use crate::call::{Destination, Effect, HttpRequest, IMAGES, ToolCall};
 use crate::document::Diagnostic;
-use crate::policy::Source;
+use crate::policy::{DefinedAction, Source};
 
 /// All tool definitions and the operator's environment map. Immutable; shared by all calls.
 #[derive(Debug)]
@@ -180,6 +180,31 @@ impl Catalogue {
     /// Whether a route may say that this tool is behind it.
     pub fn has_tool(&self, name: &str) -> bool {
         name == ToolCall::HTTP || self.tools.contains_key(name)
+    }
+
+    /// All actions with their parameters, for comparing policies with them. An action of several entries stands there for each.
+    pub fn defined(&self) -> Vec<DefinedAction> {
+        let open = |tool: &str, action: &str| DefinedAction {
+            tool: tool.to_owned(),
+            action: action.to_owned(),
+            classes: BTreeSet::new(),
+            params: None,
+        };
+        let mut all = vec![open(ToolCall::HTTP, ToolCall::REQUEST), open(ToolCall::HTTP, ToolCall::CONNECT)];
+        for tool in self.tools.values() {
+            all.push(open(&tool.name, ToolCall::UNKNOWN));
+            for action in tool.actions.iter().filter(|action| action.name != ToolCall::UNKNOWN) {
+                let params = action.params.iter().map(|param| param.name.as_str());
+                let params = params.chain(action.images.as_ref().map(|_| IMAGES)).map(str::to_owned).collect();
+                all.push(DefinedAction {
+                    tool: tool.name.clone(),
+                    action: action.name.clone(),
+                    classes: action.classes.clone(),
+                    params: (!action.open).then_some(params),
+                });
+            }
+        }
+        all
     }
 
     /// All tools and their actions, sorted.

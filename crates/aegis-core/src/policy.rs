@@ -37,6 +37,7 @@
 
 mod condition;
 mod egress;
+mod fit;
 mod load;
 mod native;
 mod rego;
@@ -45,7 +46,7 @@ mod tables;
 mod tests;
 mod wording;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,19 @@ pub enum Engine {
     Native,
     /// The bundle's Rego, by regorus' interpreter.
     Rego,
+}
+
+/// An action that is defined somewhere: what policies can be for, and what their rules can be on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefinedAction {
+    /// Its tool.
+    pub tool: String,
+    /// Its name.
+    pub action: String,
+    /// Its classes.
+    pub classes: BTreeSet<String>,
+    /// Its parameters, `images` among them where it names any; `None` when it may have any.
+    pub params: Option<BTreeSet<String>>,
 }
 
 /// A policy file, as read by whoever has the disk.
@@ -239,6 +253,20 @@ impl PolicySet {
             },
             Engine::Native => Ok(set),
         }
+    }
+
+    /// The same set, compared with the actions that are defined: a rule that could never apply is no protection. What may
+    /// be meant for functions that only an SDK describes becomes a warning.
+    ///
+    /// # Errors
+    /// Every rule on a parameter that none of its entry's actions has, where that is a mistake.
+    pub fn fitted_to(mut self, defined: &[DefinedAction]) -> Result<Self, Vec<Diagnostic>> {
+        let (errors, warnings) = fit::compare(&self.tables, defined);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        self.warnings.extend(warnings);
+        Ok(self)
     }
 
     /// The version: digest of what was compiled, as `sha256:…` shortened to 12 digits behind `pol_`.

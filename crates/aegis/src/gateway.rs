@@ -64,12 +64,9 @@ pub(crate) struct Running {
 /// # Errors
 /// Everything that is wrong with any of it.
 pub(crate) fn load(config: &Config) -> Result<Loaded, Vec<Diagnostic>> {
-    match (load::catalogue(config), load::policies(config), unusable_routes(config)) {
-        (Ok(catalogue), Ok(policies), routes) if routes.is_empty() => Ok(Loaded { catalogue, policies }),
-        (catalogue, policies, routes) => {
-            let errors = [catalogue.err(), policies.err(), Some(routes)];
-            Err(errors.into_iter().flatten().flatten().collect())
-        }
+    match (load::all(config), unusable_routes(config)) {
+        (Ok((catalogue, policies)), routes) if routes.is_empty() => Ok(Loaded { catalogue, policies }),
+        (loaded, routes) => Err(loaded.err().into_iter().flatten().chain(routes).collect()),
     }
 }
 
@@ -106,7 +103,7 @@ pub(crate) async fn start(config: Config, loaded: Loaded) -> Result<Running> {
     data::remove_note(&config.data_dir)?;
     let enforcer = Enforcer::new(enforcement(&config), data.store.clone(), data.events.clone())?;
     let (policy_version, mode) = (loaded.policies.version().to_owned(), loaded.policies.mode());
-    let policies = loaded.policies.len();
+    let (policies, defined) = (loaded.policies.len(), loaded.catalogue.defined());
     let pipeline = Pipeline::new(Parts {
         identify: Arc::clone(&data.identify),
         catalogue: loaded.catalogue,
@@ -122,7 +119,8 @@ pub(crate) async fn start(config: Config, loaded: Loaded) -> Result<Running> {
     enforcer.guard_own(addresses.iter().map(|bound| bound.address).collect());
     let detail = format!("{policies} policies");
     data.store.record_policy(&policy_version, "loaded", &detail).await?;
-    let reloader = Arc::new(Reloader::new(&config, pipeline.clone(), data.store.clone(), data.events.clone()));
+    let reloader = Reloader::new(&config, defined, pipeline.clone(), data.store.clone(), data.events.clone());
+    let reloader = Arc::new(reloader);
     let intercept = Intercept::new(pipeline.clone(), routes(&config), BODY_IDLE);
     let router = api::router(api_state(&data, pipeline, &reloader));
     if let Some(api) = address_of(&addresses, "api") {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use aegis_core::describe::Catalogue;
 use aegis_core::document::Diagnostic;
-use aegis_core::policy::{Options, PolicySet, Source};
+use aegis_core::policy::{DefinedAction, Options, PolicySet, Source};
 
 use crate::config::{Config, START};
 
@@ -31,13 +31,44 @@ fn unknown_tool(catalogue: &Catalogue, route: &crate::config::Route) -> Option<D
     Some(Diagnostic::error(&route.file, route.place, "tool", message).suggest(Some(suggestion)))
 }
 
-/// The policies that a configuration names.
+/// The catalogue of a configuration and its policies, which fit the catalogue.
 ///
 /// # Errors
 /// Everything that is wrong with any of them.
-pub(crate) fn policies(config: &Config) -> Result<PolicySet, Vec<Diagnostic>> {
+pub(crate) fn all(config: &Config) -> Result<(Catalogue, PolicySet), Vec<Diagnostic>> {
     let options = Options { engine: config.engine, mode: config.mode };
-    PolicySet::load(&sources(std::slice::from_ref(&config.policies), "policies")?, options)
+    let found = sources(std::slice::from_ref(&config.policies), "policies");
+    let catalogue = catalogue(config);
+    // Where the catalogue is bad there is nothing that the policies could fit; what else is wrong with them is said all the same.
+    let defined = catalogue.as_ref().ok().map(Catalogue::defined);
+    let policies = found.and_then(|sources| match &defined {
+        Some(defined) => policies(&sources, options, defined),
+        None => PolicySet::load(&sources, options),
+    });
+    match (catalogue, policies) {
+        (Ok(catalogue), Ok(policies)) => Ok((catalogue, policies)),
+        (catalogue, policies) => Err([catalogue.err(), policies.err()].into_iter().flatten().flatten().collect()),
+    }
+}
+
+/// Policies that fit the actions that are defined.
+///
+/// # Errors
+/// Everything that is wrong with any of them.
+pub(crate) fn policies(
+    sources: &[Source],
+    options: Options,
+    defined: &[DefinedAction],
+) -> Result<PolicySet, Vec<Diagnostic>> {
+    PolicySet::load(sources, options)?.fitted_to(defined)
+}
+
+/// Puts warnings in the log.
+pub(crate) fn log(warnings: &[Diagnostic]) {
+    for warning in warnings {
+        let Diagnostic { file, line, key, message, suggestion, .. } = warning;
+        tracing::warn!(file, line, key, suggestion, "{message}");
+    }
 }
 
 /// The YAML and JSON files of `paths` (files, and folders one level deep), in a stable order.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aegis_core::document::Diagnostic;
-use aegis_core::policy::{Options, PolicySet, Source};
+use aegis_core::policy::{DefinedAction, Options, PolicySet, Source};
 use aegis_server::events::Events;
 use aegis_server::pipeline::Pipeline;
 use aegis_store::Store;
@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 
 use crate::config::Config;
 use crate::diagnostics;
-use crate::load::sources;
+use crate::load::{log, policies, sources};
 
 /// How often the folder is looked at.
 const EVERY: Duration = Duration::from_millis(500);
@@ -26,6 +26,8 @@ const EVERY: Duration = Duration::from_millis(500);
 pub(crate) struct Reloader {
     folder: PathBuf,
     options: Options,
+    /// What policies can be for; the catalogue stays as it is while the gateway runs.
+    defined: Vec<DefinedAction>,
     pipeline: Pipeline,
     store: Store,
     events: Events,
@@ -46,12 +48,18 @@ struct Last {
 }
 
 impl Reloader {
-    /// A reloader for the policies of `config`, which `pipeline` has in force now.
-    pub(crate) fn new(config: &Config, pipeline: Pipeline, store: Store, events: Events) -> Self {
+    /// A reloader for the policies of `config`, which `pipeline` has in force now, and which must fit what is `defined`.
+    pub(crate) fn new(
+        config: &Config,
+        defined: Vec<DefinedAction>,
+        pipeline: Pipeline,
+        store: Store,
+        events: Events,
+    ) -> Self {
         let options = Options { engine: config.engine, mode: config.mode };
         let folder = config.policies.clone();
         let last = Last { stamps: stamps(&folder), seen: Stamps::new(), texts: texts(&read(&folder)) };
-        Self { folder, options, pipeline, store, events, last: Mutex::new(last), refused: Mutex::default() }
+        Self { folder, options, defined, pipeline, store, events, last: Mutex::new(last), refused: Mutex::default() }
     }
 
     /// Loads the policies and puts them in force. Blocks: call it where that is allowed, inside a runtime.
@@ -91,8 +99,9 @@ impl Reloader {
     fn load(&self, last: &mut Last) -> Result<Arc<PolicySet>, Vec<Diagnostic>> {
         let found = read(&self.folder);
         last.texts = texts(&found);
-        match found.and_then(|sources| PolicySet::load(&sources, self.options)) {
+        match found.and_then(|sources| policies(&sources, self.options, &self.defined)) {
             Ok(policies) => {
+                log(policies.warnings());
                 let (version, count) = (policies.version().to_owned(), policies.len());
                 self.pipeline.reload(policies);
                 self.set_refused(Vec::new());

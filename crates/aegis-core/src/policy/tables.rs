@@ -9,6 +9,7 @@ use super::condition::{Condition, Pattern};
 use super::egress::EgressPattern;
 use crate::agent::Agent;
 use crate::call::ToolCall;
+use crate::document::Place;
 
 /// All policies, indexed by whom they are for.
 #[derive(Debug, Default, Serialize)]
@@ -49,6 +50,9 @@ pub(super) struct Policy {
 /// One entry of a policy's `actions`.
 #[derive(Debug, Serialize)]
 pub(super) struct Entry {
+    /// Where it is written; no part of what is compiled.
+    #[serde(skip)]
+    pub(super) origin: Origin,
     pub(super) name: Name,
     /// What `matched` calls it: `policy/entry`.
     pub(super) label: String,
@@ -64,6 +68,19 @@ pub(super) struct Entry {
     /// The rules whose readable violations ask a human.
     pub(super) asks: BTreeSet<String>,
     pub(super) rate: Option<Rate>,
+}
+
+/// Where an entry is written, for diagnostics that need more than its file.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) file: String,
+    /// What diagnostics call it, e.g. `actions[0]`.
+    pub(super) path: String,
+    pub(super) place: Place,
+    /// Its name as written.
+    pub(super) name: String,
+    /// Where its keys are.
+    pub(super) keys: BTreeMap<String, Place>,
 }
 
 /// Which actions an entry is for.

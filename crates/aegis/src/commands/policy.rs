@@ -37,13 +37,15 @@ pub(super) fn run(command: PolicyCommand, global: &Global) -> Result<()> {
     }
 }
 
-/// The policies of `paths`, or of the configuration where none is named.
+/// The policies of `paths`, or of the configuration where none is named; they must fit the configuration's catalogue.
 fn load_all(paths: &[PathBuf], global: &Global) -> Result<Result<PolicySet, Vec<Diagnostic>>> {
+    let config = Config::load(global.config.as_deref()).map_err(invalid)?;
     if paths.is_empty() {
-        let config = Config::load(global.config.as_deref()).map_err(invalid)?;
-        return Ok(load::policies(&config));
+        return Ok(load::all(&config).map(|(_, policies)| policies));
     }
-    Ok(load::sources(paths, "policies").and_then(|sources| PolicySet::load(&sources, Options::default())))
+    Ok(load::catalogue(&config).and_then(|catalogue| {
+        load::policies(&load::sources(paths, "policies")?, Options::default(), &catalogue.defined())
+    }))
 }
 
 fn check(paths: &[PathBuf], global: &Global) -> Result<()> {
@@ -113,8 +115,7 @@ impl Described {
 
 fn explain(args: &ExplainArgs, global: &Global) -> Result<()> {
     let config = Config::load(global.config.as_deref()).map_err(invalid)?;
-    let catalogue = load::catalogue(&config).map_err(invalid)?;
-    let policies = load::policies(&config).map_err(invalid)?;
+    let (catalogue, policies) = load::all(&config).map_err(invalid)?;
     let (agent, call) = match (&args.call, &args.request, &args.agent) {
         (Some(path), _, _) => {
             let described: Described = serde_json::from_slice(&read_input(path)?)

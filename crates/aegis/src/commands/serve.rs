@@ -17,7 +17,7 @@ use crate::cli::Global;
 use crate::config::{Config, LogFormat};
 use crate::outcome::{No, invalid};
 use crate::style::Style;
-use crate::{diagnostics, gateway};
+use crate::{diagnostics, gateway, load};
 
 /// One listener, as it is announced.
 #[derive(Serialize)]
@@ -39,9 +39,8 @@ pub(super) fn run(global: &Global) -> Result<()> {
     let config = Config::load(global.config.as_deref()).map_err(invalid)?;
     log_as(config.telemetry.log)?;
     let loaded = gateway::load(&config).map_err(invalid)?;
-    for warning in config.warnings.iter().chain(loaded.policies.warnings()) {
-        tracing::warn!(file = warning.file, line = warning.line, key = warning.key, "{}", warning.message);
-    }
+    load::log(&config.warnings);
+    load::log(loaded.policies.warnings());
     runtime()?.block_on(async {
         // Before anything is announced, so that whoever reads the announcement can stop us in order.
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);

@@ -105,6 +105,10 @@ fn policy_check_shows_the_line_and_a_caret() {
         assert!(text.contains(expected), "{expected:?} not in\n{text}");
     }
     assert!(!text.contains('\u{1b}'), "colours in a pipe");
+    // A cap on a parameter that nothing has would be no cap.
+    std::fs::write(&file, "agent: a\nactions:\n  - name: deploy\n    max_replicass: 50\n").expect("written");
+    let text = stdout(&run(&["policy", "check", name]));
+    assert!(text.contains(":4:5") && text.contains("did you mean `max_replicas`?"), "{text}");
     let fine = json(&folder.run(&["policy", "check", "--json"]));
     assert_eq!((&fine["ok"], &fine["policies"]), (&true.into(), &3.into()));
 }
@@ -238,13 +242,13 @@ fn a_bad_policy_keeps_the_last_good_one_in_force() {
     folder.change("policies/deploy.yaml", |text| text.replace("max_replicas: 50", "max_replicas: 60"));
     eventually("a changed policy is in force", || version() != first);
     let second = version();
-    folder.change("policies/deploy.yaml", |text| text.replace("actions:", "acions:"));
-    eventually("the log says so", || gateway.log().contains("policies refused"));
+    folder.change("policies/deploy.yaml", |text| text.replace("max_replicas:", "max_replicass:"));
+    eventually("the log says so", || gateway.log().contains("policies refused") && gateway.log().contains("replicass"));
     assert_eq!(version(), second);
     let health = raw(gateway.address("api"), "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(health.starts_with("HTTP/1.1 200") && health.contains("\"policies\":\"refused\""), "{health}");
     folder.change("policies/deploy.yaml", |text| {
-        text.replace("acions:", "actions:").replace("max_replicas: 60", "max_replicas: 70")
+        text.replace("max_replicass: 60", "max_replicas: 70")
     });
     gateway.signal("-HUP");
     eventually("the corrected policy is in force", || version() != second);

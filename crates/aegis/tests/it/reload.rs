@@ -38,6 +38,7 @@ fn every_kind_of_bad_input_refuses_to_start_with_its_place() {
         ("", "agent: a\nactions: [{name: deploy, allowed_images: [{digest: \"sha256:12\"}]}]\n", "a.yaml:2:"),
         ("", "agent: a\nactions: [{name: deploy, approval_needed: \"env = 1\"}]\n", "a.yaml:2:"),
         ("", "agent: a\nactions: [{name: deploy, max_replicas: many}]\n", "a.yaml:2:"),
+        ("", "agent: a\nactions: [{name: deploy, max_replicass: 5}]\n", "did you mean `max_replicas`?"),
         ("", "agent: a\nagent: b\n", "a.yaml:2:1"),
         ("", "agent: [a\n", "a.yaml:"),
         ("", "agent: a\nactions: [{name: deploy, deny_if: \"true\"}]\n", "deny_if"),

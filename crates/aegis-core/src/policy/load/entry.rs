@@ -6,7 +6,7 @@ use oci_spec::distribution::Reference;
 
 use super::super::Source;
 use super::super::condition::{Condition, Pattern, Refusal};
-use super::super::tables::{AllowedImage, Entry, ImageRule, MaxRule, Name};
+use super::super::tables::{AllowedImage, Entry, ImageRule, MaxRule, Name, Origin};
 use super::{MAX_LIST, Report, values};
 use crate::call::ToolCall;
 use crate::document::{Diagnostic, Fields, Node, Place, Value};
@@ -45,7 +45,10 @@ pub(super) fn read(source: &Source, index: usize, node: &Node, report: &mut Repo
     fields.finish();
     report.errors.append(&mut image_errors);
     warn_of_empty_lists(file, &path, node, report);
+    let name = name?;
+    let origin = origin(file, &path, &name, node);
     let entry = Entry {
+        origin,
         name: matcher?,
         label: String::new(),
         tools,
@@ -57,7 +60,22 @@ pub(super) fn read(source: &Source, index: usize, node: &Node, report: &mut Repo
         asks,
         rate,
     };
-    Some((name?, entry))
+    Some((name, entry))
+}
+
+/// Where the entry and its keys stand.
+fn origin(file: &str, path: &str, name: &str, node: &Node) -> Origin {
+    let keys = match &node.value {
+        Value::Map(keys) => keys.as_slice(),
+        _ => &[],
+    };
+    Origin {
+        file: file.to_owned(),
+        path: path.to_owned(),
+        place: node.place,
+        name: name.to_owned(),
+        keys: keys.iter().map(|(key, _)| (key.name.clone(), key.place)).collect(),
+    }
 }
 
 fn is_later(key: &str) -> bool {
