@@ -78,6 +78,8 @@ impl Default for Settings {
 pub struct Issued {
     /// The token.
     pub token: String,
+    /// Whose it is.
+    pub agent: String,
     /// Its id, by which it is revoked and found in records.
     pub jti: String,
     /// When it ends.
@@ -202,7 +204,7 @@ impl Identify {
             registered: entry.created_at.as_microsecond(),
         };
         let expires_at = Timestamp::from_second(claims.exp).map_err(|_| IdentifyError::Ttl(ttl))?;
-        Ok(Issued { token: token::sign(&self.keys, &claims)?, jti, expires_at })
+        Ok(Issued { token: token::sign(&self.keys, &claims)?, agent: agent.to_owned(), jti, expires_at })
     }
 
     /// The agent that a credential proves.

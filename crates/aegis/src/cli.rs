@@ -152,20 +152,33 @@ pub(crate) enum AgentCommand {
     },
 }
 
+/// The agent that it is for: `NAME` or `--agent NAME`, one of them.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct OfAgent {
+    /// The agent
+    #[arg(value_name = "AGENT")]
+    name: Option<String>,
+    /// The same, by name
+    #[arg(long, value_name = "AGENT")]
+    agent: Option<String>,
+}
+
+impl OfAgent {
+    /// The agent's name; the command line isn't read without one.
+    pub(crate) fn agent(self) -> String {
+        self.name.or(self.agent).unwrap_or_default()
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
     /// Make an API key; it is shown once
     #[command(after_help = "Example:\n  aegis key add deploy-manager --json | jq -r .key")]
-    Add {
-        /// The agent that it is for
-        agent: String,
-    },
+    Add(OfAgent),
     /// An agent's keys, without the keys themselves
     #[command(after_help = "Example:\n  aegis key list deploy-manager")]
-    List {
-        /// The agent
-        agent: String,
-    },
+    List(OfAgent),
     /// Make a key worthless
     #[command(after_help = "Example:\n  aegis key revoke key_01k5")]
     Revoke {
@@ -179,8 +192,8 @@ pub(crate) enum TokenCommand {
     /// Issue a token for an agent
     #[command(after_help = "Example:\n  TOKEN=$(aegis token issue deploy-manager --ttl 10m)")]
     Issue {
-        /// The agent
-        agent: String,
+        #[command(flatten)]
+        of: OfAgent,
         /// How long it holds, up to 1h; the configuration's token_ttl when not given
         #[arg(long, value_name = "DURATION")]
         ttl: Option<String>,

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::answer::{ApiError, Body, Id};
@@ -36,6 +36,14 @@ pub(super) struct NewKey {
 #[serde(deny_unknown_fields)]
 pub(super) struct NewToken {
     ttl_seconds: Option<u64>,
+}
+
+/// A key as it is shown once, with what is kept of it.
+#[derive(Serialize)]
+struct ShownKey {
+    key: String,
+    #[serde(flatten)]
+    entry: KeyEntry,
 }
 
 /// A token to revoke: itself, or its id.
@@ -95,7 +103,7 @@ pub(super) async fn add_key(
     }
     let key = ApiKey::generate()?;
     let entry = state.store.add_key(&id, key.hash, &key.id, wanted.expires_at, OPERATOR).await?;
-    created(Json(&json!({"key": key.text, "entry": entry})))
+    created(Json(&ShownKey { key: key.text, entry }))
 }
 
 /// `DELETE /v1/keys/{id}`.
@@ -138,7 +146,7 @@ pub(super) async fn revoke_token(
 }
 
 /// 201 with what was made. It may hold a secret, so nothing may keep it.
-fn created(document: Json<&impl serde::Serialize>) -> Result<Response, ApiError> {
+fn created(document: Json<&impl Serialize>) -> Result<Response, ApiError> {
     let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     Ok((StatusCode::CREATED, headers, document).into_response())
 }

@@ -249,7 +249,7 @@ async fn an_api_key_becomes_a_token_until_it_is_revoked() {
     let made = api.post("/v1/agents/ci%2Fbuild/keys", Value::Null).await;
     assert_eq!((made.status.as_u16(), made.header("cache-control")), (201, "no-store"));
     let made = made.json();
-    let (key, id) = (text(&made["key"]), text(&made["entry"]["id"]));
+    let (key, id) = (text(&made["key"]), text(&made["id"]));
     assert!(!api.get("/v1/agents/ci%2Fbuild/keys").await.json().to_string().contains(key));
     let past = json!({"expires_at": "2001-01-01T00:00:00Z"});
     api.post("/v1/agents/ci%2Fbuild/keys", past).await.problem(400, "BadRequest");

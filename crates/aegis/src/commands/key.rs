@@ -13,15 +13,16 @@ use crate::table::{self, cell};
 pub(super) async fn run(command: KeyCommand, operator: &Operator, global: &Global) -> Result<()> {
     let of = |agent: &str| format!("/v1/agents/{}/keys", segment(agent));
     match command {
-        KeyCommand::Add { agent } => {
+        KeyCommand::Add(args) => {
+            let agent = args.agent();
             let made = operator.call(Method::POST, &of(&agent), None).await?;
             if !global.json {
-                eprintln!("key {} for {agent}; it is shown this once", cell(&made, "/entry/id"));
+                eprintln!("key {} for {agent}; it is shown this once", cell(&made, "/id"));
             }
             print(global, &made, |made| format!("{}\n", cell(made, "/key")))
         }
-        KeyCommand::List { agent } => {
-            let list = operator.call(Method::GET, &of(&agent), None).await?;
+        KeyCommand::List(args) => {
+            let list = operator.call(Method::GET, &of(&args.agent()), None).await?;
             print(global, list.get("keys").unwrap_or(&Value::Null), |keys| {
                 let pointers = ["/id", "/created_at", "/expires_at", "/revoked_at"];
                 let row = |key: &Value| pointers.iter().map(|pointer| cell(key, pointer)).collect();

@@ -16,7 +16,7 @@ use crate::table::cell;
 
 pub(super) fn run(command: TokenCommand, global: &Global) -> Result<()> {
     match command {
-        TokenCommand::Issue { agent, ttl } => issue(&agent, ttl.as_deref(), global),
+        TokenCommand::Issue { of, ttl } => issue(&of.agent(), ttl.as_deref(), global),
         TokenCommand::Revoke { token } => {
             let token = given(token)?;
             let body = if token.starts_with("tok_") { json!({"jti": token}) } else { json!({"token": token}) };

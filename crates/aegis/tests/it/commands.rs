@@ -38,9 +38,15 @@ fn every_command_has_help_with_an_example_and_takes_json() {
 
 #[test]
 fn bad_use_is_two() {
-    for args in
-        [&["nonsense"][..], &["agent", "add"], &["serve", "--config", "/no/such.yaml"], &["token", "inspect", "x"]]
-    {
+    for args in [
+        &["nonsense"][..],
+        &["agent", "add"],
+        &["serve", "--config", "/no/such.yaml"],
+        &["token", "inspect", "x"],
+        &["token", "issue"],
+        &["token", "issue", "a", "--agent", "a"],
+        &["key", "add", "--ttl", "5m"],
+    ] {
         assert_eq!(run(args).status.code(), Some(2), "{args:?}");
     }
     assert_eq!(json(&run(&["version", "--json"]))["name"], "aegis");
@@ -153,12 +159,17 @@ fn agent_life(folder: &Folder) {
     assert!(stdout(&folder.run(&["agent", "list"])).contains("ci/build"));
 
     let key = json(&folder.run(&["key", "add", "ci/build", "--json"]));
-    let id = key["entry"]["id"].as_str().expect("an id");
+    let id = key["id"].as_str().expect("an id");
+    assert!(key["key"].is_string() && key["agent"] == "ci/build", "{key}");
+    assert!(stdout(&folder.run(&["key", "list", "--agent", "ci/build"])).contains(id));
     assert!(stdout(&folder.run(&["key", "list", "ci/build"])).contains(id));
     assert!(folder.run(&["key", "revoke", id]).status.success());
 
     let issued = json(&folder.run(&["token", "issue", "ci/build", "--ttl", "5m", "--json"]));
     let token = issued["token"].as_str().expect("a token");
+    assert!(issued["jti"].is_string() && issued["expires_at"].is_string() && issued["agent"] == "ci/build", "{issued}");
+    assert_eq!(json(&folder.run(&["token", "issue", "--agent", "ci/build", "--json"]))["agent"], "ci/build");
+    assert_eq!(json(&folder.run(&["key", "add", "--agent", "ci/build", "--json"]))["agent"], "ci/build");
     let inspected = json(&run(&["token", "inspect", token, "--json"]));
     assert_eq!(inspected["claims"]["sub"], "ci/build");
     assert!(folder.run(&["token", "revoke", token]).status.success());
