@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::gateway::{Gateway, aegis_in, write_config};
+use crate::process::{Folder, Gateway};
 
 const POLICY: &str = "agent: evil\nactions:\n  - name: http/request\n";
 
@@ -42,12 +42,12 @@ fn serve(mut stream: TcpStream) {
 fn gateway() -> (Gateway, String) {
     let config = format!("routes: [{{name: tool, upstream: \"http://{}\"}}]\n", endless());
     let gateway = Gateway::start(&config, &[("evil.yaml", POLICY)]);
-    let token = gateway.agent("evil");
+    let token = gateway.folder.agent("evil");
     (gateway, token)
 }
 
 fn send(gateway: &Gateway, path: &str, token: &str, more: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(gateway.proxy).expect("connected");
+    let mut stream = TcpStream::connect(gateway.address("proxy")).expect("connected");
     stream.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
     let head = format!("GET /r/tool{path} HTTP/1.1\r\nHost: a\r\nAegis-Token: {token}\r\n{more}\r\n");
     stream.write_all(head.as_bytes()).expect("written");
@@ -89,23 +89,23 @@ fn suspending_an_agent_cuts_its_upgrades_and_answers_under_way() {
     let mut answer = send(&gateway, "/slow", &token, "");
     assert!(head(&mut answer).starts_with("HTTP/1.1 200"));
 
-    gateway.json(&["agent", "suspend", "evil"]);
+    gateway.folder.json(&["agent", "suspend", "evil"]);
     assert!(ends(&mut upgrade), "the upgrade goes on");
     assert!(ends(&mut answer), "the answer goes on");
     let cut = |record: &serde_json::Value| record["event"] == "outcome" && record["error"] == "identity_withdrawn";
-    let records = gateway.records();
+    let records = gateway.folder.records();
     assert_eq!(records.iter().filter(|record| cut(record)).count(), 2, "{records:?}");
 }
 
 #[test]
 fn revoking_a_token_cuts_what_it_has_under_way_and_nothing_else() {
     let (gateway, token) = gateway();
-    let other = gateway.token("evil");
+    let other = gateway.folder.token("evil");
     let upgrading = "Connection: upgrade\r\nUpgrade: websocket\r\n";
     let mut revoked = send(&gateway, "/ws", &token, upgrading);
     let mut kept = send(&gateway, "/ws", &other, upgrading);
     assert!(head(&mut revoked).starts_with("HTTP/1.1 101") && head(&mut kept).starts_with("HTTP/1.1 101"));
-    let output = gateway.aegis(&["token", "revoke", &token]);
+    let output = gateway.folder.run(&["token", "revoke", &token]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(ends(&mut revoked), "the upgrade goes on");
     kept.write_all(b"ping").expect("written");
@@ -117,30 +117,29 @@ fn revoking_a_token_cuts_what_it_has_under_way_and_nothing_else() {
 fn idle_connections_keep_no_operator_out() {
     let config = format!("routes: [{{name: tool, upstream: \"http://{}\"}}]\n", endless());
     let gateway = Gateway::start_with_descriptors(256, &config, &[("evil.yaml", POLICY)]);
-    gateway.agent("evil");
+    gateway.folder.agent("evil");
     let hold = |address: SocketAddr| (0..150).map(move |_| TcpStream::connect(address).expect("connected"));
-    let held: Vec<_> = hold(gateway.proxy).chain(hold(gateway.api)).collect();
+    let held: Vec<_> = hold(gateway.address("proxy")).chain(hold(gateway.address("api"))).collect();
     let started = std::time::Instant::now();
-    gateway.json(&["agent", "suspend", "evil"]);
+    gateway.folder.json(&["agent", "suspend", "evil"]);
     assert!(started.elapsed() < Duration::from_secs(3), "it took {:?}", started.elapsed());
     drop(held);
 }
 
 #[test]
 fn the_operators_token_isnt_sent_to_whoever_has_the_port_of_a_gateway_that_is_gone() {
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    write_config(dir.path(), "", &[("evil.yaml", POLICY)]);
-    assert!(aegis_in(dir.path(), &["agent", "add", "evil"]).status.success());
+    let folder = Folder::with("", &[("evil.yaml", POLICY)]);
+    assert!(folder.run(&["agent", "add", "evil"]).status.success());
     let hostile = TcpListener::bind("127.0.0.1:0").expect("a free port");
     hostile.set_nonblocking(true).expect("set");
     let address = hostile.local_addr().expect("bound");
-    let data = dir.path().join("data");
+    let data = folder.path("aegis-data");
     std::fs::write(data.join("gateway.json"), format!("{{\"api\":\"{address}\",\"pid\":1}}")).expect("written");
     // Another command holds the directory, or a gateway that is starting.
     let lock = std::fs::File::options().write(true).open(data.join("lock")).expect("the lock");
     lock.try_lock().expect("held");
 
-    let output = aegis_in(dir.path(), &["agent", "list"]);
+    let output = folder.run(&["agent", "list"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("the data directory is in use") && said.contains("process 1"), "{said}");
@@ -152,7 +151,7 @@ fn unfinished_bodies_of_one_agent_take_no_more_than_its_share_of_memory() {
     const BODY: usize = 250 * 1024;
     let (gateway, token) = gateway();
     let post = |sent: usize| {
-        let mut stream = TcpStream::connect(gateway.proxy).expect("connected");
+        let mut stream = TcpStream::connect(gateway.address("proxy")).expect("connected");
         stream.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
         let head =
             format!("POST /r/tool/ws HTTP/1.1\r\nHost: a\r\nAegis-Token: {token}\r\nContent-Length: {BODY}\r\n\r\n");

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use crate::gateway::{AEGIS, Gateway};
+use crate::process::{Gateway, aegis, text};
 use crate::upstream::Upstream;
 
 const POLICY: &str = "agent: builder
@@ -17,10 +17,6 @@ fn curl(proxy: &str, arguments: &[&str]) -> Output {
         .expect("curl runs")
 }
 
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
 struct Setup {
     gateway: Gateway,
     tool: Upstream,
@@ -30,19 +26,24 @@ struct Setup {
 
 impl Setup {
     fn start() -> Self {
+        Self::with("")
+    }
+
+    /// `more` goes into the configuration.
+    fn with(more: &str) -> Self {
         let (tool, shell) = (Upstream::start(None), Upstream::start(Some("SSH-2.0-OpenSSH_9.9\r\n")));
         let config = format!(
-            "upstreams:\n  \"tools.example:80\": \"{}\"\n  \"shell.example:22\": \"{shell}\"\n  \"shell.example:443\": \"{shell}\"\n",
+            "upstreams:\n  \"tools.example:80\": \"{}\"\n  \"shell.example:22\": \"{shell}\"\n  \"shell.example:443\": \"{shell}\"\n{more}",
             tool.address,
             shell = shell.address
         );
         let gateway = Gateway::start(&config, &[("builder.yaml", POLICY)]);
-        let token = gateway.agent("builder");
+        let token = gateway.folder.agent("builder");
         Self { gateway, tool, shell, token }
     }
 
     fn proxy(&self, user: &str, password: &str) -> String {
-        format!("http://{user}:{password}@{}", self.gateway.proxy)
+        format!("http://{user}:{password}@{}", self.gateway.address("proxy"))
     }
 
     fn curl(&self, arguments: &[&str]) -> Output {
@@ -64,6 +65,31 @@ fn a_listed_host_is_reached_with_the_decision_in_the_answer_and_no_credential_of
     let seen = seen.to_lowercase();
     assert!(seen.contains("host: tools.example") && seen.contains("traceparent: 00-"), "{seen}");
     assert!(!seen.contains("proxy-authorization") && !seen.contains("aegis-"), "{seen}");
+}
+
+/// Both calls, decided by the engines that the configuration asks for.
+fn decides_as(engines: &str) {
+    let setup = Setup::with(engines);
+    let allowed = text(&setup.curl(&["--include", "http://tools.example/build"]));
+    assert!(allowed.contains("200 OK") && allowed.contains("done"), "{allowed}\n{}", setup.gateway.log());
+    let denied: serde_json::Value =
+        serde_json::from_slice(&setup.curl(&["http://evil.example/"]).stdout).expect("a problem");
+    assert_eq!((&denied["code"], &denied["status"]), (&"PolicyViolation".into(), &403.into()), "{denied}");
+    let decisions = setup.gateway.folder.decisions("builder");
+    let said: Vec<_> = decisions.iter().map(|record| record["decision"].as_str().unwrap_or_default()).collect();
+    assert_eq!(said, ["allow", "deny"]);
+    assert!(!setup.tool.seen().contains("evil"), "{}", setup.tool.seen());
+}
+
+#[test]
+fn the_rego_engine_decides_alone() {
+    decides_as("engine: rego\nengine_check: 0%\n");
+}
+
+#[test]
+fn both_engines_decide_every_call_and_agree() {
+    decides_as("engine: native\nengine_check: 100%\n");
+    decides_as("engine: rego\nengine_check: 100%\n");
 }
 
 #[test]
@@ -126,17 +152,17 @@ fn nobody_without_an_identity_gets_anywhere_and_each_try_is_recorded() {
         *last = last.chars().rev().collect();
         parts.join(".")
     };
-    let other = setup.gateway.agent("other");
+    let other = setup.gateway.folder.agent("other");
     for (user, password) in [("builder", "nonsense"), ("builder", &forged), ("builder", &other)] {
         let answer = curl(&setup.proxy(user, password), &["--include", "http://tools.example/"]);
         let answer = text(&answer);
         assert!(answer.contains("407"), "{user}: {answer}");
         assert!(answer.contains("IdentityRejected"), "{user}: {answer}");
     }
-    let answer = text(&curl(&format!("http://{}", setup.gateway.proxy), &["--include", "http://tools.example/"]));
+    let answer = text(&curl(&format!("http://{}", setup.gateway.address("proxy")), &["--include", "http://tools.example/"]));
     assert!(answer.contains("407"), "{answer}");
     assert_eq!(setup.tool.seen(), "");
-    let rejected = setup.gateway.records().iter().filter(|r| r["code"] == "IdentityRejected").count();
+    let rejected = setup.gateway.folder.records().iter().filter(|r| r["code"] == "IdentityRejected").count();
     assert_eq!(rejected, 4);
 }
 
@@ -144,21 +170,21 @@ fn nobody_without_an_identity_gets_anywhere_and_each_try_is_recorded() {
 fn a_revoked_token_and_a_suspended_agent_are_refused_at_once() {
     let setup = Setup::start();
     let reach = |token: &str| text(&curl(&setup.proxy("builder", token), &["http://tools.example/"])).contains("done");
-    let second = setup.gateway.token("builder");
+    let second = setup.gateway.folder.token("builder");
     assert!(reach(&setup.token) && reach(&second));
-    let revoked = setup.gateway.aegis(&["token", "revoke", &setup.token]);
+    let revoked = setup.gateway.folder.run(&["token", "revoke", &setup.token]);
     assert!(revoked.status.success(), "{}", text(&revoked));
     assert!(!reach(&setup.token) && reach(&second));
-    assert!(setup.gateway.aegis(&["agent", "suspend", "builder"]).status.success());
+    assert!(setup.gateway.folder.run(&["agent", "suspend", "builder"]).status.success());
     assert!(!reach(&second));
-    assert!(setup.gateway.aegis(&["agent", "resume", "builder"]).status.success());
+    assert!(setup.gateway.folder.run(&["agent", "resume", "builder"]).status.success());
     assert!(reach(&second));
 }
 
 #[test]
 fn the_operators_api_is_closed_to_agents() {
     let setup = Setup::start();
-    let api = format!("http://{}/v1/agents", setup.gateway.api);
+    let api = format!("http://{}/v1/agents", setup.gateway.address("api"));
     for authorization in
         [String::new(), format!("Authorization: Bearer {}", setup.token), "Authorization: Bearer x".into()]
     {
@@ -166,10 +192,9 @@ fn the_operators_api_is_closed_to_agents() {
         let answer = text(&output);
         assert!(answer.contains("401") && answer.contains("IdentityRejected"), "{answer}");
     }
-    let mut command = Command::new(AEGIS);
-    let output = command
+    let output = aegis()
         .args(["agent", "list"])
-        .env("AEGIS_URL", format!("http://{}", setup.gateway.api))
+        .env("AEGIS_URL", format!("http://{}", setup.gateway.address("api")))
         .env("AEGIS_OPERATOR_TOKEN", "wrong")
         .output()
         .expect("aegis runs");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use crate::gateway::Gateway;
+use crate::process::Gateway;
 use crate::standin::Kubernetes;
 use crate::tools::tool;
 
@@ -39,19 +39,19 @@ impl Cluster {
             ["the", "real", "cluster", "secret"].join("-")
         );
         let gateway = Gateway::start(&config, &[("deploy.yaml", &policy())]);
-        let token = gateway.agent("deploy-manager");
+        let token = gateway.folder.agent("deploy-manager");
         let kubeconfig = Self::kubeconfig(&gateway, &token);
         Self { gateway, kubernetes, kubeconfig, _runtime: runtime }
     }
 
     fn kubeconfig(gateway: &Gateway, token: &str) -> PathBuf {
-        let path = gateway.dir.path().join("kubeconfig");
+        let path = gateway.folder.path("kubeconfig");
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n\
              clusters: [{{name: c, cluster: {{server: \"https://{}/r/k8s\", certificate-authority: {}}}}}]\n\
              users: [{{name: u, user: {{token: {token}}}}}]\n",
-            gateway.proxy_tls,
-            gateway.ca().display()
+            gateway.address("proxy_tls"),
+            gateway.folder.ca().display()
         );
         std::fs::write(&path, text).expect("written");
         path
@@ -61,8 +61,8 @@ impl Cluster {
         Command::new(tool("kubectl"))
             .args(arguments)
             .env("KUBECONFIG", &self.kubeconfig)
-            .env("HOME", self.gateway.dir.path())
-            .env("KUBECACHEDIR", self.gateway.dir.path().join("kube-cache"))
+            .env("HOME", self.gateway.folder.path(""))
+            .env("KUBECACHEDIR", self.gateway.folder.path("kube-cache"))
             .stdin(Stdio::null())
             .output()
             .expect("kubectl runs")
@@ -93,7 +93,7 @@ impl Cluster {
     }
 
     fn manifest(&self, name: &str, namespace: &str, replicas: &str, image: &str) -> String {
-        let path = self.gateway.dir.path().join(format!("{name}-{namespace}.yaml"));
+        let path = self.gateway.folder.path(&format!("{name}-{namespace}.yaml"));
         let text = format!(
             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec:\n  \
              replicas: {replicas}\n  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    \
@@ -161,7 +161,7 @@ fn kubectl_may_not_do_what_nobody_granted() {
     cluster.refused(&["get", "secrets", "-n", "shop-staging"], &["Forbidden"]);
     cluster.refused(&["create", "deployment", "x", "--image=x", "-n", "shop-staging"], &["PolicyViolation", "unknown"]);
     assert!(cluster.kubernetes.writes().is_empty());
-    let last = cluster.gateway.decisions("deploy-manager").pop().expect("a record");
+    let last = cluster.gateway.folder.decisions("deploy-manager").pop().expect("a record");
     assert_eq!(last["decision"], "deny");
 }
 
@@ -174,15 +174,15 @@ fn production_asks_a_human_and_the_same_call_runs_once() {
     // The request survives a crash.
     let kubernetes = cluster.kubernetes.clone();
     cluster.gateway = cluster.gateway.crash_and_restart();
-    let token = cluster.gateway.token("deploy-manager");
+    let token = cluster.gateway.folder.token("deploy-manager");
     cluster.kubeconfig = Cluster::kubeconfig(&cluster.gateway, &token);
     cluster.kubernetes = kubernetes;
 
-    let pending = cluster.gateway.json(&["approvals", "list"]);
+    let pending = cluster.gateway.folder.json(&["approvals", "list"]);
     let pending = pending.as_array().cloned().or_else(|| pending["approvals"].as_array().cloned()).expect("a list");
     assert_eq!(pending.len(), 1, "{pending:?}");
     let id = pending[0]["id"].as_str().expect("an id").to_owned();
-    cluster.gateway.json(&["approvals", "approve", &id]);
+    cluster.gateway.folder.json(&["approvals", "approve", &id]);
 
     cluster.allowed(&scale);
     assert_eq!(cluster.kubernetes.replicas("shop-prod"), Some(7));
@@ -197,7 +197,7 @@ fn production_asks_a_human_and_the_same_call_runs_once() {
 fn a_suspended_agent_is_out_at_once() {
     let cluster = Cluster::start();
     cluster.allowed(&["get", "deployment", "web", "-n", "shop-staging"]);
-    let output = cluster.gateway.aegis(&["agent", "suspend", "deploy-manager"]);
+    let output = cluster.gateway.folder.run(&["agent", "suspend", "deploy-manager"]);
     assert!(output.status.success());
     let before = cluster.kubernetes.seen().len();
     let output = cluster.kubectl(&["get", "deployment", "web", "-n", "shop-staging"]);

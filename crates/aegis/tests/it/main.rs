@@ -12,7 +12,6 @@ mod architecture;
 mod attack;
 mod commands;
 mod curl;
-mod gateway;
 mod kubectl;
 mod otlp;
 mod process;

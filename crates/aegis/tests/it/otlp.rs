@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 
-use crate::gateway::Gateway;
+use crate::process::Gateway;
 use crate::upstream::Upstream;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -53,9 +53,9 @@ fn a_denied_and_an_allowed_call_have_their_spans_in_the_callers_trace() {
         tool.address
     );
     let gateway = Gateway::start(&config, &[("p.yaml", "agent: builder\negress: {allow: [tools.example]}\n")]);
-    let token = gateway.agent("builder");
+    let token = gateway.folder.agent("builder");
     for url in ["http://tools.example/ok", "http://evil.example/no"] {
-        let proxy = format!("http://builder:{token}@{}", gateway.proxy);
+        let proxy = format!("http://builder:{token}@{}", gateway.address("proxy"));
         let traceparent = format!("traceparent: 00-{TRACE}-{CALLER}-01");
         let output =
             Command::new("curl").args(["-s", "-x", &proxy, "-H", &traceparent, url]).output().expect("curl runs");

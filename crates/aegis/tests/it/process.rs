@@ -1,9 +1,10 @@
-//! Running the real binary: one command, or a gateway that ends with the test.
+//! Running the real binary: one command, a folder with a configuration, a gateway that ends with the test.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -11,47 +12,74 @@ use tempfile::TempDir;
 
 /// A command of the binary, without anything of this environment that would change what it does.
 pub(crate) fn aegis() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_aegis"));
+    clean(Command::new(env!("CARGO_BIN_EXE_aegis")))
+}
+
+fn clean(mut command: Command) -> Command {
     for name in ["AEGIS_CONFIG", "AEGIS_URL", "AEGIS_OPERATOR_TOKEN", "RUST_LOG"] {
         command.env_remove(name);
     }
+    command.stdin(Stdio::null());
     command
 }
 
 /// Runs one command to its end.
 pub(crate) fn run(args: &[&str]) -> Output {
-    aegis().args(args).stdin(Stdio::null()).output().expect("the binary runs")
+    aegis().args(args).output().expect("the binary runs")
 }
 
 pub(crate) fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("text")
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 pub(crate) fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("text")
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Both, as a terminal would show them.
+pub(crate) fn text(output: &Output) -> String {
+    stdout(output) + &stderr(output)
 }
 
 /// The one JSON document of a command that succeeded.
 pub(crate) fn json(output: &Output) -> Value {
-    assert!(output.status.success(), "{}{}", stdout(output), stderr(output));
-    serde_json::from_slice(&output.stdout).expect("JSON")
+    assert!(output.status.success(), "{}", text(output));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(output)))
 }
 
-/// A folder with the starter pack, its listeners on ports of their own.
+/// A folder with a configuration whose listeners take free ports. Gone with its last holder.
+#[derive(Clone)]
 pub(crate) struct Folder {
-    dir: TempDir,
+    dir: Arc<TempDir>,
 }
 
 impl Folder {
+    /// What `aegis init` writes.
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a folder");
-        let made = run(&["init", dir.path().to_str().expect("text")]);
+        let folder = Self::empty();
+        let made = run(&["init", folder.path("").to_str().expect("text")]);
         assert!(made.status.success(), "{}", stderr(&made));
-        let folder = Self { dir };
         folder.change("aegis.yaml", |text| {
             ["4180", "4183", "4181"].iter().fold(text, |text, port| text.replacen(port, "0", 1))
         });
         folder
+    }
+
+    /// `config` is what follows the listeners and folders in `aegis.yaml`; `policies` are (name, text).
+    pub(crate) fn with(config: &str, policies: &[(&str, &str)]) -> Self {
+        let folder = Self::empty();
+        let head = "data_dir: ./aegis-data\npolicies: ./policies\n\
+            listen: {proxy: \"127.0.0.1:0\", proxy_tls: \"127.0.0.1:0\", api: \"127.0.0.1:0\"}\n";
+        std::fs::write(folder.path("aegis.yaml"), format!("{head}{config}")).expect("written");
+        std::fs::create_dir(folder.path("policies")).expect("made");
+        for (name, text) in policies {
+            std::fs::write(folder.path("policies").join(name), text).expect("written");
+        }
+        folder
+    }
+
+    fn empty() -> Self {
+        Self { dir: Arc::new(tempfile::tempdir().expect("a folder")) }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -64,42 +92,92 @@ impl Folder {
         std::fs::write(&path, change(text)).expect("written");
     }
 
-    pub(crate) fn config(&self) -> String {
-        self.path("aegis.yaml").display().to_string()
-    }
-
     /// Runs a command on this folder.
     pub(crate) fn run(&self, args: &[&str]) -> Output {
-        aegis().args(args).env("AEGIS_CONFIG", self.config()).stdin(Stdio::null()).output().expect("the binary runs")
+        let mut command = aegis();
+        command.args(args).env("AEGIS_CONFIG", self.path("aegis.yaml")).env("NO_COLOR", "1");
+        command.output().expect("the binary runs")
     }
 
+    /// Runs a command on this folder, which must succeed, for its JSON.
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        json(&self.run(&[args, &["--json"]].concat()))
+    }
+
+    /// Registers an agent and gives it a token.
+    pub(crate) fn agent(&self, name: &str) -> String {
+        self.json(&["agent", "add", name]);
+        self.token(name)
+    }
+
+    /// A fresh token of a registered agent.
+    pub(crate) fn token(&self, name: &str) -> String {
+        self.json(&["token", "issue", name])["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// The CA's certificate, as clients of the TLS listener need it.
+    pub(crate) fn ca(&self) -> PathBuf {
+        let path = self.path("ca-export.pem");
+        let output = self.run(&["ca", "export"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        std::fs::write(&path, output.stdout).expect("written");
+        path
+    }
+
+    /// The records so far, oldest first.
+    pub(crate) fn records(&self) -> Vec<Value> {
+        let output = self.run(&["audit", "query", "--limit", "1000", "--json"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let lines = serde_json::Deserializer::from_slice(&output.stdout).into_iter();
+        let mut records: Vec<Value> = lines.collect::<Result<_, _>>().expect("JSON lines");
+        records.sort_by_key(|record| record["seq"].as_u64());
+        records
+    }
+
+    /// The decision records of an agent, oldest first.
+    pub(crate) fn decisions(&self, agent: &str) -> Vec<Value> {
+        let mine = |record: &Value| record["event"] == "decision" && record["agent"]["id"] == agent;
+        self.records().into_iter().filter(mine).collect()
+    }
+
+    /// Starts a gateway here.
     pub(crate) fn serve(&self) -> Gateway {
-        Gateway::start(&self.path("aegis.yaml"))
+        Gateway::serve(aegis(), self.clone())
     }
 }
 
 /// A gateway that is killed with the test.
 pub(crate) struct Gateway {
     child: Child,
+    pub(crate) folder: Folder,
     pub(crate) listening: Vec<(String, SocketAddr)>,
     pub(crate) ready: Value,
     pub(crate) took: Duration,
-    errors: PathBuf,
 }
 
 impl Gateway {
-    pub(crate) fn start(config: &Path) -> Self {
-        let errors = config.with_file_name("stderr.log");
-        let log = std::fs::File::create(&errors).expect("made");
+    /// Starts one in a [`Folder::with`] these.
+    pub(crate) fn start(config: &str, policies: &[(&str, &str)]) -> Self {
+        Folder::with(config, policies).serve()
+    }
+
+    /// The same with so many file descriptors at most.
+    pub(crate) fn start_with_descriptors(most: u32, config: &str, policies: &[(&str, &str)]) -> Self {
+        let mut shell = clean(Command::new("sh"));
+        shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_aegis")]);
+        Self::serve(shell, Folder::with(config, policies))
+    }
+
+    fn serve(mut command: Command, folder: Folder) -> Self {
+        let log = std::fs::File::create(folder.path("stderr.log")).expect("made");
         let started = Instant::now();
-        let mut command = aegis();
-        command.args(["serve", "--config"]).arg(config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        command.args(["serve", "--config"]).arg(folder.path("aegis.yaml")).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().expect("the binary runs");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let mut listening = Vec::new();
         let ready = loop {
             let Some(Ok(line)) = lines.next() else {
-                panic!("it ended early: {}", std::fs::read_to_string(&errors).unwrap_or_default())
+                panic!("it ended early: {}", std::fs::read_to_string(folder.path("stderr.log")).unwrap_or_default())
             };
             let value: Value = serde_json::from_str(&line).expect("a JSON line");
             match (value["listening"].as_str(), value["address"].as_str()) {
@@ -107,7 +185,8 @@ impl Gateway {
                 _ => break value,
             }
         };
-        Self { child, listening, ready, took: started.elapsed(), errors }
+        assert_eq!(ready["ready"], true, "{ready}");
+        Self { child, folder, listening, ready, took: started.elapsed() }
     }
 
     pub(crate) fn address(&self, name: &str) -> SocketAddr {
@@ -115,7 +194,7 @@ impl Gateway {
     }
 
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(&self.errors).expect("there")
+        std::fs::read_to_string(self.folder.path("stderr.log")).expect("there")
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -134,6 +213,13 @@ impl Gateway {
             std::thread::sleep(Duration::from_millis(20));
         }
         false
+    }
+
+    /// Kills it as a power cut would, and starts it again in the same folder.
+    pub(crate) fn crash_and_restart(self) -> Self {
+        let folder = self.folder.clone();
+        drop(self);
+        folder.serve()
     }
 }
 
@@ -154,9 +240,9 @@ pub(crate) fn raw(address: SocketAddr, request: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Waits up to ten seconds for something to become true.
+/// Waits up to twenty seconds for something to become true.
 pub(crate) fn eventually(what: &str, mut check: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(20);
     while !check() {
         assert!(Instant::now() < deadline, "it never came to this: {what}");
         std::thread::sleep(Duration::from_millis(50));

@@ -1,10 +1,10 @@
 //! The README is true: every command in it runs, in its order, and the policy in it loads.
 
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::gateway::AEGIS;
+use crate::process::{aegis, text};
 
 fn readme() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md")).expect("README.md")
@@ -41,13 +41,9 @@ fn spawn(dir: &Path, arguments: &[&str]) -> Follower {
 }
 
 fn command(dir: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(AEGIS);
-    command.args(arguments).current_dir(dir).env("AEGIS_CONFIG", "my-gateway/aegis.yaml").stdin(Stdio::null());
+    let mut command = aegis();
+    command.args(arguments).current_dir(dir).env("AEGIS_CONFIG", "my-gateway/aegis.yaml");
     command
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// Free ports instead of the documented ones: a test takes nobody's port.
@@ -114,8 +110,8 @@ fn the_configuration_in_the_readme_is_read() {
     std::fs::write(dir.path().join("policies/p.yaml"), block("my-gateway/policies/deploy.yaml")).expect("written");
     std::fs::write(dir.path().join("secret"), "a-secret").expect("written");
     let other = tempfile::tempdir().expect("a temporary folder");
-    let ca = Command::new(AEGIS).args(["ca", "export"]).current_dir(other.path()).output().expect("aegis runs");
+    let ca = aegis().args(["ca", "export"]).current_dir(other.path()).output().expect("aegis runs");
     std::fs::write(dir.path().join("ca.pem"), ca.stdout).expect("written");
-    let output = Command::new(AEGIS).args(["serve", "--check"]).current_dir(dir.path()).output().expect("aegis runs");
+    let output = aegis().args(["serve", "--check"]).current_dir(dir.path()).output().expect("aegis runs");
     assert!(output.status.success(), "{}", text(&output));
 }

@@ -2,15 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::gateway::{Gateway, aegis_in, write_config};
+use crate::process::{Folder, Gateway, stderr, text};
 use crate::upstream::Upstream;
 
 fn check(config: &str, policies: &[(&str, &str)]) -> (Option<i32>, String) {
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    write_config(dir.path(), config, policies);
-    let output = aegis_in(dir.path(), &["serve", "--check"]);
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    (output.status.code(), text)
+    let output = Folder::with(config, policies).run(&["serve", "--check"]);
+    (output.status.code(), text(&output))
 }
 
 #[test]
@@ -55,12 +52,12 @@ fn a_bad_file_keeps_the_last_good_version_and_a_good_one_replaces_it() {
     let tool = Upstream::start(None);
     let config = format!("upstreams: {{\"tools.example:80\": \"{}\"}}\n", tool.address);
     let gateway = Gateway::start(&config, &[("p.yaml", "agent: builder\negress: {allow: [\"tools.example:80\"]}\n")]);
-    let token = gateway.agent("builder");
+    let token = gateway.folder.agent("builder");
     let version = |wanted: &dyn Fn(&str) -> bool| {
         let until = Instant::now() + Duration::from_secs(20);
         loop {
             let output = std::process::Command::new("curl")
-                .args(["-s", "-i", "-x", &format!("http://builder:{token}@{}", gateway.proxy), "http://tools.example/"])
+                .args(["-s", "-i", "-x", &format!("http://builder:{token}@{}", gateway.address("proxy")), "http://tools.example/"])
                 .output()
                 .expect("curl runs");
             let text = String::from_utf8_lossy(&output.stdout).to_lowercase();
@@ -75,7 +72,7 @@ fn a_bad_file_keeps_the_last_good_version_and_a_good_one_replaces_it() {
     let first = version(&|text| text.contains("200 ok"));
     assert_eq!(first, gateway.ready["policy_version"].as_str().expect("a version").to_lowercase());
 
-    let file = gateway.dir.path().join("policies/p.yaml");
+    let file = gateway.folder.path("policies/p.yaml");
     std::fs::write(&file, "agent: builder\negres: {}\n").expect("written");
     let until = Instant::now() + Duration::from_secs(20);
     while !gateway.log().contains("egres") {
@@ -90,14 +87,12 @@ fn a_bad_file_keeps_the_last_good_version_and_a_good_one_replaces_it() {
 
 #[test]
 fn a_corrupt_database_refuses_to_start_and_says_what_to_do() {
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    write_config(dir.path(), "", &[("p.yaml", "agent: a\nactions: [{name: deploy}]\n")]);
-    let gateway = Gateway::serve(dir);
-    gateway.agent("a");
-    let data = gateway.dir.path().join("data");
-    let copy = tempfile::tempdir().expect("a temporary folder");
-    write_config(copy.path(), "", &[("p.yaml", "agent: a\nactions: [{name: deploy}]\n")]);
-    let target = copy.path().join("data");
+    let policies = [("p.yaml", "agent: a\nactions: [{name: deploy}]\n")];
+    let gateway = Gateway::start("", &policies);
+    gateway.folder.agent("a");
+    let data = gateway.folder.path("aegis-data");
+    let copy = Folder::with("", &policies);
+    let target = copy.path("aegis-data");
     std::fs::create_dir(&target).expect("made");
     for entry in std::fs::read_dir(&data).expect("a folder") {
         let entry = entry.expect("an entry");
@@ -114,8 +109,8 @@ fn a_corrupt_database_refuses_to_start_and_says_what_to_do() {
             std::fs::write(&path, vec![0x5a; usize::try_from(length.max(64)).expect("small")]).expect("written");
         }
     }
-    let output = aegis_in(copy.path(), &["serve"]);
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let output = copy.run(&["serve"]);
+    let text = stderr(&output);
     assert!(!output.status.success());
     assert!(text.contains("data"), "it names the file: {text}");
 }
