@@ -22,17 +22,8 @@ pub struct AgentEntry {
     pub groups: Vec<String>,
     /// Whether it is suspended: every call of it is refused at once.
     pub suspended: bool,
-    /// When it was added.
+    /// When it was added; no two agents of one name have the same, so that it tells their tokens apart.
     pub created_at: Timestamp,
-    /// Tokens issued before this are refused: they were another agent's of this name. A whole second, as a token's `iat` is.
-    pub not_before: Timestamp,
-}
-
-impl AgentEntry {
-    /// Whether a token with this `iat` (seconds since 1970, RFC 7519 §4.1.6) can have been issued to this agent.
-    pub fn may_have_token_of(&self, issued_at: i64) -> bool {
-        issued_at >= self.not_before.as_second()
-    }
 }
 
 /// An API key, as kept: never the key.
@@ -84,22 +75,20 @@ impl Store {
         self.write(move |tx| {
             let tombstone = tx.conn.prepare_cached("SELECT removed_at FROM agents WHERE id = ?1")?;
             let removed_at = { tombstone }.query_row([&id], |row| optional_time(row, 0)).optional()?;
-            let not_before = match removed_at {
+            let created_at = match removed_at {
                 Some(None) => return Err(StoreError::Exists { kind: "agent", id }),
-                // A token of the removed agent may bear the very second of its removal.
+                // After the removed agent's time, even where the clock has gone back.
                 Some(Some(removed_at)) => {
-                    second_of(removed_at.saturating_add(SignedDuration::from_secs(1)).unwrap_or(removed_at))
+                    tx.now.max(removed_at.saturating_add(SignedDuration::from_micros(1)).unwrap_or(removed_at))
                 }
-                None => Timestamp::MIN,
+                None => tx.now,
             };
-            let not_before = not_before.max(second_of(tx.now));
-            let entry = AgentEntry { id, groups, suspended: false, created_at: tx.now, not_before };
+            let entry = AgentEntry { id, groups, suspended: false, created_at };
             let groups = serde_json::to_string(&entry.groups).map_err(StoreError::encoding("groups"))?;
-            let sql = "INSERT INTO agents (id, groups, suspended, created_at, not_before) VALUES (?1, ?2, 0, ?3, ?4)
+            let sql = "INSERT INTO agents (id, groups, suspended, created_at) VALUES (?1, ?2, 0, ?3)
                        ON CONFLICT (id) DO UPDATE SET groups = excluded.groups, suspended = 0, removed_at = NULL,
-                         created_at = excluded.created_at, not_before = excluded.not_before";
-            let times = (entry.created_at.as_microsecond(), entry.not_before.as_microsecond());
-            tx.conn.prepare_cached(sql)?.execute((&entry.id, groups, times.0, times.1))?;
+                         created_at = excluded.created_at";
+            tx.conn.prepare_cached(sql)?.execute((&entry.id, groups, entry.created_at.as_microsecond()))?;
             tx.record_operation(&by, "agent.add", &entry.id)?;
             tx.change(Change::Agent(entry.clone()));
             Ok(entry)
@@ -289,7 +278,7 @@ pub(crate) fn remember(conn: &Connection, tables: &mut Tables) -> Result<(), Sto
     Ok(())
 }
 
-const AGENT: &str = "SELECT id, groups, suspended, created_at, not_before FROM agents";
+const AGENT: &str = "SELECT id, groups, suspended, created_at FROM agents";
 
 fn load(conn: &Connection, id: &str) -> Result<AgentEntry, StoreError> {
     let mut statement = conn.prepare_cached(&format!("{AGENT} WHERE id = ?1 AND removed_at IS NULL"))?;
@@ -303,7 +292,6 @@ fn agent(row: &Row<'_>) -> rusqlite::Result<AgentEntry> {
         groups: json(&groups, 1)?,
         suspended: row.get(2)?,
         created_at: time(row, 3)?,
-        not_before: time(row, 4)?,
     })
 }
 
@@ -315,8 +303,4 @@ fn key(row: &Row<'_>) -> rusqlite::Result<KeyEntry> {
         expires_at: optional_time(row, 3)?,
         revoked_at: optional_time(row, 4)?,
     })
-}
-
-fn second_of(at: Timestamp) -> Timestamp {
-    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }

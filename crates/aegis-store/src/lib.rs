@@ -59,7 +59,6 @@ use std::thread::JoinHandle;
 pub use admission::{Admitted, Receipt, Unsettled};
 pub use agents::{AgentEntry, KeyEntry};
 pub use error::StoreError;
-pub use policies::SavedPolicy;
 pub use records::Query;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};

@@ -20,7 +20,7 @@ const CHECK_WHOLE: i64 = 16 << 20;
 const MIGRATIONS: &[&str] = &[include_str!("schema/0001.sql")];
 
 /// The tables that a start depends on, small enough to be checked every time.
-const SMALL_TABLES: &[&str] = &["agents", "keys", "revocations", "approvals", "unsettled", "policies"];
+const SMALL_TABLES: &[&str] = &["agents", "keys", "revocations", "approvals", "unsettled"];
 
 /// Opens the connection that writes.
 pub(crate) fn open(path: &Path, durability: Durability) -> Result<Connection, StoreError> {

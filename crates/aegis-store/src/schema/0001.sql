@@ -35,7 +35,6 @@ CREATE TABLE agents (
   groups     TEXT NOT NULL,
   suspended  INTEGER NOT NULL DEFAULT 0,
   created_at INTEGER NOT NULL,
-  not_before INTEGER NOT NULL,
   removed_at INTEGER
 ) STRICT, WITHOUT ROWID;
 
@@ -69,13 +68,6 @@ CREATE INDEX approvals_call ON approvals (agent, call_digest);
 CREATE INDEX approvals_state ON approvals (state, expires_at);
 -- Identical pending requests are one request.
 CREATE UNIQUE INDEX approvals_one_pending ON approvals (agent, call_digest) WHERE state = 'pending';
-
--- The sources of every policy version that was in force; `number` orders them by when they last came into force.
-CREATE TABLE policies (
-  version TEXT PRIMARY KEY,
-  number  INTEGER NOT NULL UNIQUE,
-  sources TEXT NOT NULL
-) STRICT;
 
 -- Written to find out whether the disk takes writes again.
 CREATE TABLE probe (

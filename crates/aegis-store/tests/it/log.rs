@@ -2,7 +2,6 @@
 
 use aegis_core::audit::{Event, Outcome};
 use aegis_core::decide::Verdict;
-use aegis_core::policy::Source;
 use aegis_core::problem::Code;
 use aegis_store::Query;
 
@@ -106,17 +105,4 @@ async fn a_caller_that_goes_away_leaves_no_open_call() {
     store.record_operation("operator", "test", "x").await.expect("records");
     store.record_operation("operator", "test", "x").await.expect("records");
     assert!(store.unsettled().await.expect("reads").is_empty());
-}
-
-#[tokio::test]
-async fn the_last_good_policy_is_kept() {
-    let (dir, store) = opened().await;
-    assert!(store.last_policy().await.expect("reads").is_none());
-    let source = |text: &str| Source { file: "a.yaml".into(), text: text.into() };
-    store.save_policy("pol_1", &[source("one")]).await.expect("saves");
-    store.save_policy("pol_2", &[source("two")]).await.expect("saves");
-    store.save_policy("pol_1", &[source("one")]).await.expect("saves: rolled back");
-    let store = reopened(&dir, store).await;
-    let last = store.last_policy().await.expect("reads").expect("there is one");
-    assert_eq!((last.version.as_str(), last.sources[0].text.as_str()), ("pol_1", "one"));
 }
