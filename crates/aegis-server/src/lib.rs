@@ -8,6 +8,7 @@ pub mod ca;
 pub mod enforce;
 pub mod events;
 pub mod gateway;
+mod hop;
 pub mod identify;
 pub mod intercept;
 pub mod pipeline;

@@ -1,37 +1,11 @@
 //! Which headers go on, and which end here (RFC 9110 §7.6.1).
 
-use std::collections::HashSet;
-
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// Headers of one connection, whether or not `Connection` names them.
-const HOP_BY_HOP: [HeaderName; 6] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
-/// What `Connection` can't nominate away: the message would mean something else than what was decided on.
-const NOT_NOMINATED: [HeaderName; 12] = [
-    header::AUTHORIZATION,
-    header::CACHE_CONTROL,
-    header::CONTENT_ENCODING,
-    header::CONTENT_LENGTH,
-    header::CONTENT_RANGE,
-    header::CONTENT_TYPE,
-    header::COOKIE,
-    header::HOST,
-    header::IF_MATCH,
-    header::IF_NONE_MATCH,
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
-];
+use crate::hop;
 
 /// Headers that never pass a gateway: Aegis's own, proxies' credentials, and what a client says about proxies.
-const OWN: [&str; 4] = ["aegis-", "proxy-", "x-forwarded-", "http2-settings"];
+const OWN: [&str; 3] = ["aegis-", "proxy-", "x-forwarded-"];
 
 /// What an agent could prove itself with, or act as another with, next to the credential that Aegis injects.
 const CREDENTIALS: [&str; 12] = [
@@ -51,17 +25,8 @@ const CREDENTIALS: [&str; 12] = [
 
 /// Takes off everything that is about one connection, and Aegis's own headers. For requests and answers.
 pub(super) fn strip_connection(headers: &mut HeaderMap) {
-    let nominated: HashSet<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .filter(|name| !NOT_NOMINATED.contains(name))
-        .collect();
-    remove(headers, |name| {
-        nominated.contains(name) || HOP_BY_HOP.contains(name) || OWN.iter().any(|own| name.as_str().starts_with(own))
-    });
+    hop::strip(headers);
+    remove(headers, |name| OWN.iter().any(|own| name.as_str().starts_with(own)));
 }
 
 /// Takes off what a request may not tell an upstream; `authenticated` when Aegis proves itself there.
@@ -82,8 +47,7 @@ pub(super) fn strip_request(headers: &mut HeaderMap, authenticated: bool) {
 pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut values = headers.get_all(header::UPGRADE).iter();
     let value = values.next().filter(|_| values.next().is_none())?;
-    let name = value.as_bytes();
-    (name.eq_ignore_ascii_case(b"websocket") || name.eq_ignore_ascii_case(b"spdy/3.1")).then(|| value.clone())
+    hop::may_pass(value).then(|| value.clone())
 }
 
 /// The length that a request declares; `None` when it declares none. Duplicates and nonsense don't get this far.

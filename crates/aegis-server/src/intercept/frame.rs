@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{Method, Version};
 
 use super::{headers, unreadable};
+use crate::hop;
 
 /// Checks what every request has to keep, whatever its form.
 pub(super) fn check(head: &Parts) -> Result<(), Unreadable> {
@@ -123,7 +124,7 @@ fn upgrade(head: &Parts) -> Result<(), Unreadable> {
     }
     let protocols: Vec<_> = head.headers.get_all(UPGRADE).iter().collect();
     let allowed =
-        matches!(protocols.as_slice(), [one] if headers::may_pass(one) || one.as_bytes().eq_ignore_ascii_case(b"h2c"));
+        matches!(protocols.as_slice(), [one] if hop::may_pass(one) || one.as_bytes().eq_ignore_ascii_case(b"h2c"));
     if !allowed || head.version != Version::HTTP_11 {
         return Err(unreadable("upgrade", "the only upgrades taken are websocket and SPDY/3.1, on HTTP/1.1"));
     }
