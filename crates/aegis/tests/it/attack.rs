@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::process::{Folder, Gateway, stderr};
+use crate::process::{Folder, Gateway, eventually, stderr};
 
 const POLICY: &str = "agent: evil\nactions:\n  - name: http/request\n";
 
@@ -93,8 +93,10 @@ fn suspending_an_agent_cuts_its_upgrades_and_answers_under_way() {
     assert!(ends(&mut upgrade), "the upgrade goes on");
     assert!(ends(&mut answer), "the answer goes on");
     let cut = |record: &serde_json::Value| record["event"] == "outcome" && record["error"] == "identity_withdrawn";
-    let records = gateway.folder.records();
-    assert_eq!(records.iter().filter(|record| cut(record)).count(), 2, "{records:?}");
+    // The outcome is recorded once the connection has ended.
+    eventually("both are on record as cut", || {
+        gateway.folder.records().iter().filter(|record| cut(record)).count() == 2
+    });
 }
 
 #[test]
