@@ -5,10 +5,13 @@
 //!
 //! Invariant: the payload that a call carries is the one that its parameters were read from; nothing parses it again.
 
+mod image;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bytes::Bytes;
+pub(crate) use image::digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use oci_spec::distribution::Reference;
-
 use super::super::Source;
 use super::super::condition::{Condition, Pattern, Refusal};
 use super::super::tables::{AllowedImage, Entry, ImageRule, MaxRule, Name, Origin};
 use super::{MAX_LIST, Report, values};
-use crate::call::ToolCall;
+use crate::call::{Image, ToolCall};
 use crate::document::{Diagnostic, Fields, Node, Place, Value};
 
 /// Keys of an entry that the next versions bring.
@@ -254,12 +252,12 @@ fn check_digest(text: &str) -> Result<(), String> {
 }
 
 fn canonical_repository(text: &str) -> Result<String, String> {
-    let reference = Reference::try_from(text).map_err(|_| format!("{text:?} is no repository"))?;
+    let repository = Image::read(text).repository.ok_or_else(|| format!("{text:?} is no repository"))?;
     let last = text.rsplit('/').next().unwrap_or_default();
     if last.contains([':', '@']) {
         return Err("a repository has no tag and no digest; the digest has a key of its own".to_owned());
     }
-    Ok(format!("{}/{}", reference.registry(), reference.repository()))
+    Ok(repository)
 }
 
 /// `on_violation: {RULE: approval_needed|deny}`: the rules that ask.
