@@ -49,13 +49,15 @@ pub(super) fn run(global: &Global) -> Result<()> {
             say(&Listening { listening: bound.listening, address: bound.address })?;
         }
         say(&Ready { ready: true, policy_version: &running.policy_version, mode: running.mode })?;
-        let watch = tokio::spawn(Arc::clone(&running.reloader).watch());
+        let mut watch = tokio::spawn(Arc::clone(&running.reloader).watch());
         tokio::select! {
             _ = interrupt.recv() => tracing::info!("interrupted: no new calls, calls under way may end"),
             _ = terminate.recv() => tracing::info!("told to stop: no new calls, calls under way may end"),
             () = running.ended() => bail!("the gateway ended by itself; the log says why"),
-            watched = watch => bail!("nobody watches the policies any more: {watched:?}"),
+            watched = &mut watch => bail!("nobody watches the policies any more: {watched:?}"),
         }
+        // It uses the store, which closes next.
+        watch.abort();
         running.stop().await
     })
 }
