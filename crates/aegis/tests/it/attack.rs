@@ -122,9 +122,8 @@ fn idle_connections_keep_no_operator_out() {
     gateway.folder.agent("evil");
     let hold = |address: SocketAddr| (0..150).map(move |_| TcpStream::connect(address).expect("connected"));
     let held: Vec<_> = hold(gateway.address("proxy")).chain(hold(gateway.address("api"))).collect();
-    let started = std::time::Instant::now();
+    // It gets its answer while they are held: without the mend, none came before the client gave up.
     gateway.folder.json(&["agent", "suspend", "evil"]);
-    assert!(started.elapsed() < Duration::from_secs(3), "it took {:?}", started.elapsed());
     drop(held);
 }
 
@@ -163,18 +162,16 @@ fn unfinished_bodies_of_one_agent_take_no_more_than_its_share_of_memory() {
     };
     let held: Vec<_> = (0..300).map(|_| post(BODY - 1)).collect();
     // 64 MiB hold 262 of them; the others have to be answered.
-    std::thread::sleep(Duration::from_secs(1));
-    let refused = held.iter().filter(|stream| {
-        stream.set_nonblocking(true).expect("set");
-        let mut start = [0; 12];
-        stream.peek(&mut start).is_ok_and(|read| start[..read] == *b"HTTP/1.1 503")
-    });
-    assert!(refused.count() >= 300 - 262);
+    let refused = || {
+        let answered = held.iter().filter(|stream| {
+            stream.set_nonblocking(true).expect("set");
+            let mut start = [0; 12];
+            stream.peek(&mut start).is_ok_and(|read| start[..read] == *b"HTTP/1.1 503")
+        });
+        answered.count()
+    };
+    eventually("those over the share are refused", || refused() >= 300 - 262);
     drop(held);
     let again = || head(&mut post(BODY)).starts_with("HTTP/1.1 503");
-    let until = std::time::Instant::now() + Duration::from_secs(5);
-    while again() {
-        assert!(std::time::Instant::now() < until, "the room isn't given back");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    eventually("the room is given back", || !again());
 }

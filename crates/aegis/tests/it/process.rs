@@ -160,7 +160,6 @@ pub(crate) struct Gateway {
     pub(crate) folder: Folder,
     pub(crate) listening: Vec<(String, SocketAddr)>,
     pub(crate) ready: Value,
-    pub(crate) took: Duration,
 }
 
 impl Gateway {
@@ -171,7 +170,6 @@ impl Gateway {
 
     fn serve(mut command: Command, folder: Folder) -> Self {
         let log = std::fs::File::create(folder.path("stderr.log")).expect("made");
-        let started = Instant::now();
         command.args(["serve", "--config"]).arg(folder.path("aegis.yaml")).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().expect("the binary runs");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
@@ -187,7 +185,7 @@ impl Gateway {
             }
         };
         assert_eq!(ready["ready"], true, "{ready}");
-        Self { child, folder, listening, ready, took: started.elapsed() }
+        Self { child, folder, listening, ready }
     }
 
     pub(crate) fn address(&self, name: &str) -> SocketAddr {
