@@ -107,6 +107,21 @@ pub struct Violation {
     pub message: String,
 }
 
+impl Violation {
+    /// A rule of the gateway's own, which stands in no policy and is about no parameter.
+    pub fn of_gateway(rule: &str, reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            rule: rule.to_owned(),
+            policy: String::new(),
+            reason: reason.to_owned(),
+            param: None,
+            limit: None,
+            actual: None,
+            message: message.into(),
+        }
+    }
+}
+
 /// What a pending or decided approval tells the agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ApprovalInfo {

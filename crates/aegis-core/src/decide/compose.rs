@@ -62,24 +62,15 @@ pub fn decide(policies: &PolicySet, agent: &Agent, call: ToolCall, facts: &Facts
 
 /// Rules that no policy can waive.
 fn gateway_rules(call: &ToolCall, facts: &Facts<'_>, engines_differ: bool) -> Vec<Violation> {
-    let own = |rule: &str, reason: &str, message: String| Violation {
-        rule: rule.to_owned(),
-        policy: String::new(),
-        reason: reason.to_owned(),
-        param: None,
-        limit: None,
-        actual: None,
-        message,
-    };
     let mut violations = facts.guards.clone();
     let Environment { name, contradicted_by } = &call.environment;
     if let Some(claimed) = contradicted_by {
         let message = format!("the call says its environment is {claimed:?}, but its target is in {name:?}");
-        violations.push(own("environment_mismatch", "not_allowed", message));
+        violations.push(Violation::of_gateway("environment_mismatch", "not_allowed", message));
     }
     if engines_differ {
-        let message = "the two policy engines disagree about this call; the operator has been told".to_owned();
-        violations.push(own("engine_check", "engines_differ", message));
+        let message = "the two policy engines disagree about this call; the operator has been told";
+        violations.push(Violation::of_gateway("engine_check", "engines_differ", message));
     }
     violations
 }

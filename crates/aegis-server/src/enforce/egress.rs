@@ -126,13 +126,9 @@ impl Egress {
 
 fn refused(reason: &str, host: &str, why: &str) -> Violation {
     Violation {
-        rule: "egress_guard".to_owned(),
-        policy: String::new(),
-        reason: reason.to_owned(),
         param: Some("host".to_owned()),
-        limit: None,
         actual: Some(host.into()),
-        message: format!("the host {why}"),
+        ..Violation::of_gateway("egress_guard", reason, format!("the host {why}"))
     }
 }
 

@@ -146,24 +146,16 @@ impl From<Unreadable> for Refused {
 
 /// The guard against a call that names no place to go.
 pub(super) fn no_destination() -> Violation {
-    guard("destination", "missing", "the call names no destination")
+    Violation::of_gateway("destination", "missing", "the call names no destination")
 }
 
 /// The guard against an override token that isn't for this call.
 pub(super) fn other_override() -> Violation {
-    guard("override", "not_for_this_call", "the override token is not good for this agent and exactly this call")
-}
-
-fn guard(rule: &str, reason: &str, message: &str) -> Violation {
-    Violation {
-        rule: rule.to_owned(),
-        policy: String::new(),
-        reason: reason.to_owned(),
-        param: None,
-        limit: None,
-        actual: None,
-        message: message.to_owned(),
-    }
+    Violation::of_gateway(
+        "override",
+        "not_for_this_call",
+        "the override token is not good for this agent and exactly this call",
+    )
 }
 
 /// For records.
