@@ -148,7 +148,7 @@ impl World {
         }
         let agent = Agent::named(scene::agent(0));
         let call = self.describe(self.request(0))?;
-        self.policies.evaluate_with(Engine::Rego, Asked { agent: &agent, call: &call });
+        self.policies.evaluate_with(Engine::Rego, Asked::of(&agent, &call));
         Ok(())
     }
 
@@ -173,7 +173,7 @@ impl World {
             let identified = Instant::now();
             let call = self.describe(request)?;
             let described = Instant::now();
-            let rates = self.policies.rates(Asked { agent: &agent, call: &call });
+            let rates = self.policies.rates(Asked::of(&agent, &call));
             let digest = call.digest().map(|digest| digest.to_string()).unwrap_or_default();
             let approval = self.store.approval_for(&agent.id, &digest);
             let facts = scene::facts(&self.policies, id, now);
@@ -200,7 +200,7 @@ impl World {
         for nth in 0..CALLS_PER_ROUND {
             let at = (round + nth * STRIDE) % self.agents;
             let (agent, call) = (Agent::named(scene::agent(at)), self.describe(self.request(at))?);
-            let asked = Asked { agent: &agent, call: &call };
+            let asked = Asked::of(&agent, &call);
             let started = Instant::now();
             let native = black_box(self.policies.evaluate_with(Engine::Native, asked));
             times.native.add(started.elapsed());

@@ -133,6 +133,7 @@ pub(crate) fn facts(policies: &PolicySet, decision_id: String, now: Timestamp) -
         over_rate: Vec::new(),
         guards: Vec::new(),
         cross_check: false,
+        session: aegis_core::session::Session::default(),
     }
 }
 

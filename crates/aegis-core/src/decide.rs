@@ -20,6 +20,7 @@ use crate::approval::{Approval, Request};
 use crate::call::ToolCall;
 use crate::policy::{Mode, RateLimit};
 use crate::problem::{Code, Violation};
+use crate::session::Session;
 
 /// What was decided about one call.
 #[must_use = "a decision that nobody acts on leaves a call without an answer"]
@@ -27,6 +28,8 @@ use crate::problem::{Code, Violation};
 pub enum Decision {
     /// Forward it.
     Allow(Permit),
+    /// Forward it as the permit has it: parts were redacted.
+    Sanitize(Permit),
     /// Shadow mode: forward it, and record what would have been done.
     Observe(Observed),
     /// Ask a human first.
@@ -205,6 +208,8 @@ pub struct Facts<'a> {
     pub guards: Vec<Violation>,
     /// Decide with both engines and deny if they differ.
     pub cross_check: bool,
+    /// What the agent has done before.
+    pub session: Session,
 }
 
 /// A rate limit that the call is over.

@@ -50,3 +50,4 @@ pub mod describe;
 pub mod document;
 pub mod policy;
 pub mod problem;
+pub mod session;

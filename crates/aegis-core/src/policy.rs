@@ -49,12 +49,14 @@ mod wording;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
 use crate::call::ToolCall;
 use crate::document::{Diagnostic, Place};
 use crate::problem::Violation;
+use crate::session::{self, Session};
 
 /// Whether a policy refuses, or only records what it would have refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -130,6 +132,17 @@ pub struct Asked<'a> {
     pub agent: &'a Agent,
     /// What.
     pub call: &'a ToolCall,
+    /// When.
+    pub now: Timestamp,
+    /// What the agent has done before.
+    pub session: &'a Session,
+}
+
+impl<'a> Asked<'a> {
+    /// A call without a past, at the Unix epoch; whoever knows better says so.
+    pub fn of(agent: &'a Agent, call: &'a ToolCall) -> Self {
+        Self { agent, call, now: Timestamp::UNIX_EPOCH, session: &session::EMPTY }
+    }
 }
 
 /// What the policies say of one call. Equal for both back ends.
@@ -162,6 +175,8 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FindingEffect {
+    /// A part of the call is redacted first.
+    Sanitize,
     /// A human is asked.
     Ask,
     /// The call is refused.

@@ -7,6 +7,7 @@
 mod body;
 mod case;
 mod facts;
+mod governing;
 mod incoming;
 mod parts;
 mod rates;
@@ -19,6 +20,7 @@ use aegis_core::policy::Asked;
 use aegis_core::problem::{Code, Violation};
 use case::{Case, Refused};
 pub(crate) use case::{decision_id, random};
+pub use governing::Governing;
 use http::Response;
 pub use incoming::{Incoming, Way};
 use parts::Inner;
@@ -46,7 +48,9 @@ impl Pipeline {
     pub async fn run(&self, incoming: Incoming) -> Response<AnyBody> {
         let mut case = Case::open(self, &incoming);
         match self.judge(&mut case, incoming).await {
-            Ok((Decision::Allow(permit), wire)) => self.pass(&case, Passage::Permit(permit), wire).await,
+            Ok((Decision::Allow(permit) | Decision::Sanitize(permit), wire)) => {
+                self.pass(&case, Passage::Permit(permit), wire).await
+            }
             Ok((Decision::Observe(observed), wire)) => self.pass(&case, Passage::Observed(observed), wire).await,
             Ok((Decision::ApprovalNeeded(ask), _)) => self.ask(&case, ask).await,
             Ok((Decision::Deny(denial), _)) | Err(denial) => self.refuse(&case, denial).await,
@@ -64,7 +68,7 @@ impl Pipeline {
         let described = body::describe(case, &way, head, body, self.0.body_limit).await;
         let (call, body) = described.map_err(|refused| case.unread(Some(&agent), refused))?;
 
-        let asked = Asked { agent: &agent, call: &call };
+        let asked = Asked { now: case.now, ..Asked::of(&agent, &call) };
         let (toward, guard) = self.reach(case, &way, asked).await;
         let (approval, other) = self.approval(&agent, &call, override_token.as_deref());
         let facts = Facts {

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use aegis_core::document::Diagnostic;
 use aegis_core::policy::{DefinedAction, Options, PolicySet, Source};
 use aegis_server::events::Events;
-use aegis_server::pipeline::Pipeline;
+use aegis_server::pipeline::{Governing, Pipeline};
 use aegis_store::Store;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
@@ -103,7 +103,7 @@ impl Reloader {
             Ok(policies) => {
                 log(policies.warnings());
                 let (version, count) = (policies.version().to_owned(), policies.len());
-                self.pipeline.reload(policies);
+                self.pipeline.govern(Governing::by(policies));
                 self.set_refused(Vec::new());
                 tracing::info!(policy_version = version, policies = count, "policies loaded");
                 self.record(&version, "loaded", &format!("{count} policies"));

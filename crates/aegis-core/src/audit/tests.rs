@@ -25,6 +25,7 @@ fn every_kind_of_record_survives_the_wire() {
         over_rate: Vec::new(),
         guards: Vec::new(),
         cross_check: false,
+        session: crate::session::Session::default(),
     };
     let denial =
         Denial::unread(&facts, Some(&Agent::named("a")), Code::BadRequest, "framing: two_hosts", "two hosts".into());

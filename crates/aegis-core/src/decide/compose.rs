@@ -15,7 +15,7 @@ use crate::problem::{Code, Violation};
 /// Deny wins over approval, approval over allow; every rule that isn't kept is reported. An approval at hand counts only if
 /// it is this agent's, for exactly this call, and still good at `facts.now`; it lifts what asks, never what denies.
 pub fn decide(policies: &PolicySet, agent: &Agent, call: ToolCall, facts: &Facts<'_>) -> Decision {
-    let asked = Asked { agent, call: &call };
+    let asked = Asked { agent, call: &call, now: facts.now, session: &facts.session };
     let evaluation = policies.evaluate(asked);
     let engines_differ = facts.cross_check && policies.evaluate_with(policies.other_engine(), asked) != evaluation;
 
@@ -55,6 +55,8 @@ pub fn decide(policies: &PolicySet, agent: &Agent, call: ToolCall, facts: &Facts
     match enforced {
         Verdict::Deny => deny(&rules, base),
         Verdict::ApprovalNeeded => ask(policies, agent, call, facts, &evaluation, base),
+        // Nothing is redacted yet, so what asks for it can't pass.
+        Verdict::Sanitize => deny(&rules, base),
         Verdict::Allow if would == Verdict::Allow => Decision::Allow(Permit { call, explanation: base, spends: None }),
         Verdict::Allow => Decision::Observe(Observed { call, explanation: base }),
     }
@@ -223,6 +225,7 @@ impl Rules {
         let strictest = self.list.iter().filter(|rule| counts(rule.mode)).map(|rule| rule.effect).max();
         match strictest {
             None => Verdict::Allow,
+            Some(FindingEffect::Sanitize) => Verdict::Sanitize,
             Some(FindingEffect::Ask) => Verdict::ApprovalNeeded,
             Some(FindingEffect::Deny) => Verdict::Deny,
         }

@@ -9,12 +9,14 @@ use crate::call::{Destination, Effect, ToolCall};
 use crate::policy::Mode;
 use crate::problem::{ApprovalInfo, Code, Problem, Violation};
 
-/// The four answers, and what each means to a client.
+/// The answers, and what each means to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Forwarded as it came.
     Allow,
+    /// Forwarded after parts of it were redacted.
+    Sanitize,
     /// A human has to say yes first.
     ApprovalNeeded,
     /// Refused.
@@ -22,10 +24,11 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The wire form: `allow`, `approval_needed`, `deny`.
+    /// The wire form: `allow`, `sanitize`, `approval_needed`, `deny`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",
+            Self::Sanitize => "sanitize",
             Self::ApprovalNeeded => "approval_needed",
             Self::Deny => "deny",
         }

@@ -37,6 +37,7 @@ fn facts<'a>() -> Facts<'a> {
         over_rate: Vec::new(),
         guards: Vec::new(),
         cross_check: true,
+        session: crate::session::Session::default(),
     }
 }
 
@@ -47,6 +48,7 @@ fn agent() -> Agent {
 fn verdict(decision: &Decision) -> (Verdict, Option<Code>) {
     let explanation = match decision {
         Decision::Allow(permit) => permit.explanation(),
+        Decision::Sanitize(permit) => permit.explanation(),
         Decision::Observe(observed) => observed.explanation(),
         Decision::ApprovalNeeded(ask) => ask.explanation(),
         Decision::Deny(denial) => denial.explanation(),

@@ -153,7 +153,7 @@ pub(super) fn failed() -> Evaluation {
 
 /// The input document.
 pub(super) fn input(asked: Asked<'_>) -> Value {
-    let Asked { agent, call } = asked;
+    let Asked { agent, call, .. } = asked;
     let shape = match &call.shape {
         ParamShape::Open => json!({ "open": true, "params": {} }),
         ParamShape::Defined(params) => {

@@ -36,7 +36,7 @@ fn refused(text: &str) -> Vec<String> {
 
 /// `rule reason effect` of each finding, after both engines have said the same.
 fn judge(set: &PolicySet, agent: &Agent, call: &ToolCall) -> Vec<String> {
-    let asked = Asked { agent, call };
+    let asked = Asked::of(agent, call);
     let evaluation = set.evaluate_with(Engine::Native, asked);
     assert_eq!(evaluation, set.evaluate_with(Engine::Rego, asked), "the engines differ");
     let json = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -216,7 +216,7 @@ fn a_violation_says_limit_and_value() {
     let set = set(&mission());
     let agent = Agent::named("deploy-manager");
     let call = scale("production", json!([1, 200, 51]));
-    let asked = Asked { agent: &agent, call: &call };
+    let asked = Asked::of(&agent, &call);
     let said: Vec<Violation> =
         set.evaluate(asked).findings.iter().map(|finding| set.violation(finding, asked)).collect();
     assert_eq!(said[0].message, "the policy asks a human where env == \"production\"");
@@ -224,7 +224,7 @@ fn a_violation_says_limit_and_value() {
     assert_eq!((said[1].limit.clone(), said[1].actual.clone()), (Some(json!(50)), Some(json!(200))));
     assert_eq!((said[1].param.as_deref(), said[1].policy.as_str()), (Some("replicas"), "deploy-manager"));
     let text = scale("staging", json!("hunter2"));
-    let asked = Asked { agent: &agent, call: &text };
+    let asked = Asked::of(&agent, &text);
     let said = set.violation(&set.evaluate(asked).findings[0], asked);
     assert_eq!(said.message, "replicas is text, but max_replicas 50 needs a number");
     let foreign = Finding { policy: "gone".to_owned(), ..set.evaluate(asked).findings[0].clone() };
@@ -239,7 +239,7 @@ fn rates_and_approvals_come_from_what_applies() {
                    \x20 - {name: read, rate: {limit: 1, per: 500ms}}\n");
     let agent = Agent::named("a");
     let call = scale("staging", json!(1));
-    let asked = Asked { agent: &agent, call: &call };
+    let asked = Asked::of(&agent, &call);
     let rates: Vec<_> = set.rates(asked).into_iter().map(|r| (r.key, r.limit, r.per_ms, r.burst)).collect();
     assert_eq!(rates, [("a||a".to_owned(), 10, 1000, 20), ("a|0|a".to_owned(), 3, 3_600_000, 3)]);
     assert_eq!(set.approval_ttl(&set.evaluate(asked).findings), 600);
@@ -254,9 +254,7 @@ fn a_destination_is_reached_only_where_it_is_listed() {
         call.destination = Some(Destination { scheme: "tunnel".into(), host: host.into(), port: 443 });
         call
     };
-    let may = |set: &PolicySet, agent: &str, host: &str| {
-        set.may_reach(Asked { agent: &Agent::named(agent), call: &to(host) })
-    };
+    let may = |set: &PolicySet, agent: &str, host: &str| set.may_reach(Asked::of(&Agent::named(agent), &to(host)));
     let enforced = set(text);
     assert!(may(&enforced, "a", "example.com"));
     assert!(!may(&enforced, "a", "evil.example"));

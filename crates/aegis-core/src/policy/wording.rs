@@ -52,7 +52,7 @@ fn quoted(text: &str) -> String {
 }
 
 fn default_deny(violation: &mut Violation, reason: Reason, asked: Asked<'_>) {
-    let Asked { agent, call } = asked;
+    let Asked { agent, call, .. } = asked;
     violation.message = match reason {
         Reason::NoPolicy => format!("no policy is for agent {}", quoted(&agent.id)),
         _ => match &call.destination {

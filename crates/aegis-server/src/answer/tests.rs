@@ -16,6 +16,7 @@ fn explanation(code: Code) -> Explanation {
         over_rate: Vec::new(),
         guards: Vec::new(),
         cross_check: false,
+        session: aegis_core::session::Session::default(),
     };
     Denial::unread(&facts, None, code, "reason", "what happened".to_owned()).into_explanation()
 }

@@ -59,6 +59,7 @@ pub(super) async fn rejected(state: &ApiState, headers: &HeaderMap, reason: &str
         over_rate: Vec::new(),
         guards: Vec::new(),
         cross_check: false,
+        session: aegis_core::session::Session::default(),
     };
     let detail = "the credential is missing or not valid here".to_owned();
     let denial = Denial::unread(&facts, None, Code::IdentityRejected, reason, detail);

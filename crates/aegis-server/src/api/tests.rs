@@ -330,6 +330,7 @@ async fn asked(api: &Api, name: &str) -> String {
         over_rate: Vec::new(),
         guards: Vec::new(),
         cross_check: false,
+        session: aegis_core::session::Session::default(),
     };
     match decide(&policies, &Agent::named("deploy-manager"), call, &facts) {
         Decision::ApprovalNeeded(ask) => api.state.store.ask(ask, 0.1).await.expect("asked").1.id,

@@ -18,6 +18,8 @@ use crate::trace::TraceContext;
 /// What every step of one call shares.
 pub(super) struct Case {
     pub(super) policies: Arc<PolicySet>,
+    /// What is asked beside them, and not obeyed.
+    pub(super) candidate: Option<Arc<PolicySet>>,
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) now: Timestamp,
     pub(super) trace: TraceContext,
@@ -44,12 +46,14 @@ pub(super) struct Refused {
 impl Case {
     pub(super) fn open(pipeline: &Pipeline, incoming: &Incoming) -> Self {
         let now = Timestamp::now();
+        let governing = pipeline.governing();
         let tool = match &incoming.way {
             Ok(Way::Route { tool, .. }) => tool.clone(),
             _ => None,
         };
         Self {
-            policies: pipeline.0.policies.load_full(),
+            policies: Arc::clone(&governing.active),
+            candidate: governing.candidate.clone(),
             catalogue: pipeline.0.catalogue.load_full(),
             now,
             trace: incoming.trace.clone(),
@@ -75,6 +79,7 @@ impl Case {
             over_rate: Vec::new(),
             guards: Vec::new(),
             cross_check: false,
+            session: aegis_core::session::Session::default(),
         }
     }
 

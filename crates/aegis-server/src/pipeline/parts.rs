@@ -7,9 +7,9 @@ use aegis_core::policy::PolicySet;
 use aegis_store::Store;
 use arc_swap::ArcSwap;
 
-use super::Pipeline;
 use super::rates::Rates;
 use super::room::Room;
+use super::{Governing, Pipeline};
 use crate::enforce::Enforcer;
 use crate::events::Events;
 use crate::identify::Identify;
@@ -37,7 +37,7 @@ pub struct Parts {
 pub(super) struct Inner {
     pub(super) identify: Arc<Identify>,
     pub(super) catalogue: ArcSwap<Catalogue>,
-    pub(super) policies: ArcSwap<PolicySet>,
+    pub(super) governing: ArcSwap<Governing>,
     pub(super) store: Store,
     pub(super) enforcer: Enforcer,
     pub(super) events: Events,
@@ -51,12 +51,12 @@ impl Pipeline {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
         let Parts { identify, catalogue, policies, store, enforcer, events, body_limit, engine_check } = parts;
-        let (catalogue, policies) = (ArcSwap::from_pointee(catalogue), ArcSwap::from_pointee(policies));
+        let (catalogue, governing) = (ArcSwap::from_pointee(catalogue), ArcSwap::from_pointee(Governing::by(policies)));
         let (rates, room) = (Rates::default(), Room::new(body_limit));
         Self(Arc::new(Inner {
             identify,
             catalogue,
-            policies,
+            governing,
             store,
             enforcer,
             events,
@@ -68,12 +68,17 @@ impl Pipeline {
     }
 
     /// Puts other policies in force, from the next call on.
-    pub fn reload(&self, policies: PolicySet) {
-        self.0.policies.store(Arc::new(policies));
+    pub fn govern(&self, governing: Governing) {
+        self.0.governing.store(Arc::new(governing));
+    }
+
+    /// What governs calls now.
+    pub fn governing(&self) -> Arc<Governing> {
+        self.0.governing.load_full()
     }
 
     /// The policies in force.
     pub fn policies(&self) -> Arc<PolicySet> {
-        self.0.policies.load_full()
+        Arc::clone(&self.governing().active)
     }
 }

@@ -66,6 +66,7 @@ impl House {
             over_rate: Vec::new(),
             guards: Vec::new(),
             cross_check: false,
+            session: aegis_core::session::Session::default(),
         };
         match decide(&self.policies, &Agent::named("tester"), post(), &facts) {
             Decision::Allow(permit) => self.store.admit(Passage::Permit(permit), 0.1).await.expect("admitted"),

@@ -55,6 +55,7 @@ fn facts<'a>(decision_id: &str, approval: Option<&'a Approval>) -> Facts<'a> {
         over_rate: Vec::new(),
         guards: Vec::new(),
         cross_check: false,
+        session: aegis_core::session::Session::default(),
     }
 }
 

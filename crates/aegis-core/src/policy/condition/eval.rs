@@ -116,7 +116,7 @@ impl Term {
 
 impl Path {
     fn find<'a>(&self, asked: Asked<'a>) -> Option<Val<'a>> {
-        let Asked { agent, call } = asked;
+        let Asked { agent, call, .. } = asked;
         match self.root {
             Root::Env => Some(Val::Text(&call.environment.name)),
             Root::Tool => Some(Val::Text(&call.tool)),

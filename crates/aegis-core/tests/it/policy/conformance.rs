@@ -70,7 +70,7 @@ fn the_engines_find_what_the_cases_say() {
         let mut inputs = Vec::new();
         for case in &file.cases {
             let (who, call) = (agent(&case.agent, &case.groups), case.call.describe());
-            inputs.push(PolicySet::input(Asked { agent: &who, call: &call }));
+            inputs.push(PolicySet::input(Asked::of(&who, &call)));
             let found = both(&set, &who, &call);
             if found != case.expected() {
                 let found = serde_json::to_string(&found).expect("json");

@@ -69,7 +69,7 @@ fn a_real_opa_agrees() {
         for ((id, groups), call) in asked {
             let (who, call) = (agent(&id, &groups), call.describe());
             natives.push(both(&set, &who, &call));
-            inputs.push(PolicySet::input(Asked { agent: &who, call: &call }));
+            inputs.push(PolicySet::input(Asked::of(&who, &call)));
         }
         for ((opa, native), input) in opa::ask(&program, &set, &inputs).into_iter().zip(natives).zip(&inputs) {
             assert_eq!(native, opa, "native (left) and OPA (right) differ on {input}\nunder\n{text}");
@@ -89,7 +89,7 @@ fn random_calls_reach_every_rule() {
         for _ in 0..5 {
             let asked = (arbitrary::agent(), arbitrary::call()).new_tree(&mut runner).expect("a call").current();
             let (who, call) = (agent(&asked.0.0, &asked.0.1), asked.1.describe());
-            let evaluation = set.evaluate(Asked { agent: &who, call: &call });
+            let evaluation = set.evaluate(Asked::of(&who, &call));
             if evaluation.findings.is_empty() {
                 count("allowed".to_owned());
             }

@@ -100,7 +100,7 @@ fn load(text: &str, mode: Mode) -> PolicySet {
 
 /// What both engines in this process say, which must be the same.
 fn both(set: &PolicySet, agent: &Agent, call: &ToolCall) -> Evaluation {
-    let asked = Asked { agent, call };
+    let asked = Asked::of(agent, call);
     let native = set.evaluate_with(Engine::Native, asked);
     let rego = set.evaluate_with(Engine::Rego, asked);
     assert_eq!(native, rego, "native (left) and Rego (right) differ on {}", PolicySet::input(asked));

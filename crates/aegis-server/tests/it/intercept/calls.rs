@@ -1,6 +1,7 @@
 //! The three ways in, allowed and refused.
 
 use aegis_core::decide::Verdict;
+use aegis_server::pipeline::Governing;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
@@ -235,7 +236,7 @@ async fn a_reload_holds_from_the_next_call_on_and_an_empty_set_denies() {
     let get = "GET /r/tool/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n";
     let before = world.send(get).await;
     assert_eq!(before.status, 200);
-    world.pipeline.reload(policies("agent: somebody-else\nactions:\n  - name: http/request\n"));
+    world.pipeline.govern(Governing::by(policies("agent: somebody-else\nactions:\n  - name: http/request\n")));
     let after = world.send(get).await;
     assert_eq!(after.status, 403);
     assert_ne!(before.header("aegis-policy-version"), after.header("aegis-policy-version"));
