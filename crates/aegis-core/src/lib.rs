@@ -44,6 +44,7 @@
 pub mod agent;
 pub mod approval;
 pub mod audit;
+pub mod budget;
 pub mod call;
 pub mod decide;
 pub mod describe;

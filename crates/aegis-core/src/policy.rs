@@ -53,6 +53,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
+use crate::approval::ApprovalTerms;
 use crate::call::ToolCall;
 use crate::document::{Diagnostic, Place};
 use crate::problem::Violation;
@@ -373,10 +374,16 @@ impl PolicySet {
         limits
     }
 
-    /// How long an approval asked for by these findings may take, in seconds: the shortest of the entries' `approval.expires`.
-    pub fn approval_ttl(&self, findings: &[Finding]) -> i64 {
+    /// The budgets that apply to a call.
+    pub fn budgets(&self, _asked: Asked<'_>) -> Vec<crate::budget::BudgetLimit> {
+        Vec::new()
+    }
+
+    /// What an approval asked for by these findings has to fulfil.
+    pub fn approval_terms(&self, findings: &[Finding]) -> ApprovalTerms {
         let entries = findings.iter().filter_map(|finding| self.policy(finding)?.entries.get(finding.entry?));
-        entries.filter_map(|entry| entry.expires_s).min().unwrap_or(APPROVAL_TTL_S)
+        let ttl_s = entries.filter_map(|entry| entry.expires_s).min().unwrap_or(APPROVAL_TTL_S);
+        ApprovalTerms { ttl_s, requirements: Vec::new() }
     }
 
     /// A finding in words, with limit and actual value.

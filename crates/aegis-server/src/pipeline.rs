@@ -74,6 +74,7 @@ impl Pipeline {
         let facts = Facts {
             approval: approval.as_ref(),
             over_rate: self.0.rates.over(case.policies.rates(asked)),
+            spends: self.0.store.spends(case.policies.budgets(asked), case.now),
             guards: guard.into_iter().chain(other).collect(),
             cross_check: case.drawn_below(self.0.engine_check),
             ..case.facts()

@@ -1,11 +1,12 @@
 //! Findings, facts and the approval at hand → one decision.
 
-use jiff::ToSpan;
+use jiff::{Timestamp, ToSpan};
 
 use super::explain::{CallSummary, Explanation, Verdict, guidance};
 use super::{Ask, Decision, Denial, Facts, Observed, Permit};
 use crate::agent::Agent;
 use crate::approval::{Request, State};
+use crate::budget::{BudgetLimit, Charge, Cost, Spend};
 use crate::call::{Environment, ToolCall};
 use crate::policy::{Asked, Evaluation, Finding, FindingEffect, Mode, PolicySet};
 use crate::problem::{Code, Violation};
@@ -30,6 +31,10 @@ pub fn decide(policies: &PolicySet, agent: &Agent, call: ToolCall, facts: &Facts
         rules.rate(over.mode(), over.retry_after, &over.limit.policy, over.limit.limit, over.limit.per_ms);
     }
 
+    for spend in facts.spends.iter().filter(|spend| !spend.fits()) {
+        rules.budget(spend, facts.now);
+    }
+
     let would = rules.verdict(|_| true);
     let enforced = rules.verdict(|mode| mode == Mode::Enforce);
     let base = Explanation {
@@ -50,15 +55,19 @@ pub fn decide(policies: &PolicySet, agent: &Agent, call: ToolCall, facts: &Facts
         violations: rules.violations(),
         approval: None,
         retry_after: None,
+        resets_at: None,
         engines_differ,
     };
+    let charges = facts.spends.iter().filter_map(|spend| spend.charge(facts.now)).collect();
     match enforced {
         Verdict::Deny => deny(&rules, base),
-        Verdict::ApprovalNeeded => ask(policies, agent, call, facts, &evaluation, base),
+        Verdict::ApprovalNeeded => ask(policies, agent, call, facts, &evaluation, base, charges),
         // Nothing is redacted yet, so what asks for it can't pass.
         Verdict::Sanitize => deny(&rules, base),
-        Verdict::Allow if would == Verdict::Allow => Decision::Allow(Permit { call, explanation: base, spends: None }),
-        Verdict::Allow => Decision::Observe(Observed { call, explanation: base }),
+        Verdict::Allow if would == Verdict::Allow => {
+            Decision::Allow(Permit { call, explanation: base, spends: None, charges })
+        }
+        Verdict::Allow => Decision::Observe(Observed { call, explanation: base, charges }),
     }
 }
 
@@ -78,13 +87,14 @@ fn gateway_rules(call: &ToolCall, facts: &Facts<'_>, engines_differ: bool) -> Ve
 }
 
 fn deny(rules: &Rules, base: Explanation) -> Decision {
-    let code = if rules.only_rate() { Code::RateLimited } else { Code::PolicyViolation };
+    let code = rules.denial();
     let explanation = Explanation {
         decision: Verdict::Deny,
         code: Some(code),
         detail: rules.detail(FindingEffect::Deny),
         guidance: rules.guidance(code),
         retry_after: if code == Code::RateLimited { rules.retry_after } else { None },
+        resets_at: if code == Code::BudgetExceeded { rules.resets_at } else { None },
         ..base
     };
     Decision::Deny(Denial { explanation })
@@ -98,6 +108,7 @@ fn ask(
     facts: &Facts<'_>,
     evaluation: &Evaluation,
     base: Explanation,
+    charges: Vec<Charge>,
 ) -> Decision {
     let refuse = |base: Explanation, code: Code, reason: &str, detail: String| {
         Decision::Deny(Denial { explanation: base.refused(code, reason, detail) })
@@ -123,7 +134,7 @@ fn ask(
                 reason: format!("approved: {}", base.reason),
                 ..base
             };
-            Decision::Allow(Permit { call, explanation, spends: Some(approval.id.clone()) })
+            Decision::Allow(Permit { call, explanation, spends: Some(approval.id.clone()), charges })
         }
         Some((approval, state @ (State::Rejected | State::Cancelled))) if facts.now < approval.request.expires_at => {
             let (code, word) = match state {
@@ -148,6 +159,7 @@ fn ask(
         _ => {
             let asking: Vec<Finding> =
                 evaluation.findings.iter().filter(|f| f.effect == FindingEffect::Ask).cloned().collect();
+            let terms = policies.approval_terms(&asking);
             let detail = format!(
                 "{} of {} in {} needs a human's approval: {}",
                 call.action,
@@ -164,10 +176,11 @@ fn ask(
                 params: call.params,
                 call_digest: digest,
                 violations: base.violations.clone(),
+                requirements: terms.requirements,
                 policy_version: base.policy_version.clone(),
                 decision_id: base.decision_id.clone(),
                 requested_at: facts.now,
-                expires_at: facts.now.saturating_add(policies.approval_ttl(&asking).seconds()).unwrap_or(facts.now),
+                expires_at: facts.now.saturating_add(terms.ttl_s.seconds()).unwrap_or(facts.now),
             };
             let explanation = Explanation {
                 code: Some(Code::ApprovalNeeded),
@@ -186,18 +199,20 @@ fn ask(
 struct Rules {
     list: Vec<Rule>,
     retry_after: Option<u64>,
+    resets_at: Option<Timestamp>,
 }
 
 struct Rule {
     effect: FindingEffect,
     mode: Mode,
-    rate: bool,
+    /// What is refused where nothing else is wrong.
+    code: Code,
     violation: Violation,
 }
 
 impl Rules {
     fn add(&mut self, effect: FindingEffect, mode: Mode, violation: Violation) {
-        self.list.push(Rule { effect, mode, rate: false, violation });
+        self.list.push(Rule { effect, mode, code: Code::PolicyViolation, violation });
     }
 
     fn rate(&mut self, mode: Mode, retry_after: u64, policy: &str, limit: u32, per_ms: u64) {
@@ -218,7 +233,43 @@ impl Rules {
             message: format!("more than {limit} calls per {window}"),
         };
         self.retry_after = self.retry_after.max(Some(retry_after));
-        self.list.push(Rule { effect: FindingEffect::Deny, mode, rate: true, violation });
+        self.list.push(Rule { effect: FindingEffect::Deny, mode, code: Code::RateLimited, violation });
+    }
+
+    /// A budget that the call doesn't fit into.
+    fn budget(&mut self, spend: &Spend, now: Timestamp) {
+        let Spend { limit: BudgetLimit { policy, rule, limit, unit, window, mode, cost, .. }, spent } = spend;
+        let most = format!("{rule} {} a {}", unit.show(*limit), window.noun());
+        let (reason, param, message) = match cost {
+            Cost::Known(cost) => {
+                let spent = unit.show(*spent);
+                ("above_budget", None, format!("{most}: {spent} spent, and this call takes {}", unit.show(*cost)))
+            }
+            Cost::Unknown { param } => {
+                let message =
+                    format!("{most}: the call doesn't say what it takes, {param:?} is missing or can't be counted");
+                ("cost_unknown", Some(param.clone()), message)
+            }
+        };
+        let violation = Violation {
+            rule: rule.clone(),
+            policy: policy.clone(),
+            reason: reason.to_owned(),
+            param,
+            limit: Some(unit.show(*limit).to_string().into()),
+            actual: None,
+            message,
+        };
+        // What never fits won't fit in the next window either.
+        let code = match cost {
+            Cost::Known(cost) if cost <= limit => {
+                self.resets_at = self.resets_at.max(Some(window.around(now).1));
+                Code::BudgetExceeded
+            }
+            Cost::Known(_) => Code::BudgetExceeded,
+            Cost::Unknown { .. } => Code::PolicyViolation,
+        };
+        self.list.push(Rule { effect: FindingEffect::Deny, mode: *mode, code, violation });
     }
 
     fn verdict(&self, counts: impl Fn(Mode) -> bool) -> Verdict {
@@ -236,11 +287,12 @@ impl Rules {
         self.list.iter().map(|rule| rule.mode).min().unwrap_or(default)
     }
 
-    fn only_rate(&self) -> bool {
-        self.list
-            .iter()
-            .filter(|rule| rule.mode == Mode::Enforce && rule.effect == FindingEffect::Deny)
-            .all(|rule| rule.rate)
+    /// The code of a refusal: the gravest of what is enforced.
+    fn denial(&self) -> Code {
+        let denied = |rule: &&Rule| rule.mode == Mode::Enforce && rule.effect == FindingEffect::Deny;
+        let codes: Vec<Code> = self.list.iter().filter(denied).map(|rule| rule.code).collect();
+        let gravest = [Code::PolicyViolation, Code::BudgetExceeded, Code::RateLimited];
+        gravest.into_iter().find(|code| codes.contains(code)).unwrap_or(Code::PolicyViolation)
     }
 
     fn violations(&self) -> Vec<Violation> {

@@ -118,6 +118,9 @@ pub struct Explanation {
     /// Seconds to wait before a retry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    /// When the budget that refused it starts anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resets_at: Option<Timestamp>,
     /// The two engines disagreed: an alarm, not only a denial.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub engines_differ: bool,
@@ -144,6 +147,7 @@ impl Explanation {
             violations: Vec::new(),
             approval: None,
             retry_after: None,
+            resets_at: None,
             engines_differ: false,
         }
     }
@@ -195,6 +199,7 @@ impl Explanation {
             violations: self.violations.clone(),
             retryable: code.retryable(),
             retry_after: self.retry_after,
+            resets_at: self.resets_at,
             guidance: guidance(code).to_owned(),
             approval: self.approval.clone(),
         }
@@ -213,6 +218,9 @@ pub(super) fn guidance(code: Code) -> &'static str {
             "Nobody decided in time, or the approval wasn't used in time. Repeat the call to ask again."
         }
         Code::ApprovalCancelled => "The request was withdrawn. Don't repeat this call unless a human asks for it.",
+        Code::BudgetExceeded => {
+            "The budget is used up. Wait until it resets, do with less, or ask a human to raise it; a repeat won't help."
+        }
         Code::RateLimited => "Wait for the time given, then repeat the call.",
         Code::IdentityRejected => "Get a fresh token for a registered agent and send it with the call.",
         Code::BadRequest => "Correct the request; it was not forwarded.",

@@ -242,8 +242,8 @@ fn rates_and_approvals_come_from_what_applies() {
     let asked = Asked::of(&agent, &call);
     let rates: Vec<_> = set.rates(asked).into_iter().map(|r| (r.key, r.limit, r.per_ms, r.burst)).collect();
     assert_eq!(rates, [("a||a".to_owned(), 10, 1000, 20), ("a|0|a".to_owned(), 3, 3_600_000, 3)]);
-    assert_eq!(set.approval_ttl(&set.evaluate(asked).findings), 600);
-    assert_eq!(set.approval_ttl(&[]), 1800);
+    assert_eq!(set.approval_terms(&set.evaluate(asked).findings).ttl_s, 600);
+    assert_eq!(set.approval_terms(&[]).ttl_s, 1800);
 }
 
 #[test]
