@@ -8,12 +8,14 @@
 
 mod compose;
 mod explain;
+mod redact;
 #[cfg(test)]
 mod tests;
 
 pub use compose::decide;
 pub use explain::{CallSummary, Explanation, Verdict};
 use jiff::Timestamp;
+pub use redact::approval_digest;
 
 use crate::agent::Agent;
 use crate::approval::{Approval, Request};

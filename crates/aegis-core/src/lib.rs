@@ -51,4 +51,5 @@ pub mod describe;
 pub mod document;
 pub mod policy;
 pub mod problem;
+pub mod sanitize;
 pub mod session;

@@ -3,6 +3,7 @@
 use jiff::{Timestamp, ToSpan};
 
 use super::explain::{CallSummary, Explanation, Verdict, guidance};
+use super::redact::{Redacted, redact};
 use super::{Ask, Decision, Denial, Facts, Observed, Permit};
 use crate::agent::Agent;
 use crate::approval::{Request, State};
@@ -15,15 +16,18 @@ use crate::problem::{Code, Violation};
 ///
 /// Deny wins over approval, approval over allow; every rule that isn't kept is reported. An approval at hand counts only if
 /// it is this agent's, for exactly this call, and still good at `facts.now`; it lifts what asks, never what denies.
-pub fn decide(policies: &PolicySet, agent: &Agent, call: ToolCall, facts: &Facts<'_>) -> Decision {
+pub fn decide(policies: &PolicySet, agent: &Agent, mut call: ToolCall, facts: &Facts<'_>) -> Decision {
     let asked = Asked { agent, call: &call, now: facts.now, session: &facts.session };
     let evaluation = policies.evaluate(asked);
     let engines_differ = facts.cross_check && policies.evaluate_with(policies.other_engine(), asked) != evaluation;
 
     let mut rules = Rules::default();
-    for finding in &evaluation.findings {
+    for finding in evaluation.findings.iter().filter(|finding| finding.effect != FindingEffect::Sanitize) {
         rules.add(finding.effect, finding.mode, policies.violation(finding, asked));
     }
+    let sanitizers = policies.sanitizers(asked);
+    let redacted = redact(&mut call, sanitizers);
+    rules.redacted(&redacted);
     for violation in gateway_rules(&call, facts, engines_differ) {
         rules.add(FindingEffect::Deny, Mode::Enforce, violation);
     }
@@ -53,6 +57,7 @@ pub fn decide(policies: &PolicySet, agent: &Agent, call: ToolCall, facts: &Facts
         policy_version: policies.version().to_owned(),
         matched: evaluation.matched.clone(),
         violations: rules.violations(),
+        redactions: redacted.redactions,
         approval: None,
         retry_after: None,
         resets_at: None,
@@ -62,12 +67,13 @@ pub fn decide(policies: &PolicySet, agent: &Agent, call: ToolCall, facts: &Facts
     match enforced {
         Verdict::Deny => deny(&rules, base),
         Verdict::ApprovalNeeded => ask(policies, agent, call, facts, &evaluation, base, charges),
-        // Nothing is redacted yet, so what asks for it can't pass.
-        Verdict::Sanitize => deny(&rules, base),
+        Verdict::Sanitize if would == Verdict::Sanitize => {
+            Decision::Sanitize(Permit { call, explanation: base, spends: None, charges })
+        }
         Verdict::Allow if would == Verdict::Allow => {
             Decision::Allow(Permit { call, explanation: base, spends: None, charges })
         }
-        Verdict::Allow => Decision::Observe(Observed { call, explanation: base, charges }),
+        Verdict::Sanitize | Verdict::Allow => Decision::Observe(Observed { call, explanation: base, charges }),
     }
 }
 
@@ -128,13 +134,11 @@ fn ask(
         Some((approval, State::Approved)) => {
             let mut info = approval.info(None);
             info.status = State::Approved.as_str().to_owned();
-            let explanation = Explanation {
-                decision: Verdict::Allow,
-                approval: Some(info),
-                reason: format!("approved: {}", base.reason),
-                ..base
-            };
-            Decision::Allow(Permit { call, explanation, spends: Some(approval.id.clone()), charges })
+            let decision = if base.redactions.is_empty() { Verdict::Allow } else { Verdict::Sanitize };
+            let reason = format!("approved: {}", base.reason);
+            let explanation = Explanation { decision, approval: Some(info), reason, ..base };
+            let permit = Permit { call, explanation, spends: Some(approval.id.clone()), charges };
+            if decision == Verdict::Sanitize { Decision::Sanitize(permit) } else { Decision::Allow(permit) }
         }
         Some((approval, state @ (State::Rejected | State::Cancelled))) if facts.now < approval.request.expires_at => {
             let (code, word) = match state {
@@ -234,6 +238,14 @@ impl Rules {
         };
         self.retry_after = self.retry_after.max(Some(retry_after));
         self.list.push(Rule { effect: FindingEffect::Deny, mode, code: Code::RateLimited, violation });
+    }
+
+    /// What was taken out of the call, would be, or can't be.
+    fn redacted(&mut self, redacted: &Redacted) {
+        let Redacted { done, watched, impossible, .. } = redacted;
+        done.iter().for_each(|one| self.add(FindingEffect::Sanitize, Mode::Enforce, one.clone()));
+        watched.iter().for_each(|one| self.add(FindingEffect::Sanitize, Mode::Shadow, one.clone()));
+        impossible.iter().for_each(|one| self.add(FindingEffect::Deny, Mode::Enforce, one.clone()));
     }
 
     /// A budget that the call doesn't fit into.

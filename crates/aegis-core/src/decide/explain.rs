@@ -8,6 +8,7 @@ use crate::agent::Agent;
 use crate::call::{Destination, Effect, ToolCall};
 use crate::policy::Mode;
 use crate::problem::{ApprovalInfo, Code, Problem, Violation};
+use crate::sanitize::Redaction;
 
 /// The answers, and what each means to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -112,6 +113,9 @@ pub struct Explanation {
     /// Every rule that said no or asks, in a stable order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub violations: Vec<Violation>,
+    /// What was taken out of the call before it was forwarded or shown to a human.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redactions: Vec<Redaction>,
     /// The approval it waits for, spends, or was refused by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalInfo>,
@@ -145,6 +149,7 @@ impl Explanation {
             policy_version: facts.policy_version.to_owned(),
             matched: Vec::new(),
             violations: Vec::new(),
+            redactions: Vec::new(),
             approval: None,
             retry_after: None,
             resets_at: None,
