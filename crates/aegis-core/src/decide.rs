@@ -11,6 +11,7 @@ mod explain;
 mod redact;
 #[cfg(test)]
 mod tests;
+mod undeclared;
 
 pub use compose::decide;
 pub use explain::{CallSummary, Explanation, Verdict};

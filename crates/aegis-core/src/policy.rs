@@ -379,6 +379,16 @@ impl PolicySet {
         Vec::new()
     }
 
+    /// The mode that decides for an agent: that of its enforcing policies, if it has any; the gateway's, if it has none at all.
+    pub fn acting_mode(&self, asked: Asked<'_>) -> Mode {
+        native::mode_of(&self.tables, asked)
+    }
+
+    /// The parameters that a rule of some entry for this call is on.
+    pub fn declared(&self, _asked: Asked<'_>) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+
     /// What the policies want redacted in a call.
     pub fn sanitizers(&self, _asked: Asked<'_>) -> Vec<crate::sanitize::Sanitizer> {
         Vec::new()

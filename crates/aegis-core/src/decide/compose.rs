@@ -4,6 +4,7 @@ use jiff::{Timestamp, ToSpan};
 
 use super::explain::{CallSummary, Explanation, Verdict, guidance};
 use super::redact::{Redacted, redact};
+use super::undeclared;
 use super::{Ask, Decision, Denial, Facts, Observed, Permit};
 use crate::agent::Agent;
 use crate::approval::{Request, State};
@@ -24,6 +25,9 @@ pub fn decide(policies: &PolicySet, agent: &Agent, mut call: ToolCall, facts: &F
     let mut rules = Rules::default();
     for finding in evaluation.findings.iter().filter(|finding| finding.effect != FindingEffect::Sanitize) {
         rules.add(finding.effect, finding.mode, policies.violation(finding, asked));
+    }
+    for violation in undeclared::check(&call, || policies.declared(asked)) {
+        rules.add(FindingEffect::Deny, policies.acting_mode(asked), violation);
     }
     let sanitizers = policies.sanitizers(asked);
     let redacted = redact(&mut call, sanitizers);
