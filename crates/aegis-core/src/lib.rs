@@ -48,6 +48,7 @@ pub mod call;
 pub mod decide;
 pub mod describe;
 pub mod document;
+pub mod money;
 pub mod policy;
 pub mod problem;
 pub mod session;

@@ -35,13 +35,19 @@
 //!
 //! Deliberately absent: any way to allow by failing. A key that this version can't enforce refuses the file.
 
+mod agents;
+mod budget;
 mod condition;
+mod duration;
 mod egress;
 mod fit;
 mod load;
 mod native;
+mod param;
 mod rego;
+mod sanitize;
 mod tables;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod wording;
@@ -49,8 +55,11 @@ mod wording;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
+pub use budget::{BudgetLimit, Cost, Window};
 use jiff::Timestamp;
+pub use sanitize::{DataKind, Sanitizer};
 use serde::{Deserialize, Serialize};
+pub use terms::{ApprovalTerms, Requirement};
 
 use crate::agent::Agent;
 use crate::call::ToolCall;
@@ -191,8 +200,14 @@ pub enum Reason {
     AboveMaximum,
     /// The condition for asking a human is true.
     ApprovalCondition,
+    /// A number is below the minimum.
+    BelowMinimum,
     /// A condition can't be evaluated.
     ConditionUnknown,
+    /// A value is one of those that are refused.
+    Denied,
+    /// A condition for refusing the call is true.
+    DenyCondition,
     /// The engine failed; the call is refused.
     EngineFailed,
     /// A parameter that the rule needs isn't there.
@@ -205,6 +220,12 @@ pub enum Reason {
     NoPolicy,
     /// A value isn't one of those listed.
     NotAllowed,
+    /// An amount is in another currency than its limit, and so isn't compared.
+    OtherCurrency,
+    /// A text doesn't match the pattern.
+    PatternMismatch,
+    /// Parts of the call have to be redacted.
+    SanitizeRequired,
     /// A parameter that the rule needs has the wrong type or can't be read.
     WrongType,
 }
@@ -223,6 +244,12 @@ impl Reason {
             Self::ConditionUnknown => "condition_unknown",
             Self::ApprovalCondition => "approval_condition",
             Self::EngineFailed => "engine_failed",
+            Self::BelowMinimum => "below_minimum",
+            Self::Denied => "denied",
+            Self::DenyCondition => "deny_condition",
+            Self::OtherCurrency => "other_currency",
+            Self::PatternMismatch => "pattern_mismatch",
+            Self::SanitizeRequired => "sanitize_required",
         }
     }
 }
@@ -243,9 +270,6 @@ pub struct RateLimit {
     /// Whether it refuses, or only observes.
     pub mode: Mode,
 }
-
-/// Time for an approval where no entry says another, in seconds.
-const APPROVAL_TTL_S: i64 = 1800;
 
 impl PolicySet {
     /// Reads and checks all sources together. Their order doesn't matter.
@@ -371,12 +395,6 @@ impl PolicySet {
             }
         }
         limits
-    }
-
-    /// How long an approval asked for by these findings may take, in seconds: the shortest of the entries' `approval.expires`.
-    pub fn approval_ttl(&self, findings: &[Finding]) -> i64 {
-        let entries = findings.iter().filter_map(|finding| self.policy(finding)?.entries.get(finding.entry?));
-        entries.filter_map(|entry| entry.expires_s).min().unwrap_or(APPROVAL_TTL_S)
     }
 
     /// A finding in words, with limit and actual value.

@@ -167,7 +167,7 @@ fn ask(
                 policy_version: base.policy_version.clone(),
                 decision_id: base.decision_id.clone(),
                 requested_at: facts.now,
-                expires_at: facts.now.saturating_add(policies.approval_ttl(&asking).seconds()).unwrap_or(facts.now),
+                expires_at: facts.now.saturating_add(policies.approval_terms(&asking).ttl_s.seconds()).unwrap_or(facts.now),
             };
             let explanation = Explanation {
                 code: Some(Code::ApprovalNeeded),

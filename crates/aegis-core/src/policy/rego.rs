@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::condition::Shape;
 use super::tables::Tables;
-use super::{Asked, Evaluation, Finding, FindingEffect, Mode, Reason};
+use super::{Asked, Evaluation, Finding, FindingEffect, Mode, Reason, duration};
 use crate::call::{Companion, Presence, Shape as ParamShape};
 
 /// The decision, whatever the policies say.
@@ -187,6 +187,7 @@ pub(super) fn input(asked: Asked<'_>) -> Value {
         "classes": call.classes,
         "env": call.environment.name,
         "params": call.params,
+        "seconds": duration::table(&call.params),
         "shape": shape,
         "images": images.collect::<Vec<_>>(),
         "companion": companion,
