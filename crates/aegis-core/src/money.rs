@@ -68,7 +68,8 @@ impl Currency {
             return Err(NoAmount::NoNumber);
         }
         let fraction = fraction.trim_end_matches('0');
-        let missing = (self.exponent as usize).checked_sub(fraction.len()).ok_or(NoAmount::TooFine { currency: self })?;
+        let missing =
+            (self.exponent as usize).checked_sub(fraction.len()).ok_or(NoAmount::TooFine { currency: self })?;
         let minor = format!("{whole}{fraction}{}", "0".repeat(missing)).parse().map_err(|_| NoAmount::TooLarge)?;
         if minor > MOST { Err(NoAmount::TooLarge) } else { Ok(minor) }
     }

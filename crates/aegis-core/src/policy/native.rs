@@ -41,7 +41,8 @@ pub(super) fn may_reach(tables: &Tables, asked: Asked<'_>) -> bool {
     let mut judge = Judge { asked, matched: Vec::new(), findings: Vec::new() };
     judge.egress(&mine, acting_mode(&mine));
     for policy in &mine {
-        for (index, entry) in policy.entries.iter().enumerate().filter(|(_, entry)| applies(policy, entry, asked.call)) {
+        for (index, entry) in policy.entries.iter().enumerate().filter(|(_, entry)| applies(policy, entry, asked.call))
+        {
             judge.entry_egress(policy, index, entry);
         }
     }
@@ -199,7 +200,9 @@ impl Judge<'_> {
         if call.destination.is_none() {
             return;
         }
-        for policy in mine.iter().filter(|policy| policy.egress.is_some() && !lists_destination(policy.egress.as_ref(), call)) {
+        for policy in
+            mine.iter().filter(|policy| policy.egress.is_some() && !lists_destination(policy.egress.as_ref(), call))
+        {
             self.add(&policy.id, None, "egress", Reason::NotAllowed, FindingEffect::Deny, policy.mode);
         }
         let declares = |policy: &&&Policy| {

@@ -65,9 +65,7 @@ impl Param {
     pub(super) fn presence(&self, shape: &Shape) -> Option<Presence> {
         match shape {
             Shape::Open => Some(Presence::Required),
-            Shape::Defined(params) => {
-                params.get(&self.name).or_else(|| params.get(self.keys.first()?)).copied()
-            }
+            Shape::Defined(params) => params.get(&self.name).or_else(|| params.get(self.keys.first()?)).copied(),
         }
     }
 

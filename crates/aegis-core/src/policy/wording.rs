@@ -124,7 +124,7 @@ fn sanitize(violation: &mut Violation, entry: &Entry) {
     let params = sanitize.params.as_ref().map_or("its parameters".to_owned(), |params| {
         params.iter().map(|param| param.name.as_str()).collect::<Vec<_>>().join(", ")
     });
-    violation.message = format!("{} has to be redacted from {params} first", detect.join(", "));
+    violation.message = format!("the policy has {} redacted from {params} first", detect.join(", "));
 }
 
 fn images(violation: &mut Violation, reason: Reason, rule: &ImageRule, call: &ToolCall) {

@@ -36,13 +36,7 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Vec<Budget> {
     budgets
 }
 
-fn budget(
-    fields: &mut Fields<'_>,
-    key: &str,
-    node: &Node,
-    rule: &'static str,
-    window: Window,
-) -> Option<Budget> {
+fn budget(fields: &mut Fields<'_>, key: &str, node: &Node, rule: &'static str, window: Window) -> Option<Budget> {
     match quantity(node) {
         Ok((limit, unit)) => Some(Budget { rule, window, limit, unit }),
         Err((message, suggestion)) => {
@@ -82,7 +76,9 @@ fn quantity(node: &Node) -> Result<(u64, BudgetUnit), (String, Option<String>)> 
     }
     let unit = match unit {
         REQUESTS => BudgetUnit::Requests,
-        "request" | "call" | "calls" => return Err((format!("unknown unit {unit:?}"), Some(format!("write {number} {REQUESTS}")))),
+        "request" | "call" | "calls" => {
+            return Err((format!("unknown unit {unit:?}"), Some(format!("write {number} {REQUESTS}"))));
+        }
         _ => BudgetUnit::Param(Param::parse(unit).map_err(|message| (message, None))?),
     };
     positive(whole).map(|whole| (whole, unit))

@@ -85,4 +85,3 @@ fn canonical_repository(text: &str) -> Result<String, String> {
     }
     Ok(repository)
 }
-

@@ -38,6 +38,8 @@ const SYNONYMS: [(&str, &str); 14] = [
 ];
 /// The fixed keys that start like one of the families: a key this close to one is that key, mistyped.
 const FIXED: [&str; 3] = ["allowed_environments", "allowed_images", "allowed_image_digests"];
+/// Other keys of an entry that could be taken for one of a family, mistyped.
+const OTHERS: [&str; 4] = ["deny_if", "required_params", "daily_budget", "approval_needed"];
 /// Keys that only an entry has.
 const OF_ENTRIES: [&str; 6] =
     ["approval_needed", "approval", "required_params", "sanitize", "on_violation", "allowed_environments"];
@@ -69,7 +71,9 @@ pub(super) fn finish(mut fields: Fields<'_>) {
 pub(super) fn refuse_those_of_entries(fields: &mut Fields<'_>) {
     for key in fields.unasked() {
         let name = key.name.as_str();
-        if OF_ENTRIES.contains(&name) || FIXED.contains(&name) || family(name).is_some_and(|(_, param)| !param.is_empty())
+        if OF_ENTRIES.contains(&name)
+            || FIXED.contains(&name)
+            || family(name).is_some_and(|(_, param)| !param.is_empty())
         {
             fields.node(name);
             let suggestion = "put it into each entry that it is for".to_owned();
@@ -81,6 +85,10 @@ pub(super) fn refuse_those_of_entries(fields: &mut Fields<'_>) {
 /// The key of a family that this one was probably meant to be.
 fn meant_family(key: &str) -> Option<String> {
     let snake = snake_case(key);
+    if OTHERS.iter().any(|other| strsim::osa_distance(&snake, other) <= 2) {
+        // Its nearest key is found without us.
+        return None;
+    }
     if family(&snake).is_some() || FIXED.contains(&snake.as_str()) {
         return (snake != key).then_some(snake);
     }

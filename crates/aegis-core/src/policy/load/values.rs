@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::super::condition::SAFE;
-use super::super::{Mode, duration};
 use super::super::egress::EgressPattern;
 use super::super::tables::Rate;
+use super::super::{Mode, duration};
 use super::MAX_LIST;
 use crate::document::{Fields, Node, Place, Value, nearest};
 use crate::money::Currency;

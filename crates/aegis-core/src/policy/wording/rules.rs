@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::quoted;
 use crate::call::ToolCall;
 use crate::policy::budget::CURRENCY;
-use crate::policy::native::{broken, elements};
+use crate::policy::native::{broken, elements, judge};
 use crate::policy::param::Place;
 use crate::policy::tables::{Bound, Check, List, Rule, Side, Unit};
 use crate::policy::{Reason, duration};
@@ -25,10 +25,13 @@ pub(super) fn violation(violation: &mut Violation, reason: Reason, rules: &[Rule
     let value = actual.map_or("nothing".to_owned(), quoted_value);
     violation.message = match (&rule.check, reason) {
         (Check::Required, _) => {
-            let missing: Vec<String> = rules.iter().filter_map(|rule| required(rule, call)).collect();
-            violation.param = missing.first().cloned();
-            let missing: Vec<String> = missing.iter().map(|param| shown(param)).collect();
-            format!("{} is missing or empty, but {name} needs it", missing.join(", "))
+            let names: Vec<&str> = rules.iter().filter_map(|rule| required(rule, reason, call)).collect();
+            violation.param = names.first().map(|&name| name.to_owned());
+            let names: Vec<String> = names.into_iter().map(shown).collect();
+            let (are, them) = if names.len() == 1 { ("is", "it") } else { ("are", "them") };
+            let how =
+                if reason == Reason::Missing { "missing or empty" } else { "behind something that is no mapping" };
+            format!("{} {are} {how}, but {name} needs {them}", names.join(", "))
         }
         (Check::Bound(bound), Reason::AboveMaximum) => format!("{param} {value} is above {name} {}", bound.text),
         (Check::Bound(bound), Reason::BelowMinimum) => format!("{param} {value} is below {name} {}", bound.text),
@@ -97,14 +100,13 @@ fn culprit(rule: &Rule, reason: Reason, call: &ToolCall) -> Option<Value> {
     .cloned()
 }
 
-/// The name of a required parameter that isn't there, or empty.
-fn required(rule: &Rule, call: &ToolCall) -> Option<String> {
-    if !matches!(rule.check, Check::Required) {
-        return None;
+/// The name of a required parameter that breaks its rule for this reason.
+fn required<'r>(rule: &'r Rule, reason: Reason, call: &ToolCall) -> Option<&'r str> {
+    let mut breaks = false;
+    if matches!(rule.check, Check::Required) {
+        judge(rule, call, |found| breaks |= found == reason);
     }
-    let mut found = false;
-    crate::policy::native::judge(rule, call, |_| found = true);
-    found.then(|| rule.param.name.clone())
+    breaks.then_some(rule.param.name.as_str())
 }
 
 fn currency_is_missing(rule: &Rule, call: &ToolCall) -> bool {

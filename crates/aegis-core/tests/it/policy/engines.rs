@@ -97,7 +97,10 @@ fn random_calls_reach_every_rule() {
                 let families = ["max_", "min_", "allowed_", "denied_", "pattern_"];
                 let fixed = ["allowed_environments", "allowed_images", "allowed_image_digests"];
                 let family = families.iter().find(|family| finding.rule.starts_with(**family));
-                let rule = family.filter(|_| !fixed.contains(&finding.rule.as_str())).unwrap_or(&finding.rule.as_str()).to_owned();
+                let rule = family
+                    .filter(|_| !fixed.contains(&finding.rule.as_str()))
+                    .unwrap_or(&finding.rule.as_str())
+                    .to_owned();
                 count(format!("{rule} {} {:?}", finding.reason.as_str(), finding.effect));
             }
         }

@@ -7,8 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{condition, number, some_of, value};
 
 /// What rules are on; a call may have any of them.
-const ON: [&str; 9] =
-    ["replicas", "amount", "name", "flag", "currency", "timeout", "spec", "spec.replicas", "name.a"];
+const ON: [&str; 9] = ["replicas", "amount", "name", "flag", "currency", "timeout", "spec", "spec.replicas", "name.a"];
 
 /// Bounds that some value keeps.
 fn bounds() -> impl Strategy<Value = Value> {
@@ -51,7 +50,8 @@ fn pattern() -> impl Strategy<Value = Value> {
 
 /// Some of an entry's keys, and the rules that may be asked about.
 pub(super) fn rules() -> impl Strategy<Value = Map<String, Value>> {
-    let family = |words: &'static [&'static str]| (select(words), select(&ON)).prop_map(|(word, on)| format!("{word}_{on}"));
+    let family =
+        |words: &'static [&'static str]| (select(words), select(&ON)).prop_map(|(word, on)| format!("{word}_{on}"));
     let listed = (family(&["allowed", "denied"]), list());
     let matched = (family(&["pattern"]), pattern());
     let required = subsequence(ON.to_vec(), 0..3).prop_map(Value::from);
@@ -73,7 +73,9 @@ pub(super) fn rules() -> impl Strategy<Value = Map<String, Value>> {
     )
         .prop_map(|(bounds, listed, matched, required, deny, sanitize, egress, approvers)| {
             let mut entry = Map::new();
-            entry.extend(bounds.iter().flat_map(|bounds| bounds.as_object()).flatten().map(|(k, v)| (k.clone(), v.clone())));
+            entry.extend(
+                bounds.iter().flat_map(|bounds| bounds.as_object()).flatten().map(|(k, v)| (k.clone(), v.clone())),
+            );
             entry.extend(listed.into_iter().chain(matched));
             entry.extend(required.map(|value| ("required_params".to_owned(), value)));
             entry.extend(deny.map(|value| ("deny_if".to_owned(), value)));
@@ -89,7 +91,8 @@ pub(super) fn rules() -> impl Strategy<Value = Map<String, Value>> {
 
 /// Whether a violation of this rule can ask a human.
 pub(super) fn may_ask(rule: &str) -> bool {
-    ["max_", "min_", "allowed_", "denied_", "pattern_"].iter().any(|family| rule.starts_with(family)) || rule == "egress"
+    ["max_", "min_", "allowed_", "denied_", "pattern_"].iter().any(|family| rule.starts_with(family))
+        || rule == "egress"
 }
 
 /// Values for the parameters that only rules speak of.
