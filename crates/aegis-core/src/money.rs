@@ -8,6 +8,10 @@ use std::fmt;
 
 use serde_json::Number;
 
+/// The parameter that money is in, where a call has one.
+pub const AMOUNT: &str = "amount";
+/// The parameter beside an amount that says in which currency it is.
+pub const CURRENCY: &str = "currency";
 /// The largest amount, in the smallest part: 15 digits, which a JSON reader's double tells apart wherever the point stands.
 const MOST: u64 = 999_999_999_999_999;
 

@@ -10,12 +10,8 @@ use serde_json::{Number, Value};
 use super::param::{Param, Place};
 use super::{Asked, Mode, PolicySet, native};
 use crate::call::{Presence, ToolCall};
-use crate::money::Currency;
+use crate::money::{AMOUNT, CURRENCY, Currency};
 
-/// The parameter that money is in.
-pub(super) const AMOUNT: &str = "amount";
-/// The parameter beside it that says in which currency.
-pub(super) const CURRENCY: &str = "currency";
 /// The unit of which each call costs one.
 pub(super) const REQUESTS: &str = "requests";
 /// The largest whole number that every JSON reader agrees on.

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::call::{Presence, Shape, ToolCall};
+use crate::money::CURRENCY;
 use crate::policy::Reason;
-use crate::policy::budget::CURRENCY;
 use crate::policy::condition::SAFE;
 use crate::policy::duration;
 use crate::policy::param::Place;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::quoted;
 use crate::call::ToolCall;
-use crate::policy::budget::CURRENCY;
+use crate::money::CURRENCY;
 use crate::policy::native::{broken, elements, judge};
 use crate::policy::param::Place;
 use crate::policy::tables::{Bound, Check, List, Rule, Side, Unit};
