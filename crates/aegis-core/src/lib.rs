@@ -49,6 +49,7 @@ pub mod call;
 pub mod decide;
 pub mod describe;
 pub mod document;
+pub mod money;
 pub mod policy;
 pub mod problem;
 pub mod sanitize;

@@ -35,14 +35,20 @@
 //!
 //! Deliberately absent: any way to allow by failing. A key that this version can't enforce refuses the file.
 
+mod agents;
+mod budget;
 mod bundle;
 mod condition;
+mod duration;
 mod egress;
 mod fit;
 mod load;
 mod native;
+mod param;
 mod rego;
+mod sanitize;
 mod tables;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod wording;
@@ -54,7 +60,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
-use crate::approval::ApprovalTerms;
 use crate::call::ToolCall;
 use crate::document::{Diagnostic, Place};
 use crate::problem::Violation;
@@ -71,6 +76,16 @@ pub enum Mode {
     Enforce,
     /// Observes.
     Shadow,
+}
+
+impl Mode {
+    /// The wire form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Shadow => "shadow",
+        }
+    }
 }
 
 /// Which back end decides.
@@ -199,8 +214,14 @@ pub enum Reason {
     AboveMaximum,
     /// The condition for asking a human is true.
     ApprovalCondition,
+    /// A number is below the minimum.
+    BelowMinimum,
     /// A condition can't be evaluated.
     ConditionUnknown,
+    /// A value is one of those that are refused.
+    Denied,
+    /// A condition for refusing the call is true.
+    DenyCondition,
     /// The engine failed; the call is refused.
     EngineFailed,
     /// A parameter that the rule needs isn't there.
@@ -213,6 +234,12 @@ pub enum Reason {
     NoPolicy,
     /// A value isn't one of those listed.
     NotAllowed,
+    /// An amount is in another currency than its limit, and so isn't compared.
+    OtherCurrency,
+    /// A text doesn't match the pattern.
+    PatternMismatch,
+    /// Parts of the call have to be redacted.
+    SanitizeRequired,
     /// A parameter that the rule needs has the wrong type or can't be read.
     WrongType,
 }
@@ -231,6 +258,12 @@ impl Reason {
             Self::ConditionUnknown => "condition_unknown",
             Self::ApprovalCondition => "approval_condition",
             Self::EngineFailed => "engine_failed",
+            Self::BelowMinimum => "below_minimum",
+            Self::Denied => "denied",
+            Self::DenyCondition => "deny_condition",
+            Self::OtherCurrency => "other_currency",
+            Self::PatternMismatch => "pattern_mismatch",
+            Self::SanitizeRequired => "sanitize_required",
         }
     }
 }
@@ -251,9 +284,6 @@ pub struct RateLimit {
     /// Whether it refuses, or only observes.
     pub mode: Mode,
 }
-
-/// Time for an approval where no entry says another, in seconds.
-const APPROVAL_TTL_S: i64 = 1800;
 
 impl PolicySet {
     /// Reads and checks all sources together. Their order doesn't matter.
@@ -395,31 +425,14 @@ impl PolicySet {
         limits
     }
 
-    /// The budgets that apply to a call.
-    pub fn budgets(&self, _asked: Asked<'_>) -> Vec<crate::budget::BudgetLimit> {
-        Vec::new()
-    }
-
     /// The mode that decides for an agent: that of its enforcing policies, if it has any; the gateway's, if it has none at all.
     pub fn acting_mode(&self, asked: Asked<'_>) -> Mode {
         native::mode_of(&self.tables, asked)
     }
 
-    /// The parameters that a rule of some entry for this call is on.
-    pub fn declared(&self, _asked: Asked<'_>) -> BTreeSet<String> {
-        BTreeSet::new()
-    }
-
-    /// What the policies want redacted in a call.
-    pub fn sanitizers(&self, _asked: Asked<'_>) -> Vec<crate::sanitize::Sanitizer> {
-        Vec::new()
-    }
-
-    /// What an approval asked for by these findings has to fulfil.
-    pub fn approval_terms(&self, findings: &[Finding]) -> ApprovalTerms {
-        let entries = findings.iter().filter_map(|finding| self.policy(finding)?.entries.get(finding.entry?));
-        let ttl_s = entries.filter_map(|entry| entry.expires_s).min().unwrap_or(APPROVAL_TTL_S);
-        ApprovalTerms { ttl_s, requirements: Vec::new() }
+    /// The parameters that a rule of some entry for this call is on, by the first key of their path.
+    pub fn declared(&self, asked: Asked<'_>) -> BTreeSet<String> {
+        native::declared(&self.tables, asked)
     }
 
     /// A finding in words, with limit and actual value.

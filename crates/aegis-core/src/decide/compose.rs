@@ -23,13 +23,20 @@ pub fn decide(policies: &PolicySet, agent: &Agent, mut call: ToolCall, facts: &F
     let engines_differ = facts.cross_check && policies.evaluate_with(policies.other_engine(), asked) != evaluation;
 
     let mut rules = Rules::default();
-    for finding in evaluation.findings.iter().filter(|finding| finding.effect != FindingEffect::Sanitize) {
-        rules.add(finding.effect, finding.mode, policies.violation(finding, asked));
+    let sanitizers = policies.sanitizers(asked);
+    for finding in &evaluation.findings {
+        let effect = match finding.effect {
+            // What is found and taken out is told below.
+            FindingEffect::Sanitize if !sanitizers.is_empty() => continue,
+            // Nobody says what to take out.
+            FindingEffect::Sanitize => FindingEffect::Deny,
+            effect => effect,
+        };
+        rules.add(effect, finding.mode, policies.violation(finding, asked));
     }
     for violation in undeclared::check(&call, || policies.declared(asked)) {
         rules.add(FindingEffect::Deny, policies.acting_mode(asked), violation);
     }
-    let sanitizers = policies.sanitizers(asked);
     let redacted = redact(&mut call, sanitizers);
     rules.redacted(&redacted);
     for violation in gateway_rules(&call, facts, engines_differ) {

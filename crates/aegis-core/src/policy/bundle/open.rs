@@ -20,9 +20,10 @@ use crate::policy::tables::Tables;
 use crate::policy::{Engine, Mode, Options, PolicySet};
 
 /// What the Rego enforces of a policy in the tables. Anything else in them is the gateway's to enforce.
-const POLICY_BY_REGO: [&str; 5] = ["id", "mode", "tools", "egress", "entries"];
+const POLICY_BY_REGO: [&str; 6] = ["id", "mode", "tools", "egress", "deny", "entries"];
 /// The same of an entry.
-const ENTRY_BY_REGO: [&str; 8] = ["name", "label", "tools", "environments", "approval", "images", "max", "asks"];
+const ENTRY_BY_REGO: [&str; 10] =
+    ["name", "label", "tools", "environments", "approval", "deny", "images", "rules", "egress", "asks"];
 
 /// Why a bundle isn't taken.
 #[derive(Debug, thiserror::Error)]
