@@ -39,6 +39,7 @@ mod agents;
 mod budget;
 mod bundle;
 mod condition;
+mod diff;
 mod duration;
 mod egress;
 mod fit;
@@ -56,6 +57,7 @@ mod wording;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
+pub use diff::{Change, Direction, diff};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

@@ -1,9 +1,12 @@
 //! The command line as typed by the user. What each command does: [`crate::commands`].
 
+mod lifecycle;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use lifecycle::DiffArgs;
 
 /// A policy gateway for the agents that drive your CI/CD: decides, enforces and records every call.
 #[derive(Debug, Parser)]
@@ -235,6 +238,12 @@ pub(crate) enum PolicyCommand {
                             call.json: {\"agent\": \"deploy-manager\", \"tool\": \"kubernetes\", \"action\": \"scale\",\n            \
                             \"classes\": [\"deploy\"], \"env\": \"staging\", \"params\": {\"replicas\": 51}}")]
     Explain(ExplainArgs),
+    /// Say in words what changes between two sets of policies: who may do more, who less
+    #[command(after_help = "Examples:\n  aegis policy diff policies-of-main/ policies/\n  \
+                            aegis policy diff policies-of-main/ policies/ --exit-code   a check that fails when rights grow\n\n\
+                            + more (red): somebody may do what was refused until now; - less (green): the reverse;\n\
+                            ~ diff (yellow): it can be either, such as another condition.")]
+    Diff(DiffArgs),
 }
 
 #[derive(Debug, Args)]

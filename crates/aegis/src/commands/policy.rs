@@ -1,6 +1,8 @@
 //! `aegis policy`: check, compile, explain. No gateway is asked: policies are files.
 
+mod diff;
 mod explain;
+mod which;
 
 use std::path::PathBuf;
 
@@ -30,6 +32,7 @@ pub(super) fn run(command: PolicyCommand, global: &Global) -> Result<()> {
             })
         }
         PolicyCommand::Explain(args) => explain::run(&args, global),
+        PolicyCommand::Diff(args) => diff::run(&args, global),
     }
 }
 

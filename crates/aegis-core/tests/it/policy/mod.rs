@@ -5,6 +5,7 @@
 
 mod arbitrary;
 mod conformance;
+mod diff;
 mod engines;
 mod loading;
 mod opa;
