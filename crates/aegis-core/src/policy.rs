@@ -48,6 +48,7 @@ mod native;
 mod param;
 mod rego;
 mod sanitize;
+mod replay;
 mod tables;
 mod terms;
 #[cfg(test)]
@@ -59,6 +60,7 @@ use std::sync::OnceLock;
 
 pub use diff::{Change, Direction, diff};
 use jiff::Timestamp;
+pub use replay::{Replay, Replayed};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;

@@ -15,6 +15,7 @@ mod policies;
 mod public;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use std::sync::Arc;
 
@@ -106,6 +107,7 @@ fn operators() -> Router<ApiState> {
         .route("/v1/approvals/{id}/cancel", post(approvals::cancel))
         .route("/v1/audit", get(audit::records))
         .route("/v1/decisions", get(audit::decisions))
+        .route("/v1/traffic", get(traffic::calls))
         .route("/v1/policies", get(policies::show))
         .route("/v1/policies/reload", post(policies::reload))
         .route("/v1/bundles/{name}", get(policies::bundle))

@@ -16,6 +16,7 @@ use rusqlite::OptionalExtension as _;
 
 use crate::error::StoreError;
 use crate::records::Entry;
+use crate::traffic::{KeptCall, Noted};
 use crate::writer::{Command, Message, Tx};
 use crate::{Inner, Store, approvals, budgets};
 
@@ -105,8 +106,8 @@ impl Store {
     ///
     /// # Errors
     /// Any failure is a denial, which is not recorded yet: hand it to [`Store::deny`].
-    pub async fn admit(&self, passage: Passage, latency_ms: f64) -> Result<Admitted, Denial> {
-        match self.try_admit(&passage, latency_ms).await {
+    pub async fn admit(&self, passage: Passage, noted: impl Into<Noted>) -> Result<Admitted, Denial> {
+        match self.try_admit(&passage, noted.into()).await {
             Ok(Ok(receipt)) => Ok(Admitted { passage, receipt }),
             Ok(Err(Refusal { code, reason, detail })) => Err(passage.refuse(code, reason, detail)),
             Err(error) => {
@@ -116,11 +117,12 @@ impl Store {
         }
     }
 
-    async fn try_admit(&self, passage: &Passage, latency_ms: f64) -> Result<Result<Receipt, Refusal>, StoreError> {
+    async fn try_admit(&self, passage: &Passage, noted: Noted) -> Result<Result<Receipt, Refusal>, StoreError> {
         let explanation = passage.explanation();
         let Some(agent) = explanation.agent.clone() else { return Ok(Err(nobody())) };
         let digest = explanation.call.as_ref().and_then(|call| call.call_digest.clone());
-        let entry = Entry::of_decision(explanation, latency_ms)?;
+        let entry = Entry::of_decision(explanation, noted.latency_ms)?;
+        let call = KeptCall::of(noted.call, explanation)?;
         let decision_id = explanation.decision_id.clone();
         let spends = passage.spends().map(str::to_owned);
         let charges = passage.charges().to_vec();
@@ -138,6 +140,7 @@ impl Store {
                 return Ok(Err(refusal));
             }
             let seq = tx.append(&entry)?;
+            tx.keep_call(call.as_ref())?;
             let mut unsettled = tx.conn.prepare_cached("INSERT INTO unsettled (seq, decision_id) VALUES (?1, ?2)")?;
             unsettled.execute((seq.cast_signed(), &decision_id))?;
             budgets::reserve(tx, seq, &charges)?;
@@ -150,9 +153,11 @@ impl Store {
     ///
     /// # Errors
     /// The database's. It stays a denial; the error is for the operator.
-    pub async fn deny(&self, denial: &Denial, latency_ms: f64) -> Result<(), StoreError> {
+    pub async fn deny(&self, denial: &Denial, noted: impl Into<Noted>) -> Result<(), StoreError> {
+        let Noted { latency_ms, call } = noted.into();
         let explanation = denial.explanation();
         let entry = Entry::of_decision(explanation, latency_ms)?;
+        let call = KeptCall::of(call, explanation)?;
         let told = explanation.approval.as_ref().filter(|_| explanation.code == Some(Code::ApprovalExpired));
         let told = told.map(|approval| approval.id.clone());
         self.write_or_refuse(move |tx| {
@@ -160,7 +165,8 @@ impl Store {
                 // Refused only if it didn't run out after all; the agent then finds it as it is.
                 let _ = approvals::apply(tx, &approval, &approval::Event::Told, None)?;
             }
-            tx.append(&entry).map(drop)
+            tx.append(&entry)?;
+            tx.keep_call(call.as_ref())
         })
         .await
     }
@@ -170,8 +176,8 @@ impl Store {
     ///
     /// # Errors
     /// Any failure is a denial, which is not recorded yet: hand it to [`Store::deny`].
-    pub async fn ask(&self, ask: Ask, latency_ms: f64) -> Result<(Explanation, Approval), Denial> {
-        match self.try_ask(&ask, latency_ms).await {
+    pub async fn ask(&self, ask: Ask, noted: impl Into<Noted>) -> Result<(Explanation, Approval), Denial> {
+        match self.try_ask(&ask, noted.into()).await {
             Ok(Ok(approval)) => {
                 let (mut explanation, _) = ask.into_parts();
                 explanation.approval = Some(approval.info(None));
@@ -185,7 +191,9 @@ impl Store {
         }
     }
 
-    async fn try_ask(&self, ask: &Ask, latency_ms: f64) -> Result<Result<Approval, Refusal>, StoreError> {
+    async fn try_ask(&self, ask: &Ask, noted: Noted) -> Result<Result<Approval, Refusal>, StoreError> {
+        let Noted { latency_ms, call } = noted;
+        let call = KeptCall::of(call, ask.explanation())?;
         let request = ask.request().clone();
         let mut explanation = ask.explanation().without_values();
         let id = approvals::new_id()?;
@@ -196,6 +204,7 @@ impl Store {
             let approval = approvals::open_or_join(tx, id, request)?;
             explanation.approval = Some(approval.info(None));
             tx.record(&Event::Decision { explanation, latency_ms })?;
+            tx.keep_call(call.as_ref())?;
             Ok(Ok(approval))
         })
         .await

@@ -4,7 +4,7 @@
 //! what is queued together; reads come from connections that only read; what the path of a call asks for is mirrored in memory.
 //!
 //! Reading order: [`Store`] (the door) → `writer` (group commit) → `admission` (law 2) → `approvals`, `agents`, `policies` →
-//! `records` (the log) → `memory` (the mirror) → `schema`, `dir` (how it starts). Deliberately absent: HTTP, policy, telemetry.
+//! `records` (the log) → `traffic` (calls kept for replay) → `memory` (the mirror) → `schema`, `dir` (how it starts). Deliberately absent: HTTP, policy, telemetry.
 //!
 //! **Law 2, no effect without a record**: only [`Store::admit`] makes an [`Admitted`], in one transaction that consumes the
 //! approval and appends the record. It has no public constructor, `Default`, `Clone` or serde. This does not compile:
@@ -50,6 +50,7 @@ mod memory;
 mod policies;
 mod records;
 mod schema;
+mod traffic;
 mod writer;
 
 use std::fmt;
@@ -61,6 +62,7 @@ pub use admission::{Admitted, Receipt, Unsettled};
 pub use agents::{AgentEntry, KeyEntry};
 pub use error::StoreError;
 pub use records::Query;
+pub use traffic::{KeptCalls, Noted};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
 
@@ -121,7 +123,7 @@ impl Store {
         })?;
         let head: i64 = conn.query_row("SELECT coalesce(max(seq), 0) FROM records", [], |row| row.get(0))?;
         let shared =
-            Arc::new(Shared { memory, head: watch::Sender::new(head.cast_unsigned()), failure: RwLock::new(None) });
+            Arc::new(Shared { memory, head: watch::Sender::new(head.cast_unsigned()), failure: RwLock::new(None), keeps_calls: RwLock::new(None) });
 
         let mut writer = Writer::new(conn, dir, Arc::clone(&shared));
         let (recovery, mut recovered) = Command::new(admission::recover);

@@ -101,6 +101,7 @@ pub(crate) async fn start(config: Config, loaded: Loaded) -> Result<Running> {
     let data = DataDir::open(&config).await?;
     // One that a killed gateway left: its port may be anybody's by now.
     data::remove_note(&config.data_dir)?;
+    data.store.keep_calls(config.calls).await?;
     let enforcer = Enforcer::new(enforcement(&config), data.store.clone(), data.events.clone())?;
     let (policy_version, mode) = (loaded.policies.version().to_owned(), loaded.policies.mode());
     let (policies, defined) = (loaded.policies.len(), loaded.catalogue.defined());
