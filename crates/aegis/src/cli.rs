@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-pub(crate) use lifecycle::DiffArgs;
+pub(crate) use lifecycle::{DiffArgs, ExportArgs, FailOn, ReplayArgs};
 
 /// A policy gateway for the agents that drive your CI/CD: decides, enforces and records every call.
 #[derive(Debug, Parser)]
@@ -244,6 +244,12 @@ pub(crate) enum PolicyCommand {
                             + more (red): somebody may do what was refused until now; - less (green): the reverse;\n\
                             ~ diff (yellow): it can be either, such as another condition.")]
     Diff(DiffArgs),
+    /// Ask a candidate about the calls that were recorded: what would it have said?
+    #[command(after_help = "Examples:\n  aegis policy replay --candidate policies/ --since 24h\n  \
+                            aegis policy replay --file calls.jsonl --fail-on newly-allowed\n\n\
+                            Calls are recorded where aegis.yaml says `audit: {calls: 7d}`. Compared are the policies alone: rates,\n\
+                            approvals at hand and the gateway's own guards are left out.")]
+    Replay(ReplayArgs),
 }
 
 #[derive(Debug, Args)]
@@ -325,6 +331,9 @@ pub(crate) enum AuditCommand {
     /// Records that match
     #[command(after_help = "Example:\n  aegis audit query --agent deploy-manager --decision deny --limit 50")]
     Query(QueryArgs),
+    /// Write what is kept, one JSON document per line
+    #[command(after_help = "Example:\n  aegis audit export --calls --since 24h > calls.jsonl")]
+    Export(ExportArgs),
 }
 
 #[derive(Debug, Args)]

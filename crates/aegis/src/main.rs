@@ -18,6 +18,7 @@ mod outcome;
 mod reload;
 mod style;
 mod table;
+mod traffic;
 
 use std::process::ExitCode;
 

@@ -2,6 +2,7 @@
 
 mod diff;
 mod explain;
+mod replay;
 mod which;
 
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ pub(super) fn run(command: PolicyCommand, global: &Global) -> Result<()> {
         }
         PolicyCommand::Explain(args) => explain::run(&args, global),
         PolicyCommand::Diff(args) => diff::run(&args, global),
+        PolicyCommand::Replay(args) => replay::run(&args, global),
     }
 }
 
