@@ -54,13 +54,13 @@ mod terms;
 #[cfg(test)]
 mod tests;
 mod wording;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 pub use diff::{Change, Direction, diff};
 use jiff::Timestamp;
-pub use replay::{Replay, Replayed};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
@@ -68,6 +68,8 @@ use crate::call::ToolCall;
 use crate::document::{Diagnostic, Place};
 use crate::problem::Violation;
 use crate::session::{self, Session};
+
+pub use words::Words;
 
 pub use bundle::{Archive, ArchiveError, BundleError, FileDigest, Publication, Risk, MAX_UNPACKED};
 

@@ -18,7 +18,8 @@ use serde_json::{Map, Value};
 use super::{Companion, Destination, Effect, Environment, Image, Payload, Shape, ToolCall};
 use crate::agent::Agent;
 use crate::decide::{Explanation, Verdict};
-use crate::policy::{Asked, Evaluation, PolicySet};
+use crate::policy::{Asked, PolicySet};
+use crate::replay::Answer;
 use crate::session::Session;
 
 /// One call, as it is kept.
@@ -37,10 +38,8 @@ pub struct RecordedCall {
     /// The parameters of which something was cut or dropped, as `params.NAME` and so on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cut: Vec<String>,
-    /// What the policies said, without rates, approvals at hand and the gateway's own guards.
-    pub evaluation: Evaluation,
-    /// The version that said so.
-    pub policy_version: String,
+    /// What the policies said by themselves.
+    pub answer: Answer,
     /// What came of it; absent until it is decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided: Option<Decided>,
@@ -131,6 +130,7 @@ impl RecordedCall {
     /// What is kept of a call that these policies are asked about.
     pub fn of(asked: Asked<'_>, policies: &PolicySet) -> Self {
         let mut call = Described::from(asked.call);
+        let answer = Answer::of(policies, asked, call.clone().into());
         let cut = redacted::redact(&mut call);
         Self {
             agent: Agent { token_id: None, ..asked.agent.clone() },
@@ -138,8 +138,7 @@ impl RecordedCall {
             session: asked.session.clone(),
             call,
             cut,
-            evaluation: policies.evaluate(asked),
-            policy_version: policies.version().to_owned(),
+            answer,
             decided: None,
         }
     }

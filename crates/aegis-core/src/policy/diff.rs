@@ -90,12 +90,30 @@ impl Change {
 
 /// Everything that changes from `before` to `after`: what lets somebody do more first, then by policy, entry and rule.
 pub fn diff(before: &PolicySet, after: &PolicySet) -> Vec<Change> {
+    if before.foreign.is_some() || after.foreign.is_some() {
+        return unreadable(before, after).into_iter().collect();
+    }
     let mut changes = policies::compare(&before.tables, &after.tables);
     changes.sort_by(|a, b| {
-        let key = |change: &Change| {
-            (change.direction, change.mode, change.policy.clone(), change.entry.clone(), change.rule.clone())
-        };
-        key(a).cmp(&key(b))
+        let key = |change: &'_ Change| (change.direction, change.mode);
+        let place = |change: &'_ Change| (change.policy.clone(), change.entry.clone(), change.rule.clone());
+        key(a).cmp(&key(b)).then_with(|| place(a).cmp(&place(b)))
     });
     changes
+}
+
+/// A bundle that is only Rego has no tables to compare: any other version of it may be any change.
+fn unreadable(before: &PolicySet, after: &PolicySet) -> Option<Change> {
+    (before.version() != after.version()).then(|| Change {
+        agents: vec!["*".to_owned()],
+        policy: String::new(),
+        entry: None,
+        rule: "rego".to_owned(),
+        direction: Direction::Different,
+        mode: Mode::Enforce,
+        before: before.version().into(),
+        after: after.version().into(),
+        sentence: "every agent may be judged differently: one of the two is a bundle that is only Rego, which can't be compared"
+            .to_owned(),
+    })
 }

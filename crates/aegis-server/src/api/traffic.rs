@@ -22,7 +22,10 @@ pub(super) struct Asked {
 }
 
 /// `GET /v1/traffic`: oldest first, with the `after` of the next page, or `null` when there is none.
-pub(super) async fn calls(State(state): State<ApiState>, Params(asked): Params<Asked>) -> Result<Json<Value>, ApiError> {
+pub(super) async fn calls(
+    State(state): State<ApiState>,
+    Params(asked): Params<Asked>,
+) -> Result<Json<Value>, ApiError> {
     let limit = asked.limit.unwrap_or(MAX_CALLS).clamp(1, MAX_CALLS);
     let since = asked.since.unwrap_or(Timestamp::UNIX_EPOCH);
     let page = state.store.kept_calls(since, asked.after.unwrap_or(0), limit).await?;

@@ -27,8 +27,8 @@ fn a_kept_call_is_judged_as_it_was() {
     assert_eq!(read, kept);
     let call = ToolCall::from(read.call);
     let asked = Asked { now: read.at, session: &read.session, ..Asked::of(&read.agent, &call) };
-    assert_eq!(policies().evaluate(asked), read.evaluation);
-    assert_eq!(read.evaluation.findings.len(), 1);
+    assert_eq!(Answer::of(&policies(), asked, call.clone()), read.answer);
+    assert_eq!(read.answer.decision, Verdict::Deny);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod tally;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use aegis_core::policy::Replay;
+use aegis_core::replay::Replay;
 use anyhow::Result;
 use tally::Tally;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aegis_core::call::recorded::RecordedCall;
 use aegis_core::decide::Verdict;
-use aegis_core::policy::{Mode, Replay, Replayed};
+use aegis_core::replay::{Broken, Replay, Replayed};
 use serde_json::{Value, json};
 
 use crate::style::Style;
@@ -29,9 +29,7 @@ enum Change {
 struct Kind {
     change: Change,
     agent: String,
-    policy: String,
-    rule: String,
-    reason: &'static str,
+    broken: Broken,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +42,6 @@ struct Found {
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     same: u64,
-    refused: u64,
     undecidable: u64,
     changes: BTreeMap<Change, u64>,
     kinds: BTreeMap<Kind, Found>,
@@ -81,10 +78,9 @@ impl Tally {
     pub(super) fn add(&mut self, call: RecordedCall, replay: &Replay<'_>) {
         let agent = call.agent.id.clone();
         let decision = call.decided.as_ref().map(|decided| decided.decision_id.clone());
-        *self.versions.entry(call.policy_version.clone()).or_default() += 1;
+        *self.versions.entry(call.answer.policy_version.clone()).or_default() += 1;
         match replay.judge(call) {
             Replayed::Same => self.same += 1,
-            Replayed::Refused => self.refused += 1,
             Replayed::Undecidable { cut } => {
                 self.undecidable += 1;
                 cut.into_iter().for_each(|place| *self.cut.entry(place).or_default() += 1);
@@ -92,9 +88,8 @@ impl Tally {
             Replayed::Changed { before, after, because } => {
                 let change = Change::of(before, after);
                 *self.changes.entry(change).or_default() += 1;
-                for finding in because.findings.into_iter().filter(|finding| finding.mode == Mode::Enforce) {
-                    let (policy, rule, reason) = (finding.policy, finding.rule, finding.reason.as_str());
-                    let kind = Kind { change, agent: agent.clone(), policy, rule, reason };
+                for broken in because {
+                    let kind = Kind { change, agent: agent.clone(), broken };
                     let found = self.kinds.entry(kind).or_default();
                     found.calls += 1;
                     if found.decisions.len() < EXAMPLES {
@@ -106,7 +101,7 @@ impl Tally {
     }
 
     pub(super) fn calls(&self) -> u64 {
-        self.same + self.refused + self.not_same()
+        self.same + self.not_same()
     }
 
     pub(super) fn not_same(&self) -> u64 {
@@ -136,13 +131,13 @@ impl Tally {
     pub(super) fn document(&self, candidate: &str) -> Value {
         let kinds = self.sorted().into_iter().map(|(kind, found)| {
             json!({
-                "change": kind.change.as_str(), "agent": kind.agent, "policy": kind.policy, "rule": kind.rule,
-                "reason": kind.reason, "calls": found.calls, "decisions": found.decisions,
+                "change": kind.change.as_str(), "agent": kind.agent, "policy": kind.broken.policy,
+                "rule": kind.broken.rule, "reason": kind.broken.reason, "calls": found.calls, "decisions": found.decisions,
             })
         });
         let mut document = json!({
             "candidate": candidate, "recorded_under": self.versions, "calls": self.calls(), "same": self.same,
-            "refused_anyway": self.refused, "undecidable": self.undecidable, "cut": self.cut,
+            "undecidable": self.undecidable, "cut": self.cut,
             "changes": kinds.collect::<Vec<_>>(),
         });
         for change in Change::ALL {
@@ -167,7 +162,6 @@ impl Tally {
         line(self.undecidable, "undecidable: what the candidate looks at was cut when it was recorded", &|what| {
             style.yellow(what)
         });
-        line(self.refused, "refused anyway: by the gateway, whatever policy says", &|what| what.to_owned());
         if !self.kinds.is_empty() {
             text.push('\n');
             text.push_str(&self.table(style));
@@ -180,9 +174,17 @@ impl Tally {
         let cells = |(kind, found): &(&Kind, &Found)| {
             let cell = |text: &str| table::cell(&Value::from(text), "");
             let change = kind.change.as_str().replace('_', " ");
-            let rule = format!("{}: {}", kind.rule, kind.reason);
+            let rule = format!("{}: {}", kind.broken.rule, kind.broken.reason);
             let decisions = found.decisions.join(" ");
-            [found.calls.to_string(), change, cell(&kind.agent), cell(&kind.policy), cell(&rule), cell(&decisions)].to_vec()
+            [
+                found.calls.to_string(),
+                change,
+                cell(&kind.agent),
+                cell(&kind.broken.policy),
+                cell(&rule),
+                cell(&decisions),
+            ]
+            .to_vec()
         };
         let rows: Vec<Vec<String>> = kinds.iter().take(SHOWN).map(cells).collect();
         let mut text = table::render(&["CALLS", "CHANGE", "AGENT", "POLICY", "RULE", "SUCH AS"], &rows, style);
