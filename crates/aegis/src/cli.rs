@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-pub(crate) use lifecycle::{DiffArgs, ExportArgs, FailOn, ReplayArgs};
+pub(crate) use lifecycle::{DiffArgs, ExportArgs, FailOn, ReplayArgs, SchemaName};
 
 /// A policy gateway for the agents that drive your CI/CD: decides, enforces and records every call.
 #[derive(Debug, Parser)]
@@ -88,6 +88,15 @@ pub(crate) enum Command {
     /// The gateway's own certificate authority
     #[command(subcommand, after_help = "Example:\n  aegis ca export --out aegis-ca.pem")]
     Ca(CaCommand),
+    /// The JSON Schema of policies, of the configuration or of tests, for editors
+    #[command(after_help = "Example:\n  aegis schema policy > policy.schema.json\n\n\
+                            In a policy's first line, for editors with a YAML language server:\n  \
+                            # yaml-language-server: $schema=../policy.schema.json")]
+    Schema {
+        /// Of which files
+        #[arg(value_enum, default_value_t = SchemaName::Policy)]
+        name: SchemaName,
+    },
     /// Which version this is
     #[command(after_help = "Example:\n  aegis version --json")]
     Version,

@@ -7,6 +7,7 @@ mod ca;
 mod init;
 mod key;
 mod policy;
+mod schema;
 mod serve;
 mod token;
 mod tools;
@@ -44,6 +45,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Audit(command) => operate(&global, async |operator| audit::run(command, operator, &global).await),
         Command::Tools(command) => tools::run(command, &global),
         Command::Ca(command) => ca::run(command, &global),
+        Command::Schema { name } => schema::run(name, &global),
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
             print(&global, &json!({"name": "aegis", "version": version}), |_| format!("aegis {version}\n"))

@@ -56,3 +56,14 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "DURATION")]
     pub(crate) since: Option<String>,
 }
+
+/// Which files a schema is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaName {
+    /// Policies
+    Policy,
+    /// aegis.yaml
+    Config,
+    /// Tests of policies, *.test.yaml
+    Test,
+}

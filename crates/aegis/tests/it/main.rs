@@ -18,6 +18,7 @@ mod process;
 mod readme;
 mod reload;
 mod replay;
+mod schema;
 mod standin;
 mod tools;
 mod upstream;
