@@ -48,7 +48,6 @@ mod native;
 mod param;
 mod rego;
 mod sanitize;
-mod replay;
 mod tables;
 mod terms;
 #[cfg(test)]
@@ -62,14 +61,13 @@ use std::sync::OnceLock;
 pub use diff::{Change, Direction, diff};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+pub use words::Words;
 
 use crate::agent::Agent;
 use crate::call::ToolCall;
 use crate::document::{Diagnostic, Place};
 use crate::problem::Violation;
 use crate::session::{self, Session};
-
-pub use words::Words;
 
 pub use bundle::{Archive, ArchiveError, BundleError, FileDigest, Publication, Risk, MAX_UNPACKED};
 

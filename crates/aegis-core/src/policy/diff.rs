@@ -20,6 +20,7 @@ mod policies;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -93,8 +93,8 @@ pub(super) fn of_all(tables: &Tables) -> Vec<Selectors> {
     for (name, positions) in &tables.groups {
         positions.iter().for_each(|position| add(*position, Selector::Group(name.clone())));
     }
-    for glob in &tables.globs {
-        add(glob.policy, Selector::Glob(glob_of(&glob.pattern)));
+    for (pattern, position) in tables.globs.all() {
+        add(position, Selector::Glob(glob_of(pattern)));
     }
     all
 }

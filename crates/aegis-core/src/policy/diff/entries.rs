@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::policies::{Scene, Turn, Whom};
 use super::rules::{self, Rule, Rules};
+use super::values::listed;
 use super::{Change, Direction};
 use crate::call::ToolCall;
 use crate::policy::tables::{Entry, Name, Policy};
@@ -111,16 +112,20 @@ fn may_share(a: &Entry, b: &Entry) -> bool {
 }
 
 fn restricting(rules: &Rules) -> impl Iterator<Item = (&String, &Rule)> {
-    rules.iter().filter(|(key, rule)| rule.restricts() && *key != "tools")
+    rules.by_key.iter().filter(|(key, rule)| rule.restricts() && *key != "tools")
 }
 
 /// An entry that comes or goes. `elsewhere`: something else may grant what it is for.
 pub(super) fn turns(turn: Turn, whom: &Whom<'_>, entry: &Entry, elsewhere: bool, out: &mut Vec<Change>) {
     let rules = rules::of_entry(entry);
-    let own: Map<String, Value> =
-        rules.iter().filter(|(_, rule)| rule.restricts()).map(|(key, rule)| (key.clone(), rule.value())).collect();
-    let words = rules.iter().filter(|(_, rule)| rule.restricts()).map(|(key, rule)| rule.words(key));
-    let words = rules::listed(words, "without any rule");
+    let own: Map<String, Value> = rules
+        .by_key
+        .iter()
+        .filter(|(_, rule)| rule.restricts())
+        .map(|(key, rule)| (key.clone(), rule.value()))
+        .collect();
+    let words = rules.by_key.iter().filter(|(_, rule)| rule.restricts()).map(|(key, rule)| rule.words(key));
+    let words = listed(words, "without any rule");
     let (who, name) = (whom.words(), whom.entry_name(entry));
     let sentence = match turn {
         Turn::Comes => format!("{who} may do `{name}`: {words}"),
@@ -145,17 +150,17 @@ pub(super) fn turns(turn: Turn, whom: &Whom<'_>, entry: &Entry, elsewhere: bool,
 /// An entry that is there before and after.
 fn changed(whom: &Whom<'_>, old: &Entry, new: &Entry, overlaps: bool, out: &mut Vec<Change>) {
     let (before, after) = (rules::of_entry(old), rules::of_entry(new));
-    let keys: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let keys: std::collections::BTreeSet<&String> = before.by_key.keys().chain(after.by_key.keys()).collect();
     let restricted = restricting(&before).chain(restricting(&after)).next().is_some();
     for key in keys {
-        let (was, is) = (before.get(key), after.get(key));
-        let Some(mut direction) = rules::direction(was, is) else { continue };
+        let (was, is) = (before.by_key.get(key), after.by_key.get(key));
+        let Some(mut direction) = before.direction(&after, key) else { continue };
         if key == "tools" && restricted && overlaps {
             direction = Direction::Different;
         }
         out.push(whom.rule_changed(Some(new), key, direction, was, is));
     }
-    for rule in before.keys().filter(|rule| after.contains_key(*rule)) {
+    for rule in before.by_key.keys().filter(|rule| after.by_key.contains_key(*rule)) {
         let (asked, asks) = (old.asks.contains(rule), new.asks.contains(rule));
         if asked == asks {
             continue;

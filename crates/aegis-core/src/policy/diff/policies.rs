@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::agents::{self, Selectors};
-use super::rules::{self, Rule};
+use super::rules::{self, Rule, Rules};
+use super::values::{self, listed};
 use super::{Change, Direction, entries};
 use crate::policy::Mode;
 use crate::policy::tables::{Entry, Policy, Tables};
@@ -61,7 +62,7 @@ impl Whom<'_> {
             agents::Selector::Group(group) => format!("group {group}"),
             selector => selector.to_string(),
         });
-        rules::listed(names, "nobody")
+        listed(names, "nobody")
     }
 
     /// Who, and in which way: the start of a sentence.
@@ -273,15 +274,15 @@ fn both(scene: &Scene<'_>, old: usize, new: usize, out: &mut Vec<Change>) {
     }
     egress(scene, &whom, before, after, out);
     let (was, is) = (rules::of_policy(before), rules::of_policy(after));
-    let keys: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let keys: BTreeSet<&String> = was.by_key.keys().chain(is.by_key.keys()).collect();
     for key in keys {
-        let Some(mut direction) = rules::direction(was.get(key), is.get(key)) else { continue };
+        let Some(mut direction) = was.direction(&is, key) else { continue };
         let others = |side: &Side<'_>, own: &Policy| side.enforcing(&kept, Some(&own.id)).next().is_some();
         // Its rules come to calls, or leave them, that other policies grant.
         if key == "tools" && (others(&scene.before, before) || others(&scene.after, after)) {
             direction = Direction::Different;
         }
-        out.push(whom.rule_changed(None, key, direction, was.get(key), is.get(key)));
+        out.push(whom.rule_changed(None, key, direction, was.by_key.get(key), is.by_key.get(key)));
     }
     entries::compare(scene, &whom, before, after, out);
 }
@@ -310,7 +311,7 @@ fn mode(scene: &Scene<'_>, whom: &Whom<'_>, before: &Policy, after: &Policy, out
 }
 
 fn egress(scene: &Scene<'_>, whom: &Whom<'_>, before: &Policy, after: &Policy, out: &mut Vec<Change>) {
-    let value = |policy: &Policy| policy.egress.as_deref().map_or(Value::Null, rules::egress_value);
+    let value = |policy: &Policy| policy.egress.as_deref().map_or(Value::Null, values::egress);
     match (&before.egress, &after.egress) {
         (Some(old), Some(new)) => {
             let Some(direction) = rules::egress_direction(old, new) else { return };
@@ -326,7 +327,7 @@ fn egress(scene: &Scene<'_>, whom: &Whom<'_>, before: &Policy, after: &Policy, o
 
 /// A list of destinations that comes or goes: it grants, and holds what other policies list to itself.
 fn egress_turns(scene: &Scene<'_>, turn: Turn, whom: &Whom<'_>, policy: &Policy, twin: &str, out: &mut Vec<Change>) {
-    let Some(list) = policy.egress.as_deref().map(rules::egress_value) else { return };
+    let Some(list) = policy.egress.as_deref().map(values::egress) else { return };
     let (who, hosts) = (whom.words(), words(&list));
     let sentence = match turn {
         Turn::Comes => format!("{who} may reach {hosts}"),
@@ -343,7 +344,7 @@ fn egress_turns(scene: &Scene<'_>, turn: Turn, whom: &Whom<'_>, policy: &Policy,
 }
 
 fn words(list: &Value) -> String {
-    rules::listed(list.as_array().into_iter().flatten().filter_map(Value::as_str), "no destination")
+    values::texts(list, "no destination")
 }
 
 /// A policy that comes to these agents, or goes from them. `twin`: its id on the side that hasn't it for them.
@@ -387,12 +388,12 @@ fn turns(
         out.push(whom.change(None, "agent", Direction::Different, value(), format!("{who} {what}")));
     }
     egress_turns(scene, turn, &whom, policy, twin.unwrap_or(&policy.id), out);
-    for (key, rule) in rules::of_policy(policy).iter().filter(|(key, _)| *key != "tools") {
-        if other.enforcing(agents, twin).next().is_some() {
-            let (was, is) = if turn == Turn::Comes { (None, Some(rule)) } else { (Some(rule), None) };
-            let direction = rules::direction(was, is).unwrap_or(Direction::Different);
-            out.push(whom.rule_changed(None, key, direction, was, is));
-        }
+    let (none, own) = (Rules::default(), rules::of_policy(policy));
+    let (was, is) = if turn == Turn::Comes { (none, own) } else { (own, none) };
+    let shared = other.enforcing(agents, twin).next().is_some();
+    for key in was.by_key.keys().chain(is.by_key.keys()).filter(|key| shared && *key != "tools") {
+        let direction = was.direction(&is, key).unwrap_or(Direction::Different);
+        out.push(whom.rule_changed(None, key, direction, was.by_key.get(key), is.by_key.get(key)));
     }
     for entry in &policy.entries {
         let elsewhere = other.enforcing(agents, twin).any(|policy| entries::may_grant(policy, entry));

@@ -2,7 +2,9 @@
 
 use aegis_core::agent::Agent;
 use aegis_core::call::ToolCall;
-use aegis_core::policy::{Asked, Change, Direction, FindingEffect, Mode, PolicySet, diff};
+use aegis_core::decide::Verdict;
+use aegis_core::policy::{Asked, Change, Direction, Mode, PolicySet, diff};
+use aegis_core::replay::Answer;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
@@ -77,16 +79,9 @@ fn exchange(target: &mut Value, donor: &Value, key: &prop::sample::Index) {
     }
 }
 
-/// How strict the enforced answer is.
-fn strictness(set: &PolicySet, agent: &Agent, call: &ToolCall) -> u8 {
-    let evaluation = set.evaluate(Asked::of(agent, call));
-    let enforced = evaluation.findings.iter().filter(|finding| finding.mode == Mode::Enforce);
-    let rank = |effect: FindingEffect| match effect {
-        FindingEffect::Sanitize => 1,
-        FindingEffect::Ask => 2,
-        FindingEffect::Deny => 3,
-    };
-    enforced.map(|finding| rank(finding.effect)).max().unwrap_or(0)
+/// The enforced answer.
+fn strictness(set: &PolicySet, agent: &Agent, call: &ToolCall) -> Verdict {
+    Answer::of(set, Asked::of(agent, call), call.clone()).decision
 }
 
 type Case = ((String, String), (bool, bool), Vec<((String, Vec<String>), super::Call)>);
@@ -114,11 +109,11 @@ fn check(changes: &[Change], sets: (&PolicySet, &PolicySet), who: &Agent, call: 
         return Some("same");
     }
     if all(Direction::Less) {
-        assert!(is >= was, "{who:?} may only do less, but {call:?} went from {was} to {is}\n{}", told());
+        assert!(is >= was, "{who:?} may only do less, but {call:?} went from {was:?} to {is:?}\n{}", told());
         return (is > was).then_some("less");
     }
     if all(Direction::More) {
-        assert!(is <= was, "{who:?} may only do more, but {call:?} went from {was} to {is}\n{}", told());
+        assert!(is <= was, "{who:?} may only do more, but {call:?} went from {was:?} to {is:?}\n{}", told());
         return (is < was).then_some("more");
     }
     None
@@ -130,7 +125,7 @@ fn sets(texts: &(String, String), shadow: (bool, bool)) -> (PolicySet, PolicySet
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn directions_hold((texts, shadow, calls) in case()) {
@@ -160,7 +155,7 @@ proptest! {
 fn every_claim_is_put_to_a_test() {
     let mut runner = TestRunner::deterministic();
     let mut counts = std::collections::BTreeMap::<&str, usize>::new();
-    for _ in 0..600 {
+    for _ in 0..300 {
         let (texts, shadow, calls) = case().new_tree(&mut runner).expect("a case").current();
         let (before, after) = sets(&texts, shadow);
         let changes = diff(&before, &after);
@@ -170,5 +165,5 @@ fn every_claim_is_put_to_a_test() {
             }
         }
     }
-    assert!(counts.len() == 3 && counts.values().all(|count| *count >= 20), "{counts:?}");
+    assert!(counts.len() == 3 && counts.values().all(|count| *count >= 15), "{counts:?}");
 }
