@@ -10,6 +10,7 @@ mod agents;
 mod answer;
 mod approvals;
 mod audit;
+mod bundles;
 mod guard;
 mod policies;
 mod public;
@@ -25,7 +26,9 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
+use tokio::sync::watch;
 
+use crate::bundle::{Bundles, SourceStatus};
 use crate::events::Events;
 use crate::identify::{Identify, OperatorToken};
 
@@ -59,6 +62,10 @@ pub struct ApiState {
     pub reload: ReloadPolicies,
     /// What was wrong with those on disk.
     pub refused: RefusedPolicies,
+    /// Signs and serves the bundle of the policies in force.
+    pub bundles: Arc<Bundles>,
+    /// How it stands with the bundle that policies are taken from, where they are.
+    pub source: Option<watch::Receiver<SourceStatus>>,
     /// Tells what happens.
     pub events: Events,
     /// Whether `/metrics` is answered without the operator's token.
@@ -108,5 +115,6 @@ fn operators() -> Router<ApiState> {
         .route("/v1/decisions", get(audit::decisions))
         .route("/v1/policies", get(policies::show))
         .route("/v1/policies/reload", post(policies::reload))
-        .route("/v1/bundles/{name}", get(policies::bundle))
+        .route("/v1/bundles/{name}", get(bundles::show))
+        .route("/v1/bundles/{name}/key", get(bundles::key))
 }

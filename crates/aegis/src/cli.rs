@@ -82,6 +82,9 @@ pub(crate) enum Command {
         after_help = "Example:\n  aegis tools match --request request.http --route-tool kubernetes --cluster main"
     )]
     Tools(ToolsCommand),
+    /// Signed policy bundles
+    #[command(subcommand, after_help = "Example:\n  aegis bundle verify bundle.tar.gz --key bundle.pem")]
+    Bundle(BundleCommand),
     /// The gateway's own certificate authority
     #[command(subcommand, after_help = "Example:\n  aegis ca export --out aegis-ca.pem")]
     Ca(CaCommand),
@@ -365,6 +368,37 @@ pub(crate) enum ToolsCommand {
         request: PathBuf,
         #[command(flatten)]
         route: RouteArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BundleCommand {
+    /// Print the public key that this gateway's bundles are verified with
+    #[command(after_help = "Example:\n  aegis bundle key > bundle.pem")]
+    Key,
+    /// Sign a bundle, as OPA does
+    #[command(
+        after_help = "Example:\n  aegis policy compile --out bundle.tar.gz\n  \
+                            aegis bundle sign bundle.tar.gz --key aegis-data/bundle-signing.key"
+    )]
+    Sign {
+        /// The bundle; `-` reads it from standard input
+        bundle: PathBuf,
+        /// The private key: ECDSA P-256, PKCS#8 in PEM, readable by its owner only
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// Where to write the signed bundle; over the bundle when not given
+        #[arg(long, short, value_name = "FILE", required_if_eq("bundle", "-"))]
+        out: Option<PathBuf>,
+    },
+    /// Say whether a bundle is signed by one of these keys and unchanged; exits 0 or 1
+    #[command(after_help = "Example:\n  aegis bundle verify bundle.tar.gz --key bundle.pem")]
+    Verify {
+        /// The bundle; `-` reads it from standard input
+        bundle: PathBuf,
+        /// A public key in PEM; may be repeated
+        #[arg(long = "key", value_name = "FILE", required = true)]
+        keys: Vec<PathBuf>,
     },
 }
 

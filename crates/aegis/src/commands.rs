@@ -3,6 +3,7 @@
 mod agent;
 mod approvals;
 mod audit;
+mod bundle;
 mod ca;
 mod init;
 mod key;
@@ -44,6 +45,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Audit(command) => operate(&global, async |operator| audit::run(command, operator, &global).await),
         Command::Tools(command) => tools::run(command, &global),
         Command::Ca(command) => ca::run(command, &global),
+        Command::Bundle(command) => bundle::run(command, &global),
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
             print(&global, &json!({"name": "aegis", "version": version}), |_| format!("aegis {version}\n"))

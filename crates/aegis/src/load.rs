@@ -7,6 +7,7 @@ use aegis_core::document::Diagnostic;
 use aegis_core::policy::{DefinedAction, Options, PolicySet, Source};
 
 use crate::config::{Config, START};
+use crate::remote;
 
 /// The catalogue that a configuration describes: built-in tools, the operator's own, the environment map.
 ///
@@ -37,8 +38,13 @@ fn unknown_tool(catalogue: &Catalogue, route: &crate::config::Route) -> Option<D
 /// Everything that is wrong with any of them.
 pub(crate) fn all(config: &Config) -> Result<(Catalogue, PolicySet), Vec<Diagnostic>> {
     let options = Options { engine: config.engine, mode: config.mode };
-    let found = sources(std::slice::from_ref(&config.policies), "policies");
     let catalogue = catalogue(config);
+    if let Some(bundle) = &config.bundle {
+        let catalogue = catalogue?;
+        let policies = remote::at_start(config, bundle, options, &catalogue.defined())?;
+        return Ok((catalogue, policies));
+    }
+    let found = sources(std::slice::from_ref(&config.policies), "policies");
     // Where the catalogue is bad there is nothing that the policies could fit; what else is wrong with them is said all the same.
     let defined = catalogue.as_ref().ok().map(Catalogue::defined);
     let policies = found.and_then(|sources| match &defined {
