@@ -23,7 +23,7 @@ use crate::enforce::{Protocol, Tls, tls};
 /// How long connecting may take, TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long the head of an answer may take, above what the server was asked to wait.
-const HEAD: Duration = Duration::from_secs(15);
+const HEAD: Duration = Duration::from_secs(10);
 /// How long the body of an answer may take.
 const BODY: Duration = Duration::from_secs(60);
 

@@ -100,6 +100,9 @@ impl SigningKey {
     }
 }
 
+/// A reader of keys of one kind.
+type ReadPem = fn(&[u8]) -> jsonwebtoken::errors::Result<DecodingKey>;
+
 /// A public key that bundles are verified with.
 #[derive(Clone)]
 pub struct VerifyingKey {
@@ -121,7 +124,7 @@ impl VerifyingKey {
     /// When it is none.
     pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
         let der = SubjectPublicKeyInfoDer::from_pem_slice(pem).map_err(|_| KeyError::NotPublic)?;
-        let kinds: [(Algorithm, fn(&[u8]) -> jsonwebtoken::errors::Result<DecodingKey>); 3] = [
+        let kinds: [(Algorithm, ReadPem); 3] = [
             (Algorithm::ES256, DecodingKey::from_ec_pem),
             (Algorithm::RS256, DecodingKey::from_rsa_pem),
             (Algorithm::EdDSA, DecodingKey::from_ed_pem),
