@@ -291,10 +291,11 @@ impl PolicySet {
     /// # Errors
     /// Every error found, each with its place. One bad file refuses all: a set with a policy left out is another policy.
     pub fn load(sources: &[Source], options: Options) -> Result<Self, Vec<Diagnostic>> {
-        let load::Loaded { tables, shapes, warnings } = load::load(sources, options)?;
+        let load::Loaded { tables, shapes, mut warnings } = load::load(sources, options)?;
         let whole = |message: String| vec![Diagnostic::error("", Place { line: 1, column: 1 }, "", message)];
         let bundle = bundle::Bundle::of(&tables, &shapes, sources)
             .map_err(|error| whole(format!("the policies can't be written as data: {error}")))?;
+        warnings.extend(bundle.too_large());
         let positions = tables.policies.iter().enumerate().map(|(at, policy)| (policy.id.clone(), at)).collect();
         let version = bundle.version();
         let set = Self {

@@ -27,6 +27,9 @@ const HEAD: Duration = Duration::from_secs(10);
 /// How long the body of an answer may take.
 const BODY: Duration = Duration::from_secs(60);
 
+/// The media type by which a server says that it can let readers wait.
+const LONG_POLLING: &str = "application/vnd.openpolicyagent.bundles";
+
 /// Whom to ask, and how.
 pub(super) struct Fetch {
     host: String,
@@ -40,7 +43,12 @@ pub(super) enum Answer {
     /// What the caller has is the newest.
     Unchanged,
     /// Another bundle.
-    New { bytes: Bytes, etag: Option<HeaderValue> },
+    New {
+        bytes: Bytes,
+        etag: Option<HeaderValue>,
+        /// Whether the server says that it can let readers wait.
+        long_polling: bool,
+    },
 }
 
 impl Fetch {
@@ -121,7 +129,12 @@ async fn read(response: Response<Incoming>) -> Result<Answer, SourceError> {
         Err(error) if error.is::<http_body_util::LengthLimitError>() => return Err(SourceError::TooLarge),
         Err(error) => return Err(unreachable(error)),
     };
-    Ok(Answer::New { bytes, etag: head.headers.get(header::ETAG).cloned() })
+    let media_type = head.headers.get(header::CONTENT_TYPE);
+    Ok(Answer::New {
+        bytes,
+        etag: head.headers.get(header::ETAG).cloned(),
+        long_polling: media_type.is_some_and(|value| value == LONG_POLLING),
+    })
 }
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}

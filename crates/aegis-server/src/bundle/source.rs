@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use jiff::Timestamp;
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::fetch::{Answer, Fetch};
@@ -123,6 +124,7 @@ pub struct Taken {
     /// As it came.
     pub bytes: Bytes,
     age: Age,
+    digest: [u8; 32],
     etag: Option<HeaderValue>,
 }
 
@@ -139,6 +141,10 @@ pub struct BundleSource {
     fetch: Fetch,
     /// Of the last bundle that was judged: in force, or rejected.
     etag: Option<HeaderValue>,
+    /// The same bundle's SHA-256.
+    digest: Option<[u8; 32]>,
+    /// Whether the server lets us wait.
+    waits: bool,
     in_force: Option<Age>,
     /// Why the last bundle could not be put in force.
     rejected: Option<String>,
@@ -151,7 +157,17 @@ impl BundleSource {
     /// What can't be used of the settings.
     pub fn new(settings: SourceSettings) -> Result<Self, String> {
         let fetch = Fetch::new(&settings)?;
-        Ok(Self { settings, fetch, etag: None, in_force: None, rejected: None, pause: Duration::ZERO, failures: 0 })
+        Ok(Self {
+            settings,
+            fetch,
+            etag: None,
+            digest: None,
+            waits: false,
+            in_force: None,
+            rejected: None,
+            pause: Duration::ZERO,
+            failures: 0,
+        })
     }
 
     /// A bundle of earlier times, from this machine: it must be signed like one that comes.
@@ -159,7 +175,8 @@ impl BundleSource {
     /// # Errors
     /// Why it must not be used.
     pub fn kept(&self, bytes: Bytes) -> Result<Taken, SourceError> {
-        judge(bytes, None, &self.settings.keys)
+        let digest = Sha256::digest(&bytes).into();
+        judge(bytes, digest, None, &self.settings.keys)
     }
 
     /// Asks once. `None` when nothing is new.
@@ -170,9 +187,10 @@ impl BundleSource {
         let started = Instant::now();
         let result = self.ask().await;
         let poll = self.settings.poll;
+        let waits = self.settings.long_poll && self.waits;
         self.pause = match &result {
-            Ok(None) if self.settings.long_poll && started.elapsed() >= AT_ONCE => Duration::ZERO,
-            Ok(Some(_)) if self.settings.long_poll => Duration::ZERO,
+            Ok(None) if waits && started.elapsed() >= AT_ONCE => Duration::ZERO,
+            Ok(Some(_)) if waits => Duration::ZERO,
             Ok(_) => jittered(poll),
             Err(_) => jittered(FIRST_PAUSE.saturating_mul(1 << self.failures.min(16)).min(poll)),
         };
@@ -181,12 +199,21 @@ impl BundleSource {
     }
 
     async fn ask(&mut self) -> Result<Option<Taken>, SourceError> {
-        // Whoever has nothing yet has nothing to wait for.
-        let wait = (self.settings.long_poll && self.etag.is_some()).then_some(WAIT);
-        let Answer::New { bytes, etag } = self.fetch.get(self.etag.as_ref(), wait).await? else { return Ok(None) };
-        let keys = self.settings.keys.clone();
-        let judged = tokio::task::spawn_blocking(move || judge(bytes, etag, &keys)).await;
-        let taken = judged.map_err(|error| SourceError::Unreachable(error.to_string()))??;
+        // Asked for also where nothing is known yet: the answer then says whether the server can.
+        let wait = self.settings.long_poll.then_some(WAIT);
+        let answer = self.fetch.get(self.etag.as_ref(), wait).await?;
+        let Answer::New { bytes, etag, long_polling } = answer else { return Ok(None) };
+        self.waits = long_polling && etag.is_some();
+        let (keys, known, again) = (self.settings.keys.clone(), self.digest, etag.clone());
+        let judged = tokio::task::spawn_blocking(move || match Sha256::digest(&bytes).into() {
+            // The same again: after a start, or from a server that knows no ETag.
+            digest if known == Some(digest) => Ok(None),
+            digest => judge(bytes, digest, etag, &keys).map(Some),
+        });
+        let Some(taken) = judged.await.map_err(|error| SourceError::Unreachable(error.to_string()))?? else {
+            self.etag = again;
+            return Ok(None);
+        };
         older(self.in_force, taken.age, self.settings.allow_rollback)?;
         Ok(Some(taken))
     }
@@ -201,12 +228,14 @@ impl BundleSource {
         self.in_force = Some(taken.age);
         self.rejected = None;
         self.etag.clone_from(&taken.etag);
+        self.digest = Some(taken.digest);
     }
 
     /// `taken` can't be put in force: it isn't asked for again.
     pub fn reject(&mut self, taken: &Taken, why: String) {
         self.rejected = Some(why);
         self.etag.clone_from(&taken.etag);
+        self.digest = Some(taken.digest);
     }
 
     /// Why the newest bundle is not in force.
@@ -215,10 +244,15 @@ impl BundleSource {
     }
 }
 
-fn judge(bytes: Bytes, etag: Option<HeaderValue>, keys: &[VerifyingKey]) -> Result<Taken, SourceError> {
+fn judge(
+    bytes: Bytes,
+    digest: [u8; 32],
+    etag: Option<HeaderValue>,
+    keys: &[VerifyingKey],
+) -> Result<Taken, SourceError> {
     let signed = verify(Archive::read(&bytes)?, keys)?;
     let published = signed.archive.publication()?.map(|publication| publication.at);
-    Ok(Taken { archive: signed.archive, bytes, age: Age { signed: signed.at, published }, etag })
+    Ok(Taken { archive: signed.archive, bytes, age: Age { signed: signed.at, published }, digest, etag })
 }
 
 /// Refuses what is older than what is in force.

@@ -4,7 +4,12 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{KeyError, SIGNING_KEY_FILE, SignatureError, SigningKey, VerifyingKey, sign, verify};
+use super::{
+    BundleSource, KeyError, SIGNING_KEY_FILE, SignatureError, SigningKey, SourceError, SourceSettings, VerifyingKey,
+    sign, verify,
+};
+use crate::ca::Ca;
+use crate::enforce::{Roots, Secret};
 
 fn key() -> (tempfile::TempDir, SigningKey) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -176,6 +181,73 @@ fn ed25519_and_rsa_sign_too() {
     let encoding = EncodingKey::from_rsa_pem(pair.serialize_pem().as_bytes()).expect("a key");
     let token = jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &encoding).expect("signed");
     assert!(verify(with_token(bundle(), &token), &[public]).is_ok());
+}
+
+/// Answers every request with `bundle` under a certificate of `ca`, and gives the head of the last one.
+async fn serve_tls(ca: &Ca, bundle: Vec<u8>) -> (std::net::SocketAddr, tokio::sync::watch::Receiver<String>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let config = ca.server_config(&["localhost".to_owned()], Timestamp::now()).expect("a certificate");
+    let mut config = rustls::ServerConfig::clone(&config);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let (told, seen) = tokio::sync::watch::channel(String::new());
+    tokio::spawn(async move {
+        loop {
+            let Ok((stream, _)) = listener.accept().await else { return };
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut head = vec![0; 4096];
+            let length = stream.read(&mut head).await.unwrap_or(0);
+            told.send_replace(String::from_utf8_lossy(&head[..length]).to_lowercase());
+            let answer = format!("HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: {}\r\n\r\n", bundle.len());
+            let _ = stream.write_all(&[answer.as_bytes(), &bundle].concat()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    (address, seen)
+}
+
+#[tokio::test]
+async fn a_source_is_known_by_its_certificate() {
+    let (folder, key) = key();
+    let ca = Ca::open(folder.path(), Timestamp::now()).expect("a CA");
+    let bundle = sign(bundle(), &key, at()).expect("signed").write();
+    let (address, mut seen) = serve_tls(&ca, bundle).await;
+    let token = ["a", "secret"].join("-");
+    let settings = SourceSettings {
+        url: format!("https://localhost:{}/b", address.port()).parse().expect("a URL"),
+        keys: vec![public(&key)],
+        token: Some(Secret::new(token.clone())),
+        roots: Roots::Pem(ca.certificate_pem().as_bytes().to_vec()),
+        poll: std::time::Duration::from_secs(1),
+        long_poll: true,
+        allow_rollback: false,
+    };
+    let mut source = BundleSource::new(settings.clone()).expect("a source");
+    let taken = source.next().await.expect("good").expect("new");
+    source.put_in_force(&taken);
+    let head = seen.borrow_and_update().clone();
+    assert!(head.starts_with("get /b http/1.1") && head.contains(&format!("bearer {token}")), "{head}");
+    assert!(!head.contains("if-none-match") && head.contains("prefer: modes=snapshot;wait=30"), "{head}");
+    // A server that gives the same again and says nothing of waiting is left alone for a while.
+    assert!(source.next().await.expect("good").is_none());
+    assert!(source.pause() > std::time::Duration::ZERO);
+    let head = seen.borrow_and_update().clone();
+    assert!(head.contains("if-none-match: \"1\""), "{head}");
+
+    // Another authority, another name: nothing is asked.
+    let other = tempfile::tempdir().expect("a folder");
+    let other = Ca::open(other.path(), Timestamp::now()).expect("a CA");
+    let strangers =
+        SourceSettings { roots: Roots::Pem(other.certificate_pem().as_bytes().to_vec()), ..settings.clone() };
+    let misnamed = format!("https://127.0.0.1:{}/b", address.port()).parse().expect("a URL");
+    for wrong in [strangers, SourceSettings { url: misnamed, ..settings }] {
+        let mut source = BundleSource::new(wrong).expect("a source");
+        let error = source.next().await.expect_err("refused");
+        assert!(matches!(&error, SourceError::Unreachable(why) if why.contains("certificate")), "{error}");
+        assert!(!seen.has_changed().expect("open") && source.pause() > std::time::Duration::ZERO);
+    }
 }
 
 proptest! {
