@@ -10,9 +10,11 @@ mod agents;
 mod answer;
 mod approvals;
 mod audit;
+mod candidate;
 mod guard;
 mod policies;
 mod public;
+mod reports;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +28,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
 
+use crate::candidate::Candidate;
 use crate::events::Events;
 use crate::identify::{Identify, OperatorToken};
 
@@ -59,6 +62,8 @@ pub struct ApiState {
     pub reload: ReloadPolicies,
     /// What was wrong with those on disk.
     pub refused: RefusedPolicies,
+    /// The candidate; `None` where no gateway runs.
+    pub candidate: Option<Candidate>,
     /// Tells what happens.
     pub events: Events,
     /// Whether `/metrics` is answered without the operator's token.
@@ -106,6 +111,8 @@ fn operators() -> Router<ApiState> {
         .route("/v1/approvals/{id}/cancel", post(approvals::cancel))
         .route("/v1/audit", get(audit::records))
         .route("/v1/decisions", get(audit::decisions))
+        .route("/v1/reports/shadow", get(reports::shadow))
+        .merge(candidate::routes())
         .route("/v1/policies", get(policies::show))
         .route("/v1/policies/reload", post(policies::reload))
         .route("/v1/bundles/{name}", get(policies::bundle))

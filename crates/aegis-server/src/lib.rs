@@ -5,6 +5,7 @@
 pub mod answer;
 pub mod api;
 pub mod ca;
+pub mod candidate;
 pub mod enforce;
 pub mod events;
 pub mod gateway;

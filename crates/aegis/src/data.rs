@@ -78,6 +78,7 @@ impl DataDir {
             reload: Arc::new(move || Ok(Arc::clone(&again))),
             events: self.events.clone(),
             metrics_public: false,
+            candidate: None,
         })
     }
 

@@ -82,6 +82,7 @@ impl Api {
             }),
             events: Events::new(&events::Settings::default()).expect("events"),
             metrics_public: false,
+            candidate: None,
         };
         let operator = std::fs::read_to_string(dir.path().join("operator.token")).expect("a token").trim().to_owned();
         Self { dir, router: router(state.clone()), state, operator }
