@@ -20,6 +20,9 @@ use crate::candidate::Candidate;
 /// The most bytes of policies that are taken at once.
 const POLICIES_LIMIT: usize = 32 << 20;
 
+/// How many mistakes a refusal tells in words.
+const TOLD: usize = 10;
+
 /// The endpoints.
 pub(super) fn routes() -> Router<ApiState> {
     let one = get(show).put(set).delete(clear).layer(DefaultBodyLimit::max(POLICIES_LIMIT));
@@ -150,13 +153,16 @@ fn refused(version: &str, report: &Report, unmet: &[String]) -> Response {
     problem(StatusCode::CONFLICT, document)
 }
 
+/// 422: the first mistakes in the detail, which is what people see, and all of them beside it.
 fn invalid(errors: &[Diagnostic]) -> Response {
+    let first: Vec<String> = errors.iter().take(TOLD).map(ToString::to_string).collect();
+    let more = if errors.len() > TOLD { format!("\nand {} more", errors.len() - TOLD) } else { String::new() };
     let document = json!({
         "type": "https://aegis.dev/problems/policy-invalid",
         "title": "PolicyInvalid",
         "status": 422,
         "code": "PolicyInvalid",
-        "detail": format!("{} errors in the policies; nothing was changed", errors.len()),
+        "detail": format!("these policies are refused, so nothing was changed:\n{}{more}", first.join("\n")),
         "guidance": "Correct the files at the places given.",
         "retryable": false,
         "errors": errors,
