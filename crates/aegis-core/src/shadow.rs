@@ -15,6 +15,8 @@ pub mod suggest;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use crate::decide::Verdict;
@@ -83,6 +85,8 @@ pub struct Opinion {
 pub enum Change {
     /// It doesn't.
     Same,
+    /// Both do the same, but in shadow mode, and would not without it.
+    Observed,
     /// It lets pass what is held back now.
     Looser,
     /// It holds back what passes now.
@@ -96,6 +100,7 @@ impl Change {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Same => "same",
+            Self::Observed => "observed",
             Self::Looser => "looser",
             Self::Stricter => "stricter",
             Self::Failed => "failed",
@@ -124,15 +129,14 @@ pub struct Comparison {
 }
 
 impl Opinion {
-    /// This opinion beside what the policies in force made of the same call. What is done comes first; where both do the
-    /// same, what they only observe.
+    /// This opinion beside what the policies in force made of the same call.
     pub fn compared_with(&self, active: &Judged) -> Comparison {
-        let mine = (self.judged.decision, self.judged.would);
-        let change = match mine.cmp(&(active.decision, active.would)) {
+        let change = match self.judged.decision.cmp(&active.decision) {
             _ if self.failed => Change::Failed,
-            std::cmp::Ordering::Equal => Change::Same,
-            std::cmp::Ordering::Less => Change::Looser,
-            std::cmp::Ordering::Greater => Change::Stricter,
+            Ordering::Less => Change::Looser,
+            Ordering::Greater => Change::Stricter,
+            Ordering::Equal if self.judged.would != active.would => Change::Observed,
+            Ordering::Equal => Change::Same,
         };
         Comparison {
             version: self.version.clone(),
@@ -146,10 +150,15 @@ impl Opinion {
 
     /// The rules that make the difference: the candidate's where it is stricter, those in force where it is looser.
     pub fn difference(&self, active: &Judged, change: Change) -> Vec<Broken> {
-        let (more, less) = match change {
+        let looser = match change {
             Change::Same => return Vec::new(),
-            Change::Looser => (&active.broken, &self.judged.broken),
-            Change::Stricter | Change::Failed => (&self.judged.broken, &active.broken),
+            Change::Looser => true,
+            Change::Stricter | Change::Failed => false,
+            Change::Observed => self.judged.would < active.would,
+        };
+        let (more, less) = match looser {
+            true => (&active.broken, &self.judged.broken),
+            false => (&self.judged.broken, &active.broken),
         };
         let new: Vec<Broken> =
             more.iter().filter(|one| !less.iter().any(|other| one.is_like(other))).cloned().collect();

@@ -145,10 +145,10 @@ impl<'a> Counter<'a> {
         let RuleSighting { policy, entry, rule: name, reason, value, .. } = rule;
         let row = |action| {
             let (day, candidate, active, change) = (self.day, self.candidate, self.active, change.as_str());
-            (day, candidate, active, policy, entry, name, reason, effect.as_str(), change, agent, action)
+            (day, candidate, active, policy, entry, name, reason, change, effect.as_str(), agent, action)
         };
         let again = "UPDATE shadow_rules SET calls = calls + 1 WHERE day = ?1 AND candidate = ?2 AND active = ?3
-                     AND policy = ?4 AND entry = ?5 AND rule = ?6 AND reason = ?7 AND effect = ?8 AND change = ?9
+                     AND policy = ?4 AND entry = ?5 AND rule = ?6 AND reason = ?7 AND change = ?8 AND effect = ?9
                      AND agent = ?10 AND action = ?11";
         if self.conn.prepare_cached(again)?.execute(row(action.as_str()))? == 0 {
             let rows = self.rows_of_day("SELECT count(*) FROM shadow_rules WHERE day = ?1")?;
@@ -157,26 +157,32 @@ impl<'a> Counter<'a> {
             let action = if rows < MOST_ROWS { action.as_str() } else { OTHER };
             self.conn.prepare_cached(first)?.execute(row(action))?;
         }
-        let example = "INSERT OR REPLACE INTO shadow_examples VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let example = "INSERT OR REPLACE INTO shadow_examples VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         let slot = decision_id.bytes().last().unwrap_or_default() % EXAMPLES;
-        let row = params![self.candidate, self.active, policy, entry, name, reason, slot, self.day, decision_id];
+        let (candidate, active, change) = (self.candidate, self.active, change.as_str());
+        let row = params![candidate, active, policy, entry, name, reason, change, slot, self.day, decision_id];
         self.conn.prepare_cached(example)?.execute(row)?;
         value.as_ref().map_or(Ok(()), |value| self.value(rule, value))
     }
 
     fn value(&self, rule: &RuleSighting, value: &Offending) -> Result<(), StoreError> {
         let RuleSighting { policy, entry, rule, reason, .. } = rule;
-        let row = |(kind, text)| (self.day, self.candidate, self.active, policy, entry, rule, reason, kind, text);
+        let change = self.sighting.change.as_str();
+        let row = |(kind, text)| {
+            let (day, candidate, active) = (self.day, self.candidate, self.active);
+            (day, candidate, active, policy, entry, rule, reason, change, kind, text)
+        };
         let again = "UPDATE shadow_values SET calls = calls + 1 WHERE day = ?1 AND candidate = ?2 AND active = ?3
-                     AND policy = ?4 AND entry = ?5 AND rule = ?6 AND reason = ?7 AND kind = ?8 AND value = ?9";
+                     AND policy = ?4 AND entry = ?5 AND rule = ?6 AND reason = ?7 AND change = ?8
+                     AND kind = ?9 AND value = ?10";
         if self.conn.prepare_cached(again)?.execute(row(value.parts()))? > 0 {
             return Ok(());
         }
         let different = "SELECT count(*) FROM shadow_values WHERE day = ?1 AND candidate = ?2 AND active = ?3
-                         AND policy = ?4 AND entry = ?5 AND rule = ?6 AND reason = ?7";
-        let of_rule = (self.day, self.candidate, self.active, policy, entry, rule, reason);
+                         AND policy = ?4 AND entry = ?5 AND rule = ?6 AND reason = ?7 AND change = ?8";
+        let of_rule = (self.day, self.candidate, self.active, policy, entry, rule, reason, change);
         let different: i64 = self.conn.prepare_cached(different)?.query_row(of_rule, |row| row.get(0))?;
-        let first = "INSERT INTO shadow_values VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1)
+        let first = "INSERT INTO shadow_values VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1)
                      ON CONFLICT DO UPDATE SET calls = calls + 1";
         let parts = if different < MOST_VALUES { value.parts() } else { Offending::Other.parts() };
         self.conn.prepare_cached(first)?.execute(row(parts))?;
@@ -200,11 +206,11 @@ const CALLS: &str = "SELECT day, agent, decision, would, change, sum(calls) FROM
     WHERE candidate = ?1 AND active = ?2 AND day >= ?3 GROUP BY day, agent, decision, would, change";
 const POLICIES: &str = "SELECT policy, would, sum(calls) FROM shadow_policies
     WHERE candidate = ?1 AND active = ?2 AND day >= ?3 GROUP BY policy, would";
-const RULES: &str = "SELECT policy, entry, rule, reason, day, effect, change, agent, action, calls FROM shadow_rules
+const RULES: &str = "SELECT policy, entry, rule, reason, change, day, effect, agent, action, calls FROM shadow_rules
     WHERE candidate = ?1 AND active = ?2 AND day >= ?3";
-const VALUES: &str = "SELECT policy, entry, rule, reason, kind, value, sum(calls) FROM shadow_values
-    WHERE candidate = ?1 AND active = ?2 AND day >= ?3 GROUP BY policy, entry, rule, reason, kind, value";
-const EXAMPLE: &str = "SELECT policy, entry, rule, reason, decision_id FROM shadow_examples
+const VALUES: &str = "SELECT policy, entry, rule, reason, change, kind, value, sum(calls) FROM shadow_values
+    WHERE candidate = ?1 AND active = ?2 AND day >= ?3 GROUP BY policy, entry, rule, reason, change, kind, value";
+const EXAMPLE: &str = "SELECT policy, entry, rule, reason, change, decision_id FROM shadow_examples
     WHERE candidate = ?1 AND active = ?2 AND day >= ?3 ORDER BY decision_id DESC";
 
 fn rows<T>(
@@ -236,9 +242,8 @@ fn policy_count(row: &Row<'_>) -> rusqlite::Result<PolicyCount> {
 fn rule_count(row: &Row<'_>) -> rusqlite::Result<RuleCount> {
     Ok(RuleCount {
         key: rule_key(row)?,
-        day: day_of(row.get(4)?),
-        effect: read_word(row, 5)?,
-        change: read_word(row, 6)?,
+        day: day_of(row.get(5)?),
+        effect: read_word(row, 6)?,
         agent: row.get(7)?,
         action: row.get(8)?,
         calls: count(row, 9)?,
@@ -246,16 +251,17 @@ fn rule_count(row: &Row<'_>) -> rusqlite::Result<RuleCount> {
 }
 
 fn value_count(row: &Row<'_>) -> rusqlite::Result<ValueCount> {
-    let (kind, text): (String, String) = (row.get(4)?, row.get(5)?);
-    Ok(ValueCount { key: rule_key(row)?, value: Offending::of_parts(&kind, &text), calls: count(row, 6)? })
+    let (kind, text): (String, String) = (row.get(5)?, row.get(6)?);
+    Ok(ValueCount { key: rule_key(row)?, value: Offending::of_parts(&kind, &text), calls: count(row, 7)? })
 }
 
 fn example(row: &Row<'_>) -> rusqlite::Result<Example> {
-    Ok(Example { key: rule_key(row)?, decision_id: row.get(4)? })
+    Ok(Example { key: rule_key(row)?, decision_id: row.get(5)? })
 }
 
 fn rule_key(row: &Row<'_>) -> rusqlite::Result<RuleKey> {
-    Ok(RuleKey { policy: row.get(0)?, entry: row.get(1)?, rule: row.get(2)?, reason: row.get(3)? })
+    let (policy, entry, rule, reason) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+    Ok(RuleKey { policy, entry, rule, reason, change: read_word(row, 4)? })
 }
 
 fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {

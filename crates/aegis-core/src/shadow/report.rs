@@ -70,6 +70,8 @@ pub struct RuleKey {
     pub rule: String,
     /// Why it isn't kept.
     pub reason: String,
+    /// The difference that it makes.
+    pub change: Change,
 }
 
 /// How often a rule was broken on one day, by whom and how.
@@ -81,8 +83,6 @@ pub struct RuleCount {
     pub day: Date,
     /// What follows from it.
     pub effect: FindingEffect,
-    /// The difference that it makes.
-    pub change: Change,
     /// Who.
     pub agent: String,
     /// What: `tool/action`.
@@ -136,6 +136,8 @@ pub struct Report {
     pub stricter: u64,
     /// It would have let more pass.
     pub looser: u64,
+    /// It would have done the same, but only for shadow mode.
+    pub observed: u64,
     /// It could not be evaluated.
     pub failed: u64,
     /// The rules that make the difference, most calls first.
@@ -156,8 +158,6 @@ pub struct RuleReport {
     pub key: RuleKey,
     /// What follows from it.
     pub effect: FindingEffect,
-    /// The difference that it makes.
-    pub change: Change,
     /// Calls that broke it.
     pub calls: u64,
     /// Of all that were watched, 0 to 1.
@@ -170,7 +170,7 @@ pub struct RuleReport {
     pub actions: Vec<Counted>,
     /// The values that broke it, redacted: numbers ascending, others most often first.
     pub values: Vec<ValueShare>,
-    /// For a number: the limit that would have let 95 % of these calls through, rounded up (a minimum: down).
+    /// For a number that is held back: the limit that would have let 95 % of these calls through, rounded up (a minimum: down).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<String>,
     /// Decisions to look at.
@@ -246,6 +246,7 @@ impl Report {
             would_sanitize: would(Verdict::Sanitize),
             stricter: changed(Change::Stricter),
             looser: changed(Change::Looser),
+            observed: changed(Change::Observed),
             failed: changed(Change::Failed),
             agents: agents(&tally.calls),
             policies: policies(&tally.policies),
@@ -302,7 +303,7 @@ fn agents(counts: &[CallCount]) -> Vec<AgentReport> {
         match count.change {
             Change::Stricter => report.stricter += count.calls,
             Change::Looser => report.looser += count.calls,
-            Change::Same | Change::Failed => {}
+            Change::Same | Change::Observed | Change::Failed => {}
         }
     }
     let mut list: Vec<AgentReport> = found.into_values().collect();
@@ -349,13 +350,16 @@ fn rules(tally: Tally, calls: u64) -> Vec<RuleReport> {
             let examples = tally.examples.iter().filter(|example| example.key == key);
             RuleReport {
                 effect: counts.iter().map(|count| count.effect).max().unwrap_or(FindingEffect::Deny),
-                change: counts.iter().map(|count| count.change).max().unwrap_or(Change::Stricter),
                 calls: of_rule,
                 share: if calls == 0 { 0.0 } else { of_rule as f64 / calls as f64 },
                 days: counts.iter().map(|count| count.day).collect::<BTreeSet<_>>().len() as u64,
                 agents: counted(counts.iter().map(|count| (count.agent.as_str(), count.calls))),
                 actions: counted(counts.iter().map(|count| (count.action.as_str(), count.calls))),
-                threshold: threshold(&values, key.reason == "below_minimum"),
+                threshold: if key.change == Change::Looser {
+                    None
+                } else {
+                    threshold(&values, key.reason == "below_minimum")
+                },
                 values,
                 examples: examples.map(|example| example.decision_id.clone()).collect(),
                 key,

@@ -8,6 +8,7 @@
 mod edit;
 
 use edit::{Edit, Op};
+use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::Change;
@@ -38,15 +39,26 @@ pub struct ChangedFile {
     pub before: String,
     /// Its text with the changes.
     pub after: String,
-    /// Why, by the line that changes (of `before`, from 1), ascending.
-    pub reasons: Vec<(usize, String)>,
+    /// The changes, in the order of their lines.
+    pub reasons: Vec<Reason>,
+}
+
+/// One change, in words.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Reason {
+    /// The line that changes, of the text before, from 1.
+    pub line: usize,
+    /// What changes.
+    pub what: String,
+    /// Why: how many calls, by whom, on how many days.
+    pub why: String,
 }
 
 /// Proposes changes of `sources`, which `policies` were loaded from, by what `report` (of shadow mode) says.
 pub fn suggest(report: &Report, sources: &[Source], policies: &PolicySet) -> Suggestion {
     let mut suggestion = Suggestion::default();
     let mut edits: Vec<(String, Edit)> = Vec::new();
-    for rule in report.rules.iter().filter(|rule| rule.change == Change::Stricter && !is_guard(rule)) {
+    for rule in report.rules.iter().filter(|rule| rule.key.change == Change::Stricter && !is_guard(rule)) {
         // Asking a human is what such a rule is for.
         if rule.effect != FindingEffect::Deny {
             continue;
@@ -69,13 +81,13 @@ pub fn suggest(report: &Report, sources: &[Source], policies: &PolicySet) -> Sug
         }
         match edit::apply(source, &own) {
             Some((after, lines)) => {
-                let mut reasons: Vec<(usize, String)> =
-                    lines.into_iter().zip(own.into_iter().map(|edit| edit.why)).collect();
+                let reason = |(line, Edit { what, why, .. })| Reason { line, what, why };
+                let mut reasons: Vec<Reason> = lines.into_iter().zip(own).map(reason).collect();
                 reasons.sort();
                 let (file, before) = (source.file.clone(), source.text.clone());
                 suggestion.files.push(ChangedFile { file, before, after, reasons });
             }
-            None => suggestion.words.extend(own.into_iter().map(|edit| edit.why)),
+            None => suggestion.words.extend(own.into_iter().map(|edit| format!("{}: {}", edit.what, edit.why))),
         }
     }
     suggestion
@@ -122,9 +134,9 @@ fn proposed(rule: &RuleReport, report: &Report, sources: &[Source], policies: &P
                 Ok(new) if new.is_empty() => Proposal::Nothing,
                 Ok(new) => {
                     let values: Vec<String> = new.iter().map(|(name, _)| name.clone()).collect();
-                    let why = format!("{}: + {}: {seen}", title(rule), list(&values));
+                    let what = format!("{}: + {}", title(rule), list(&values));
                     let op = Op::Push(new.into_iter().map(|(_, value)| value).collect());
-                    Proposal::Change(file, Edit { path, op, why })
+                    Proposal::Change(file, Edit { path, op, what, why: seen })
                 }
                 Err(words) => told(words),
             }
@@ -150,7 +162,11 @@ fn found(rule: &RuleReport, sources: &[Source], policies: &PolicySet) -> Option<
         path.extend(["egress", "allow"].map(|key| edit::Step::Key(key.to_owned())));
     } else {
         let index = policies.entry_index(&key.policy, &key.entry)?;
-        path.extend([edit::Step::Key("actions".to_owned()), edit::Step::Index(index), edit::Step::Key(key.rule.clone())]);
+        path.extend([
+            edit::Step::Key("actions".to_owned()),
+            edit::Step::Index(index),
+            edit::Step::Key(key.rule.clone()),
+        ]);
     }
     Some((file.to_owned(), document, path))
 }
@@ -163,14 +179,16 @@ fn number(rule: &RuleReport, node: &Node, threshold: &str, seen: &str) -> Option
         return Some(None);
     }
     let value = serde_json::from_str(threshold).ok()?;
-    let why = format!("{}: {} → {threshold}: {seen}; that would have let 95 % of them through", title(rule), node.to_json());
-    Some(Some(Edit { path: Vec::new(), op: Op::Set(value), why }))
+    let what = format!("{}: {} → {threshold}", title(rule), node.to_json());
+    let why = format!("{seen}, of which that would have let 95 % through");
+    Some(Some(Edit { path: Vec::new(), op: Op::Set(value), what, why }))
 }
 
 /// What is frequent and not listed yet: how it is told, and as an element of the list.
 fn additions(rule: &RuleReport, items: &[Node]) -> Result<Vec<(String, Json)>, String> {
     let listed: Vec<Json> = items.iter().map(Node::to_json).collect();
-    let is_listed = |name: &str| listed.iter().any(|item| *item == name || item.get("digest").is_some_and(|d| d == name));
+    let is_listed =
+        |name: &str| listed.iter().any(|item| *item == name || item.get("digest").is_some_and(|d| d == name));
     let as_maps = match listed.first() {
         Some(first) => first.is_object(),
         None => rule.key.rule == "allowed_images",
@@ -183,7 +201,9 @@ fn additions(rule: &RuleReport, items: &[Node]) -> Result<Vec<(String, Json)>, S
         }
         match rule.key.rule.as_str() {
             "allowed_environments" if name == Environment::UNKNOWN => {
-                return Err("the environment of their target isn't known: map it under `environments` in aegis.yaml".to_owned());
+                return Err(
+                    "the environment of their target isn't known: map it under `environments` in aegis.yaml".to_owned()
+                );
             }
             "egress" if is_address(&name) => {
                 return Err(format!("{name} is an address, not a name: that stays refused"));
@@ -238,13 +258,7 @@ fn title(rule: &RuleReport) -> String {
 fn seen(rule: &RuleReport, report: &Report) -> String {
     let plural = |n: u64, what: &str| if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") };
     let agents: Vec<String> = rule.agents.iter().map(|agent| agent.name.clone()).collect();
-    format!(
-        "{} of {} by {} on {}",
-        rule.calls,
-        plural(report.calls, "call"),
-        list(&agents),
-        plural(rule.days, "day")
-    )
+    format!("{} of {} by {} on {}", rule.calls, plural(report.calls, "call"), list(&agents), plural(rule.days, "day"))
 }
 
 fn list(names: &[String]) -> String {

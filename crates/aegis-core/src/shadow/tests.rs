@@ -81,7 +81,11 @@ fn shadow_against_enforce_is_a_disagreement_and_so_are_two_shadows_that_differ()
     assert_eq!((blocks.change, blocks.decision), (Change::Stricter, Verdict::Deny));
     assert_eq!(comparison(&enforce, &shadow, "staging", 51).change, Change::Looser);
     let wider = comparison(&shadow, &policy("shadow", 60), "staging", 51);
-    assert_eq!((wider.change, wider.would_decision), (Change::Looser, None));
+    assert_eq!(
+        (wider.change, wider.would_decision),
+        (Change::Observed, None),
+        "promoting it changes nothing that is done"
+    );
     assert_eq!(comparison(&shadow, &enforce, "staging", 5).change, Change::Same);
 }
 
@@ -168,7 +172,8 @@ proptest! {
 
 #[test]
 fn values_are_redacted_by_what_they_are() {
-    let of = |rule: &str, param: Option<&str>, value: serde_json::Value| redacted(rule, param, "not_allowed", &value, &KEY);
+    let of =
+        |rule: &str, param: Option<&str>, value: serde_json::Value| redacted(rule, param, "not_allowed", &value, &KEY);
     assert_eq!(of("allowed_environments", None, json!("production")), Offending::Named("production".into()));
     assert_eq!(of("egress", None, json!("a.example:443")), Offending::Named("a.example:443".into()));
     let digest = format!("sha256:{}", "ab".repeat(32));
@@ -182,7 +187,13 @@ fn values_are_redacted_by_what_they_are() {
 }
 
 fn key(rule: &str, reason: &str) -> RuleKey {
-    RuleKey { policy: "a".into(), entry: "a/deploy".into(), rule: rule.into(), reason: reason.into() }
+    RuleKey {
+        policy: "a".into(),
+        entry: "a/deploy".into(),
+        rule: rule.into(),
+        reason: reason.into(),
+        change: Change::Stricter,
+    }
 }
 
 /// `values` broke a rule on one day.
@@ -203,7 +214,6 @@ fn report(rule: &RuleKey, values: &[(Offending, u64)]) -> Report {
             key: rule.clone(),
             day,
             effect: FindingEffect::Deny,
-            change: Change::Stricter,
             agent: "a".into(),
             action: "kubernetes/scale".into(),
             calls,
@@ -277,7 +287,10 @@ fn a_limit_moves_where_it_is_written_and_comments_stay() {
     // It is there already.
     assert_eq!(suggested(text, "max_replicas", &[number("40")]), (None, Vec::new()));
     let flow = "agent: a\nactions: [{name: deploy, max_replicas: 50}]\n";
-    assert_eq!(suggested(flow, "max_replicas", &[number("120")]).0.as_deref(), Some(flow.replace("50", "120").as_str()));
+    assert_eq!(
+        suggested(flow, "max_replicas", &[number("120")]).0.as_deref(),
+        Some(flow.replace("50", "120").as_str())
+    );
 }
 
 #[test]
@@ -295,7 +308,9 @@ fn a_list_gets_what_was_frequent_at_its_end() {
     ] {
         let (changed, words) = suggested(&entry(before), "allowed_environments", &named(&["qa-1", "Prod"]));
         // Equal counts are told in the order of their names.
-        let other = after.replace("qa-1, \"Prod\"", "\"Prod\", qa-1").replace("- qa-1\n      - \"Prod\"", "- \"Prod\"\n      - qa-1");
+        let other = after
+            .replace("qa-1, \"Prod\"", "\"Prod\", qa-1")
+            .replace("- qa-1\n      - \"Prod\"", "- \"Prod\"\n      - qa-1");
         assert_eq!(changed.as_deref(), Some(entry(&other).as_str()), "{before} {words:?}");
     }
     let digest = format!("sha256:{}", "ab".repeat(32));
@@ -327,7 +342,8 @@ fn a_list_gets_what_was_frequent_at_its_end() {
 
 #[test]
 fn what_no_change_should_say_is_told_in_words() {
-    let text = "agent: a\negress: {allow: []}\nactions: [{name: deploy, allowed_environments: [staging], max_replicas: 5}]\n";
+    let text =
+        "agent: a\negress: {allow: []}\nactions: [{name: deploy, allowed_environments: [staging], max_replicas: 5}]\n";
     for (rule, value, part) in [
         ("allowed_environments", Offending::Named("unknown".into()), "`environments` in aegis.yaml"),
         ("egress", Offending::Named("169.254.169.254:80".into()), "stays refused"),

@@ -55,7 +55,10 @@ struct Promotion {
 }
 
 fn running(state: &ApiState) -> Result<&Candidate, ApiError> {
-    state.candidate.as_ref().ok_or_else(|| ApiError::conflict("no gateway runs here: a candidate is watched on live calls"))
+    state
+        .candidate
+        .as_ref()
+        .ok_or_else(|| ApiError::conflict("no gateway runs here: a candidate is watched on live calls"))
 }
 
 /// The candidate that is watched now beside the version in force, else the one that was watched last.

@@ -33,12 +33,12 @@ CREATE TABLE shadow_rules (
   entry     TEXT NOT NULL,
   rule      TEXT NOT NULL,
   reason    TEXT NOT NULL,
-  effect    TEXT NOT NULL,
   change    TEXT NOT NULL,
+  effect    TEXT NOT NULL,
   agent     TEXT NOT NULL,
   action    TEXT NOT NULL,
   calls     INTEGER NOT NULL,
-  PRIMARY KEY (day, candidate, active, policy, entry, rule, reason, effect, change, agent, action)
+  PRIMARY KEY (day, candidate, active, policy, entry, rule, reason, change, effect, agent, action)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE shadow_values (
@@ -49,10 +49,11 @@ CREATE TABLE shadow_values (
   entry     TEXT NOT NULL,
   rule      TEXT NOT NULL,
   reason    TEXT NOT NULL,
+  change    TEXT NOT NULL,
   kind      TEXT NOT NULL,
   value     TEXT NOT NULL,
   calls     INTEGER NOT NULL,
-  PRIMARY KEY (day, candidate, active, policy, entry, rule, reason, kind, value)
+  PRIMARY KEY (day, candidate, active, policy, entry, rule, reason, change, kind, value)
 ) STRICT, WITHOUT ROWID;
 
 -- A few decisions of each rule, to look at.
@@ -63,10 +64,11 @@ CREATE TABLE shadow_examples (
   entry       TEXT NOT NULL,
   rule        TEXT NOT NULL,
   reason      TEXT NOT NULL,
+  change      TEXT NOT NULL,
   slot        INTEGER NOT NULL,
   day         INTEGER NOT NULL,
   decision_id TEXT NOT NULL,
-  PRIMARY KEY (candidate, active, policy, entry, rule, reason, slot)
+  PRIMARY KEY (candidate, active, policy, entry, rule, reason, change, slot)
 ) STRICT, WITHOUT ROWID;
 
 -- What texts are hashed with.

@@ -71,7 +71,13 @@ pub(super) fn rendered(report: &Report, style: Style) -> String {
         .map(|policy| {
             let held = policy.would_deny + policy.would_ask;
             let name = named(&policy.policy);
-            vec![name, number(policy.calls), number(policy.would_deny), number(policy.would_ask), percent(held, policy.calls)]
+            vec![
+                name,
+                number(policy.calls),
+                number(policy.would_deny),
+                number(policy.would_ask),
+                percent(held, policy.calls),
+            ]
         })
         .collect();
     listed(&mut out, "Policies", &["POLICY", "CALLS", "REFUSED", "ASKED", "SHARE"], &rows, style);
@@ -86,7 +92,9 @@ pub(super) fn rendered(report: &Report, style: Style) -> String {
         .collect();
     listed(&mut out, "Agents", &["AGENT", "CALLS", "REFUSED", "ASKED", "SHARE"], &rows, style);
     if !report.rules.is_empty() {
-        out.push_str(&style.dim("`aegis policy suggest` makes a patch of this; `aegis audit query --decision-id ID` shows one decision.\n"));
+        out.push_str(&style.dim(
+            "`aegis policy suggest` makes a patch of this; `aegis audit query --decision-id ID` shows one decision.\n",
+        ));
     }
     out
 }
@@ -100,15 +108,19 @@ pub(super) fn rendered_candidate(report: &Report, style: Style) -> String {
         return out;
     }
     warnings(&mut out, report, style);
-    let differ = report.stricter + report.looser + report.failed;
+    let differ = report.stricter + report.looser + report.observed + report.failed;
     let lines = [
         ("it would newly hold back", report.stricter),
         ("it would newly let pass", report.looser),
+        ("it would only observe otherwise", report.observed),
         ("it could not be evaluated on", report.failed),
         ("both agree on", report.calls.saturating_sub(differ)),
     ];
     shares(&mut out, "calls compared", report.calls, &lines, style);
     rules(&mut out, "Disagreements", report, style);
+    let rows: Vec<Vec<String>> =
+        report.policies.iter().map(|policy| vec![named(&policy.policy), number(policy.calls)]).collect();
+    listed(&mut out, "Policies", &["POLICY", "DISAGREEMENTS"], &rows, style);
     let rows: Vec<Vec<String>> = report
         .agents
         .iter()
@@ -146,7 +158,7 @@ fn shares(out: &mut String, whole: &str, calls: u64, lines: &[(&str, u64)], styl
     let _ = writeln!(out, "{:>9}  {}", number(calls), style.bold(whole));
     for (what, part) in lines.iter().filter(|(_, part)| *part > 0) {
         let bar = draw::bar(*part, calls, draw::WIDTH);
-        let _ = writeln!(out, "{:>9}  {what:<30} {:>7}  {}", number(*part), percent(*part, calls), style.blue(&bar));
+        let _ = writeln!(out, "{:>9}  {what:<31} {:>7}  {}", number(*part), percent(*part, calls), style.blue(&bar));
     }
     out.push('\n');
 }
@@ -167,15 +179,17 @@ fn rules(out: &mut String, title: &str, report: &Report, style: Style) {
 fn one_rule(out: &mut String, rule: &RuleReport, days: u64, style: Style) {
     let key = &rule.key;
     let place = if key.entry.is_empty() { named(&key.policy) } else { plain(&key.entry) };
-    let follows = match (rule.change, rule.effect) {
+    let follows = match (key.change, rule.effect) {
         (Change::Looser, _) => style.green("lets pass"),
         (Change::Failed, _) => style.red("fails"),
+        (Change::Observed, _) => style.dim("observes otherwise"),
         (_, FindingEffect::Deny) => style.red("refuses"),
         (_, FindingEffect::Ask) => style.yellow("asks"),
         (_, FindingEffect::Sanitize) => style.cyan("redacts"),
     };
     let reason = key.reason.replace('_', " ");
-    let _ = writeln!(out, "  {}  {follows}  {}", style.bold(&plain(&key.rule)), style.dim(&format!("{reason} · {place}")));
+    let _ =
+        writeln!(out, "  {}  {follows}  {}", style.bold(&plain(&key.rule)), style.dim(&format!("{reason} · {place}")));
     let on = if days > 1 { format!(" on {} of {days} days", rule.days) } else { String::new() };
     let calls = if rule.calls == 1 { "1 call".to_owned() } else { format!("{} calls", number(rule.calls)) };
     let share = draw::percent(rule.share);

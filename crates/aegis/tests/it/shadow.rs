@@ -102,14 +102,19 @@ fn shadow_traffic_becomes_a_report_a_patch_and_a_policy_that_fits() {
         rules.clone().find(|rule| rule["rule"] == name).unwrap_or_else(|| panic!("{report}")).clone()
     };
     let max = rule("max_replicas");
-    assert_eq!((&max["calls"], &max["threshold"], &max["entry"]), (&json!(20), &json!("120"), &json!("deployer/deploy")));
+    assert_eq!(
+        (&max["calls"], &max["threshold"], &max["entry"]),
+        (&json!(20), &json!("120"), &json!("deployer/deploy"))
+    );
     assert_eq!(max["values"][1], json!({"kind": "number", "value": "7700000", "calls": 1}));
     assert_eq!(rule("allowed_environments")["values"], json!([{"kind": "named", "value": "qa", "calls": 10}]));
     assert_eq!(report["policies"][0], json!({"policy": "deployer", "calls": 50, "would_deny": 30, "would_ask": 0}));
     let example = max["examples"][0].as_str().expect("an example").to_owned();
     assert!(setup.folder().decisions("deployer").iter().any(|record| record["decision_id"] == example.as_str()));
     let shown = stdout(&setup.folder().run(&["report", "shadow"]));
-    for part in ["only 1 day of data", "would have been refused", "max_replicas", "up to 120 lets 95 % of them through", "█"] {
+    for part in
+        ["only 1 day of data", "would have been refused", "max_replicas", "up to 120 lets 95 % of them through", "█"]
+    {
         assert!(shown.contains(part), "{part} isn't in\n{shown}");
     }
     // Nobody was asked.
@@ -125,12 +130,20 @@ fn shadow_traffic_becomes_a_report_a_patch_and_a_policy_that_fits() {
     let suggestion = folder.run(&["policy", "suggest"]);
     assert!(suggestion.status.success(), "{}", text(&suggestion));
     let patch = stdout(&suggestion);
-    for part in ["+    max_replicas: 120  # reviewed in March", "+    allowed_environments: [staging, qa]   # so far", "20 of 50 calls by deployer on 1 day", "only 1 day of data"] {
+    for part in [
+        "+    max_replicas: 120  # reviewed in March",
+        "+    allowed_environments: [staging, qa]   # so far",
+        "20 of 50 calls by deployer on 1 day",
+        "only 1 day of data",
+    ] {
         assert!(patch.contains(part), "{part} isn't in\n{patch}");
     }
     patched(&folder, "suggestion.patch", &patch);
     let policy = std::fs::read_to_string(folder.path("policies/deploy.yaml")).expect("there");
-    assert!(policy.contains("max_replicas: 120  # reviewed in March") && policy.starts_with("# who deploys\n"), "{policy}");
+    assert!(
+        policy.contains("max_replicas: 120  # reviewed in March") && policy.starts_with("# who deploys\n"),
+        "{policy}"
+    );
     assert!(folder.run(&["policy", "check"]).status.success());
     // It says nothing twice.
     assert_eq!(folder.json(&["policy", "suggest"])["patch"], "");
@@ -200,7 +213,8 @@ fn a_candidate_is_watched_and_promoted_when_enough_was_seen() {
     let forced = setup.folder().json(&["policy", "candidate", "promote", "--force"]);
     assert_eq!(forced["forced"], true, "{forced}");
     setup.passes("web", 30);
-    let done: Vec<Value> = setup.folder().records().into_iter().filter(|record| record["event"] == "operation").collect();
+    let done: Vec<Value> =
+        setup.folder().records().into_iter().filter(|record| record["event"] == "operation").collect();
     let of = |name: &str| done.iter().filter(|record| record["operation"] == name).count();
     assert_eq!((of("policy.candidate"), of("policy.promote"), of("policy.promote_forced")), (2, 1, 1), "{done:?}");
 }

@@ -35,6 +35,8 @@ pub(super) struct Edit {
     pub(super) path: Vec<Step>,
     /// What becomes of it.
     pub(super) op: Op,
+    /// The same in words.
+    pub(super) what: String,
     /// Why.
     pub(super) why: String,
 }

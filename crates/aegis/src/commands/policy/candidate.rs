@@ -36,9 +36,9 @@ async fn set(paths: &[PathBuf], operator: &Operator, global: &Global) -> Result<
     let set = operator.call(Method::PUT, PATH, Some(json!({"sources": files}))).await?;
     print(global, &set, |set| {
         format!(
-            "{} with {} policies is watched beside {}: `aegis policy candidate show` tells what it would change\n",
+            "{} ({}) is watched beside {}: `aegis policy candidate show` tells what it would change\n",
             cell(set, "/version"),
-            cell(set, "/policies"),
+            counted(set),
             cell(set, "/active")
         )
     })
@@ -85,4 +85,11 @@ async fn promote(args: &PromoteArgs, operator: &Operator, global: &Global) -> Re
         };
         format!("{} is in force instead of {}{forced}\n", cell(done, "/version"), cell(done, "/before"))
     })
+}
+
+fn counted(set: &Value) -> String {
+    match set.get("policies").and_then(Value::as_u64) {
+        Some(1) => "1 policy".to_owned(),
+        _ => format!("{} policies", cell(set, "/policies")),
+    }
 }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use aegis_core::shadow::report::Report;
-use aegis_core::shadow::suggest::{ChangedFile, Suggestion, suggest};
+use aegis_core::shadow::suggest::{ChangedFile, Reason, Suggestion, suggest};
 use anyhow::Result;
 use serde_json::json;
 use similar::TextDiff;
@@ -35,9 +35,8 @@ pub(super) fn run(args: &ShadowArgs, global: &Global) -> Result<()> {
         }
         let here = std::env::current_dir().unwrap_or_default();
         let patch = suggestion.files.iter().map(|file| patch(file, &here)).collect::<String>();
-        let reasons = |file: &ChangedFile| file.reasons.iter().map(|(line, why)| json!({"line": line, "why": why})).collect::<Vec<_>>();
         let files: Vec<_> =
-            suggestion.files.iter().map(|file| json!({"file": file.file, "reasons": reasons(file)})).collect();
+            suggestion.files.iter().map(|file| json!({"file": file.file, "changes": file.reasons})).collect();
         let document = json!({"patch": patch, "files": files, "words": suggestion.words, "warnings": seen.warnings});
         print(global, &document, |_| written(&seen, &suggestion, &patch))
     })
@@ -64,8 +63,8 @@ fn written(seen: &Report, suggestion: &Suggestion, patch: &str) -> String {
         out.push_str("# nothing to patch: no limit or list of the policies would have to move\n");
     }
     for file in &suggestion.files {
-        for (line, why) in &file.reasons {
-            let _ = writeln!(out, "# {}:{line}: {}", plain(&shown(&file.file)), plain(why));
+        for Reason { line, what, why } in &file.reasons {
+            let _ = writeln!(out, "# {}:{line}: {}: {}", plain(&shown(&file.file)), plain(what), plain(why));
         }
     }
     if !suggestion.files.is_empty() {
@@ -91,8 +90,8 @@ fn patch(file: &ChangedFile, here: &Path) -> String {
         let text = hunk.to_string();
         let (header, body) = text.split_once('\n').unwrap_or((text.as_str(), ""));
         let end = hunk.ops().last().map_or(0, |op| op.old_range().end);
-        let reasons = file.reasons.iter().filter(|(line, _)| (told + 1..=end + 1).contains(line));
-        let why: Vec<&str> = reasons.map(|(_, why)| why.as_str()).collect();
+        let reasons = file.reasons.iter().filter(|reason| (told + 1..=end + 1).contains(&reason.line));
+        let why: Vec<String> = reasons.map(|reason| format!("{} ({})", reason.what, reason.why)).collect();
         told = end + 1;
         let _ = write!(out, "{header} {}\n{body}", plain(&why.join("; ")));
     }

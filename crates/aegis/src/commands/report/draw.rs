@@ -51,7 +51,11 @@ fn rows(values: &[ValueShare]) -> Vec<(String, u64)> {
         .filter_map(|chunk| {
             let (first, last) = (chunk.first()?, chunk.last()?);
             let calls = chunk.iter().map(|share| share.calls).sum();
-            let label = if chunk.len() == 1 { value(&last.value) } else { format!("{} to {}", value(&first.value), value(&last.value)) };
+            let label = if chunk.len() == 1 {
+                value(&last.value)
+            } else {
+                format!("{} to {}", value(&first.value), value(&last.value))
+            };
             Some((label, calls))
         })
         .collect();
