@@ -34,6 +34,7 @@ fn facts<'a>() -> Facts<'a> {
         policy_version: "pol_x",
         approval: None,
         over_rate: Vec::new(),
+        spends: Vec::new(),
         guards: Vec::new(),
         cross_check: false,
         session: crate::session::Session::default(),
