@@ -6,7 +6,7 @@ use super::gate::{Requirements, unmet};
 use super::report::{CallCount, PolicyCount, Report, RuleCount, RuleKey, Tally, ValueCount, frequent};
 use super::sighting::{Offending, Source, bucket, redacted, sightings};
 use super::suggest::suggest;
-use super::{Change, Comparison};
+use super::{Change, Comparison, Opinion};
 use crate::agent::Agent;
 use crate::call::tests::scale;
 use crate::decide::{Decision, Explanation, Facts, Verdict, decide, opinion};
@@ -96,6 +96,17 @@ fn asking_a_human_is_between_allowing_and_denying() {
     assert_eq!(comparison(&asks, &denies, "production", 5).change, Change::Stricter);
     assert_eq!(comparison(&denies, &asks, "production", 5).change, Change::Looser);
     assert_eq!(comparison(&denies, &asks, "production", 5).decision, Verdict::ApprovalNeeded);
+}
+
+#[test]
+fn a_candidate_that_fails_is_a_disagreement_and_nothing_else() {
+    let (active, call) = (policy("enforce", 50), scale("staging", json!(5)));
+    let agent = Agent::named("a");
+    let failed = Opinion { failed: true, ..opinion(&active, &agent, &call, &facts()) };
+    let Decision::Allow(permit) = decide(&active, &agent, call, &facts()).beside(Some(failed)) else {
+        panic!("it is allowed as without it")
+    };
+    assert_eq!(permit.explanation().candidate.as_ref().map(|candidate| candidate.change), Some(Change::Failed));
 }
 
 #[test]
@@ -339,6 +350,41 @@ fn a_list_gets_what_was_frequent_at_its_end() {
     let (changed, words) = suggested(egress, "egress", &named(&["c.example:443"]));
     let after = egress.replace("  - \"b.example:443\"\n", "  - \"b.example:443\"\n  - \"c.example:443\"\n");
     assert_eq!(changed.as_deref(), Some(after.as_str()), "{words:?}");
+}
+
+proptest! {
+    /// Whatever the text looks like, a change says exactly what was meant, or nothing is changed.
+    #[test]
+    fn a_change_is_what_was_meant_or_none(
+        listed in proptest::collection::vec("[a-z#,: ]{1,6}|[0-9]{1,3}|[\"'\\\\\\]]{1,3}", 0..4),
+        quote in 0..3,
+        comment in "( #[^\\n\\x85\u{2028}\u{2029}\u{feff}\\x00-\\x1f\\x7f]{0,8})?",
+        block in any::<bool>(),
+        new in "[ -~]{1,12}",
+    ) {
+        let written = |text: &String| match quote {
+            0 => text.clone(),
+            1 => format!("'{}'", text.replace('\'', "''")),
+            _ => json!(text).to_string(),
+        };
+        let items: Vec<String> = listed.iter().map(written).collect();
+        let list = match block && !items.is_empty() {
+            true => items.iter().map(|item| format!("\n      - {item}{comment}")).collect::<String>(),
+            false => format!("[{}]{comment}", items.join(", ")),
+        };
+        let text = format!("agent: a\nactions:\n  - name: deploy\n    allowed_environments: {list}\n    max_replicas: 5\n");
+        let source = policy::Source { file: "p.yaml".into(), text: text.clone() };
+        let Ok(set) = PolicySet::load(std::slice::from_ref(&source), Options::default()) else { return Ok(()) };
+        let key = key("allowed_environments", "not_allowed");
+        let suggestion = suggest(&report(&key, &[(Offending::Named(new.clone()), 5)]), &[source], &set);
+        if let Some(file) = suggestion.files.first() {
+            let changed = PolicySet::load(&[policy::Source { file: "p.yaml".into(), text: file.after.clone() }], Options::default());
+            let changed = changed.expect("it loads");
+            let (agent, call) = (Agent::named("a"), scale(&new, json!(1)));
+            prop_assert!(changed.evaluate(policy::Asked::of(&agent, &call)).findings.is_empty(), "{}", file.after);
+            prop_assert_eq!(&file.before, &text);
+        }
+    }
 }
 
 #[test]

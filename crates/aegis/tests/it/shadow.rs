@@ -14,6 +14,7 @@ mode: shadow
 actions:
   - name: deploy
     allowed_environments: [staging]   # so far
+    approval_needed: env == \"production\"
     max_replicas: 50  # reviewed in March
 ";
 
@@ -29,6 +30,7 @@ impl Setup {
         let config = format!(
             "routes: [{{name: k8s, upstream: \"http://{}\", tool: kubernetes, cluster: main}}]\n\
              environments:\n  - {{match: {{tool: kubernetes, namespace: \"qa-*\"}}, env: qa}}\n  \
+             - {{match: {{tool: kubernetes, namespace: \"prod-*\"}}, env: production}}\n  \
              - {{match: {{tool: kubernetes, namespace: \"web\"}}, env: staging}}\n",
             tool.address
         );
@@ -92,11 +94,15 @@ fn shadow_traffic_becomes_a_report_a_patch_and_a_policy_that_fits() {
     for _ in 0..10 {
         setup.passes("qa-1", 3);
     }
+    setup.passes("prod-1", 2);
+    setup.passes("prod-1", 2);
     assert!(setup.tool.seen().contains("7654321"), "shadow mode forwards");
+    let metrics = metrics(&setup);
+    assert!(metrics.contains("aegis_would_block_total{rule=\"max_replicas\"} 20\n"), "{metrics}");
 
     let report = setup.folder().json(&["report", "shadow"]);
     let count = |name: &str| report[name].as_u64().expect("a count");
-    assert_eq!((count("calls"), count("would_deny"), count("would_ask"), count("days")), (50, 30, 0, 1), "{report}");
+    assert_eq!((count("calls"), count("would_deny"), count("would_ask"), count("days")), (52, 30, 2, 1), "{report}");
     let rule = |name: &str| {
         let rules = report["rules"].as_array().expect("rules").iter();
         rules.clone().find(|rule| rule["rule"] == name).unwrap_or_else(|| panic!("{report}")).clone()
@@ -108,7 +114,7 @@ fn shadow_traffic_becomes_a_report_a_patch_and_a_policy_that_fits() {
     );
     assert_eq!(max["values"][1], json!({"kind": "number", "value": "7700000", "calls": 1}));
     assert_eq!(rule("allowed_environments")["values"], json!([{"kind": "named", "value": "qa", "calls": 10}]));
-    assert_eq!(report["policies"][0], json!({"policy": "deployer", "calls": 50, "would_deny": 30, "would_ask": 0}));
+    assert_eq!(report["policies"][0], json!({"policy": "deployer", "calls": 52, "would_deny": 30, "would_ask": 2}));
     let example = max["examples"][0].as_str().expect("an example").to_owned();
     assert!(setup.folder().decisions("deployer").iter().any(|record| record["decision_id"] == example.as_str()));
     let shown = stdout(&setup.folder().run(&["report", "shadow"]));
@@ -133,7 +139,7 @@ fn shadow_traffic_becomes_a_report_a_patch_and_a_policy_that_fits() {
     for part in [
         "+    max_replicas: 120  # reviewed in March",
         "+    allowed_environments: [staging, qa]   # so far",
-        "20 of 50 calls by deployer on 1 day",
+        "20 of 52 calls by deployer on 1 day",
         "only 1 day of data",
     ] {
         assert!(patch.contains(part), "{part} isn't in\n{patch}");
@@ -227,6 +233,29 @@ fn metrics(setup: &Setup) -> String {
         token.trim()
     );
     raw(setup.gateway.address("api"), &request)
+}
+
+#[test]
+fn shadow_mode_still_asks_who_it_is_and_keeps_the_gateways_guards() {
+    let setup = Setup::start("agent: deployer\nmode: shadow\negress: {allow: [\"a.example:80\"]}\n");
+    let proxy = |destination: &str, token: &str| {
+        let request = format!(
+            "GET http://{destination}/ HTTP/1.1\r\nHost: {destination}\r\nConnection: close\r\nProxy-Authorization: Bearer {token}\r\n\r\n"
+        );
+        raw(setup.gateway.address("proxy"), &request)
+    };
+    for (destination, token, status) in [
+        ("169.254.169.254", setup.token.as_str(), "HTTP/1.1 403"),
+        ("127.0.0.1:1", setup.token.as_str(), "HTTP/1.1 403"),
+        ("b.example", "forged", "HTTP/1.1 407"),
+        ("b.example", "", "HTTP/1.1 407"),
+    ] {
+        let answer = proxy(destination, token);
+        assert!(answer.starts_with(status), "{destination}: {answer}");
+    }
+    // What a guard holds back, shadow mode has not let pass; who wasn't identified was not watched.
+    let report = setup.folder().json(&["report", "shadow"]);
+    assert_eq!((&report["calls"], &report["would_deny"]), (&json!(2), &json!(0)), "{report}");
 }
 
 #[test]
