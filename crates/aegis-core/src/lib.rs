@@ -54,3 +54,4 @@ pub mod policy;
 pub mod problem;
 pub mod sanitize;
 pub mod session;
+pub mod shadow;

@@ -11,9 +11,11 @@ mod answer;
 mod approvals;
 mod audit;
 mod bundles;
+mod candidate;
 mod guard;
 mod policies;
 mod public;
+mod reports;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +31,7 @@ use axum::routing::{delete, get, post};
 use tokio::sync::watch;
 
 use crate::bundle::{Bundles, SourceStatus};
+use crate::candidate::Candidate;
 use crate::events::Events;
 use crate::identify::{Identify, OperatorToken};
 
@@ -66,6 +69,8 @@ pub struct ApiState {
     pub bundles: Arc<Bundles>,
     /// How it stands with the bundle that policies are taken from, where they are.
     pub source: Option<watch::Receiver<SourceStatus>>,
+    /// The candidate; `None` where no gateway runs.
+    pub candidate: Option<Candidate>,
     /// Tells what happens.
     pub events: Events,
     /// Whether `/metrics` is answered without the operator's token.
@@ -113,6 +118,8 @@ fn operators() -> Router<ApiState> {
         .route("/v1/approvals/{id}/cancel", post(approvals::cancel))
         .route("/v1/audit", get(audit::records))
         .route("/v1/decisions", get(audit::decisions))
+        .route("/v1/reports/shadow", get(reports::shadow))
+        .merge(candidate::routes())
         .route("/v1/policies", get(policies::show))
         .route("/v1/policies/reload", post(policies::reload))
         .route("/v1/bundles/{name}", get(bundles::show))

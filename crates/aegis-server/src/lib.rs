@@ -6,6 +6,7 @@ pub mod answer;
 pub mod api;
 pub mod bundle;
 pub mod ca;
+pub mod candidate;
 pub mod enforce;
 pub mod events;
 pub mod gateway;

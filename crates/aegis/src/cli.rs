@@ -76,6 +76,9 @@ pub(crate) enum Command {
     /// The record of every decision
     #[command(subcommand, after_help = "Example:\n  aegis audit tail --follow")]
     Audit(AuditCommand),
+    /// What was watched, for deciding whether to enforce it
+    #[command(subcommand, after_help = "Example:\n  aegis report shadow --since 14d")]
+    Report(ReportCommand),
     /// The tool catalogue
     #[command(
         subcommand,
@@ -238,6 +241,76 @@ pub(crate) enum PolicyCommand {
                             call.json: {\"agent\": \"deploy-manager\", \"tool\": \"kubernetes\", \"action\": \"scale\",\n            \
                             \"classes\": [\"deploy\"], \"env\": \"staging\", \"params\": {\"replicas\": 51}}")]
     Explain(ExplainArgs),
+    /// Turn what shadow mode has seen into a patch of the policies
+    #[command(
+        after_help = "Examples:\n  aegis policy suggest > suggestion.patch && patch -p0 < suggestion.patch\n  \
+                      aegis policy suggest --policy deploy-manager --since 14d\n\n\
+                      Read it before you apply it: what is frequent isn't always right."
+    )]
+    Suggest(ShadowArgs),
+    /// Watch other policies on live calls, and promote them once enough was seen
+    #[command(subcommand, after_help = "Example:\n  aegis policy candidate set next/ && aegis policy candidate show")]
+    Candidate(CandidateCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CandidateCommand {
+    /// Ask these policies about every call from now on, and don't obey them
+    #[command(after_help = "Example:\n  aegis policy candidate set next/")]
+    Set {
+        /// Folders and files
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// What the candidate would change: calls compared, disagreements by rule and agent
+    #[command(after_help = "Example:\n  aegis policy candidate show --json | jq .report.stricter")]
+    Show,
+    /// Stop asking it
+    #[command(after_help = "Example:\n  aegis policy candidate clear")]
+    Clear,
+    /// Put it in force, if enough was seen of it
+    #[command(
+        after_help = "Examples:\n  aegis policy candidate promote\n  \
+                            aegis policy candidate promote --days 14 --calls 1000 --allow-new-blocks\n\n\
+                            Exits 1 and says what is missing, unless every point is met or --force is given."
+    )]
+    Promote(PromoteArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PromoteArgs {
+    /// Days on which calls must have been compared
+    #[arg(long, default_value_t = 7)]
+    pub(crate) days: u32,
+    /// Calls that must have been compared
+    #[arg(long, default_value_t = 100)]
+    pub(crate) calls: u64,
+    /// Promote it although it holds back what passes now
+    #[arg(long)]
+    pub(crate) allow_new_blocks: bool,
+    /// Promote it although it lets pass what is held back now
+    #[arg(long)]
+    pub(crate) allow_new_allows: bool,
+    /// Promote it whatever was seen; recorded as forced
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReportCommand {
+    /// What shadow mode let pass: by rule, policy and agent, with the limits that would have let it pass
+    #[command(after_help = "Example:\n  aegis report shadow --since 14d --policy deploy-manager")]
+    Shadow(ShadowArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShadowArgs {
+    /// How far back, in whole days
+    #[arg(long, value_name = "DAYS", default_value = "30d")]
+    pub(crate) since: String,
+    /// Only this policy
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Option<String>,
 }
 
 #[derive(Debug, Args)]

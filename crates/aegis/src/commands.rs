@@ -8,6 +8,7 @@ mod ca;
 mod init;
 mod key;
 mod policy;
+mod report;
 mod serve;
 mod token;
 mod tools;
@@ -43,6 +44,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
             operate(&global, async |operator| approvals::run(command, operator, &global).await)
         }
         Command::Audit(command) => operate(&global, async |operator| audit::run(command, operator, &global).await),
+        Command::Report(command) => operate(&global, async |operator| report::run(command, operator, &global).await),
         Command::Tools(command) => tools::run(command, &global),
         Command::Ca(command) => ca::run(command, &global),
         Command::Bundle(command) => bundle::run(command, &global),

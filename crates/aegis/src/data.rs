@@ -88,6 +88,7 @@ impl DataDir {
             source: None,
             events: self.events.clone(),
             metrics_public: false,
+            candidate: None,
         })
     }
 

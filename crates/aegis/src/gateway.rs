@@ -12,6 +12,7 @@ use aegis_core::document::Diagnostic;
 use aegis_core::policy::{Mode, PolicySet};
 use aegis_server::api::{self, ApiState};
 use aegis_server::ca::Ca;
+use aegis_server::candidate::Candidate;
 use aegis_server::enforce::{self, Enforcer};
 use aegis_server::gateway::{self, Bound, Gateway};
 use aegis_server::intercept::{self, Intercept};
@@ -222,7 +223,8 @@ fn routes(config: &Config) -> impl Iterator<Item = intercept::Route> {
 }
 
 fn api_state(data: &DataDir, pipeline: Pipeline, reloader: &Arc<Reloader>, remote: Option<&Remote>) -> ApiState {
-    let (reloader, refused) = (Arc::clone(reloader), Arc::clone(reloader));
+    let (reloader, refused, loader) = (Arc::clone(reloader), Arc::clone(reloader), Arc::clone(reloader));
+    let candidate = Candidate::of(pipeline.clone(), Arc::new(move |sources| loader.compile(sources)));
     ApiState {
         store: data.store.clone(),
         identify: Arc::clone(&data.identify),
@@ -234,5 +236,6 @@ fn api_state(data: &DataDir, pipeline: Pipeline, reloader: &Arc<Reloader>, remot
         source: remote.map(Remote::status),
         events: data.events.clone(),
         metrics_public: false,
+        candidate: Some(candidate),
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use aegis_core::document::Diagnostic;
 use aegis_core::policy::{DefinedAction, Options, PolicySet, Source};
 use aegis_server::events::Events;
-use aegis_server::pipeline::{Governing, Pipeline};
+use aegis_server::pipeline::Pipeline;
 use aegis_store::Store;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
@@ -126,7 +126,7 @@ impl Reloader {
             Ok(policies) => {
                 log(policies.warnings());
                 let (version, count) = (policies.version().to_owned(), policies.len());
-                self.pipeline.govern(Governing::by(policies));
+                self.pipeline.put_in_force(Arc::new(policies));
                 self.set_refused(Vec::new());
                 tracing::info!(policy_version = version, policies = count, "policies loaded");
                 self.record(&version, "loaded", &format!("{count} policies"));
@@ -142,6 +142,14 @@ impl Reloader {
                 Err(errors)
             }
         }
+    }
+
+    /// Policies, loaded as those in force are: a candidate.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub(crate) fn compile(&self, sources: &[Source]) -> Result<PolicySet, Vec<Diagnostic>> {
+        policies(sources, self.options, &self.defined)
     }
 
     fn set_refused(&self, errors: Vec<Diagnostic>) {

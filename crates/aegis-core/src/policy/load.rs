@@ -232,8 +232,8 @@ fn index(drafts: Vec<Draft>, ids: Vec<String>, mode: Mode, cache: &mut Cache, re
             };
             entries.push(entry);
         }
-        let Draft { mode, tools, egress, rate, budgets, deny, .. } = draft;
-        tables.policies.push(Policy { id, mode, tools, egress, rate, budgets, deny, entries });
+        let Draft { file, place, mode, tools, egress, rate, budgets, deny, .. } = draft;
+        tables.policies.push(Policy { id, file, place, mode, tools, egress, rate, budgets, deny, entries });
     }
     tables
 }

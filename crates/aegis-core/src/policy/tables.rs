@@ -68,6 +68,12 @@ impl<T: Serialize> Serialize for Shared<T> {
 #[derive(Debug, Serialize)]
 pub(super) struct Policy {
     pub(super) id: String,
+    /// Where it is written; no part of what is compiled.
+    #[serde(skip)]
+    pub(super) file: String,
+    /// Where its document starts.
+    #[serde(skip)]
+    pub(super) place: Place,
     /// Its own, or the gateway's.
     pub(super) mode: Mode,
     /// The only tools that it grants anything of; `None` is any.

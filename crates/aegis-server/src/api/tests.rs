@@ -86,6 +86,7 @@ impl Api {
             source: None,
             events: Events::new(&events::Settings::default()).expect("events"),
             metrics_public: false,
+            candidate: None,
         };
         let operator = std::fs::read_to_string(dir.path().join("operator.token")).expect("a token").trim().to_owned();
         Self { dir, router: router(state.clone()), state, operator }

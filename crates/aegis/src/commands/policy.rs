@@ -1,6 +1,8 @@
 //! `aegis policy`: check, compile, explain. No gateway is asked: policies are files.
 
+mod candidate;
 mod explain;
+mod suggest;
 
 use std::path::PathBuf;
 
@@ -9,7 +11,7 @@ use aegis_core::policy::{Options, PolicySet};
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::print;
+use super::{operate, print};
 use crate::cli::{Global, PolicyCommand};
 use crate::config::Config;
 use crate::diagnostics;
@@ -30,6 +32,10 @@ pub(super) fn run(command: PolicyCommand, global: &Global) -> Result<()> {
             })
         }
         PolicyCommand::Explain(args) => explain::run(&args, global),
+        PolicyCommand::Suggest(args) => suggest::run(&args, global),
+        PolicyCommand::Candidate(command) => {
+            operate(global, async |operator| candidate::run(command, operator, global).await)
+        }
     }
 }
 

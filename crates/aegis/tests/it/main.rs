@@ -18,6 +18,7 @@ mod otlp;
 mod process;
 mod readme;
 mod reload;
+mod shadow;
 mod standin;
 mod tools;
 mod upstream;

@@ -204,6 +204,7 @@ fn rego_only(
         version,
         publication: None,
         foreign: Some(ids),
+        observes: false,
         warnings: vec![warning],
         interpreter: OnceLock::new(),
     };
