@@ -39,9 +39,11 @@ mod agents;
 mod budget;
 mod bundle;
 mod condition;
+mod coverage;
 mod duration;
 mod egress;
 mod fit;
+mod lint;
 mod load;
 mod native;
 mod param;
@@ -56,7 +58,9 @@ mod wording;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
+pub use coverage::{Exercised, Rule};
 use jiff::Timestamp;
+pub use lint::{LINTS, Lint, Surroundings};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;

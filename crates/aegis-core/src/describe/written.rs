@@ -123,10 +123,7 @@ fn presences(action: &Action, object: Option<&Object>) -> BTreeMap<String, Prese
 
 /// The entry that is meant: the first that has the classes and all the parameters; one that knows its parameters before an
 /// open one.
-fn entry<'a>(
-    entries: &[(&'a Tool, &'a Action)],
-    written: &Written,
-) -> Result<(&'a Tool, &'a Action), Unreadable> {
+fn entry<'a>(entries: &[(&'a Tool, &'a Action)], written: &Written) -> Result<(&'a Tool, &'a Action), Unreadable> {
     let name = format!("{}/{}", written.tool, written.action);
     let classed: Vec<_> = entries.iter().filter(|(_, action)| written.classes.is_subset(&action.classes)).collect();
     if classed.is_empty() {
@@ -139,15 +136,22 @@ fn entry<'a>(
     let unknown = |tool: &Tool, action: &Action| {
         let defined = presences(action, object(tool, &written.params));
         let has_images = defined.contains_key(IMAGES) || written.images.is_empty();
-        written.params.keys().find(|name| !defined.contains_key(*name)).cloned().or((!has_images).then(|| IMAGES.into()))
+        written
+            .params
+            .keys()
+            .find(|name| !defined.contains_key(*name))
+            .cloned()
+            .or((!has_images).then(|| IMAGES.into()))
     };
     let exact = classed.iter().find(|(tool, action)| !action.open && unknown(tool, action).is_none());
     if let Some(&&found) = exact.or_else(|| classed.iter().find(|(_, action)| action.open)) {
         return Ok(found);
     }
     let culprit = classed.first().and_then(|(tool, action)| unknown(tool, action)).unwrap_or_default();
-    let known: BTreeSet<String> =
-        classed.iter().flat_map(|(tool, action)| presences(action, object(tool, &written.params)).into_keys()).collect();
+    let known: BTreeSet<String> = classed
+        .iter()
+        .flat_map(|(tool, action)| presences(action, object(tool, &written.params)).into_keys())
+        .collect();
     let hint = match nearest(&culprit, known.iter().map(String::as_str)) {
         Some(near) if near != culprit => format!("did you mean `{near}`?"),
         _ => format!("it has: {}", known.iter().map(String::as_str).collect::<Vec<_>>().join(", ")),

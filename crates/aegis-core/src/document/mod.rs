@@ -126,6 +126,9 @@ pub enum Severity {
 pub struct Diagnostic {
     /// Whether the file is refused for it.
     pub severity: Severity,
+    /// What kind of thing it is, by a name that never changes, e.g. `unknown-environment`; `None` for what has no name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'static str>,
     /// The file, as the user named it.
     pub file: String,
     /// Line, from 1.
@@ -146,6 +149,7 @@ impl Diagnostic {
     pub fn error(file: &str, place: Place, key: &str, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
+            code: None,
             file: file.to_owned(),
             line: place.line,
             column: place.column,
@@ -159,6 +163,13 @@ impl Diagnostic {
     #[must_use]
     pub fn suggest(mut self, suggestion: Option<impl Into<String>>) -> Self {
         self.suggestion = suggestion.map(Into::into);
+        self
+    }
+
+    /// The same with the name of its kind.
+    #[must_use]
+    pub fn coded(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
         self
     }
 

@@ -51,7 +51,11 @@ fn what_no_request_could_say_is_refused_with_what_was_meant() {
 
 #[test]
 fn what_nobody_has_defined_is_a_function() {
-    let call = Written { tool: "payments".to_owned(), classes: ["pay".to_owned()].into(), ..written("pay", json!({"amount": 3})) };
+    let call = Written {
+        tool: "payments".to_owned(),
+        classes: ["pay".to_owned()].into(),
+        ..written("pay", json!({"amount": 3}))
+    };
     let call = catalogue().describe_written(call).expect("a call");
     assert_eq!((call.shape, call.effect), (Shape::Open, Effect::Unknown));
     assert_eq!(call.classes, ["pay".to_owned()].into());

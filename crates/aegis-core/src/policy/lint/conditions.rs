@@ -1,0 +1,75 @@
+//! Environments and conditions that no call can meet.
+
+use std::collections::BTreeSet;
+
+use super::super::condition::{Condition, Truth};
+use super::super::tables::Entry;
+use super::at;
+use crate::call::Environment;
+use crate::document::{Diagnostic, nearest};
+
+pub(super) const ALWAYS: &str = "condition-always-true";
+pub(super) const APPROVAL_UNUSED: &str = "approval-unused";
+pub(super) const NEVER: &str = "condition-never-true";
+pub(super) const NO_ENVIRONMENT: &str = "condition-in-no-environment";
+pub(super) const UNKNOWN_ENVIRONMENT: &str = "unknown-environment";
+
+/// The findings of one entry; `known` are the environments of the operator's map.
+pub(super) fn lint(entry: &Entry, known: Option<&BTreeSet<&str>>) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for environment in entry.environments.iter().flatten() {
+        found.extend(known.and_then(|known| unknown(entry, "allowed_environments", environment, known)));
+    }
+    if let Some(condition) = &entry.approval {
+        found.extend(condition_of(entry, "approval_needed", condition, known));
+    }
+    let asks = entry.approval.is_some() || !entry.asks.is_empty();
+    if entry.origin.keys.contains_key("approval") && !asks {
+        let message = "nothing in this entry asks for an approval".to_owned();
+        let hint = "add `approval_needed`, or `on_violation` for one of its rules";
+        found.push(at(APPROVAL_UNUSED, &entry.origin, "approval", message).suggest(Some(hint)));
+    }
+    found
+}
+
+fn condition_of(entry: &Entry, key: &str, condition: &Condition, known: Option<&BTreeSet<&str>>) -> Vec<Diagnostic> {
+    let finding = |code, message: &str, hint: &str| {
+        vec![at(code, &entry.origin, key, message.to_owned()).suggest(Some(hint.to_owned()))]
+    };
+    match (condition.in_any_call(None), condition.is_constant()) {
+        (Truth::False, Some(_)) => return finding(NEVER, "`false` is true of no call", "leave it out"),
+        (Truth::False, None) => {
+            return finding(NEVER, "this condition is true of no call", "two of its parts exclude each other");
+        }
+        (Truth::True, None) => return finding(ALWAYS, "this condition is true of every call", "if so, write `true`"),
+        _ => {}
+    }
+    let Some(known) = known else { return Vec::new() };
+    let mut found: Vec<Diagnostic> =
+        condition.environments().into_iter().filter_map(|name| unknown(entry, key, name, known)).collect();
+    let somewhere = known.iter().copied().chain([Environment::UNKNOWN]);
+    let nowhere = somewhere.into_iter().all(|name| condition.in_any_call(Some(name)) == Truth::False);
+    if nowhere && found.is_empty() {
+        found = finding(NO_ENVIRONMENT, "this condition is true in no environment of the map", &listed(known));
+    }
+    found
+}
+
+fn unknown(entry: &Entry, key: &str, name: &str, known: &BTreeSet<&str>) -> Option<Diagnostic> {
+    if known.contains(name) || name == Environment::UNKNOWN {
+        return None;
+    }
+    let message = format!("no target is ever in environment {name:?}");
+    // An abbreviation is farther from its word than a typing error.
+    let abbreviated = known.iter().copied().filter(|known| known.starts_with(name) || name.starts_with(known));
+    let near = nearest(name, known.iter().copied()).or_else(|| { abbreviated }.next());
+    let hint = near.map_or_else(|| listed(known), |near| format!("did you mean {near:?}?"));
+    Some(at(UNKNOWN_ENVIRONMENT, &entry.origin, key, message).suggest(Some(hint)))
+}
+
+fn listed(known: &BTreeSet<&str>) -> String {
+    match known.iter().copied().collect::<Vec<_>>().join(", ").as_str() {
+        "" => "the configuration's `environments` map is empty: every target is in \"unknown\"".to_owned(),
+        names => format!("the configuration's `environments` map yields: {names}"),
+    }
+}
