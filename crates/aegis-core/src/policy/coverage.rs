@@ -1,21 +1,24 @@
 //! Which rules there are, and which of them a call was judged by: what a run of test cases has shown, and what it hasn't.
 //!
 //! Derived from an [`Evaluation`], never a second judgement. A rule is *asked* where its entry is for the call and the call
-//! has what the rule is on; it is then *broken* where a finding names it, and else *kept*. Deliberately absent: `rate` and
-//! budgets, which count calls and say nothing of a single one.
+//! has what the rule is on; it is then *broken* where a finding names it, and else *kept*; a budget, by what was spent of it.
+//! Deliberately absent: `rate`, which says nothing of a single call.
 
 use super::condition::Condition;
 use super::tables::{Entry, Origin, Policy};
 use super::{Asked, Evaluation, Finding, PolicySet, Reason, native};
+use crate::budget::Spend;
 use crate::call::{IMAGES, ToolCall};
 use crate::document::Place;
 
 /// Keys that are rules.
-const RULES: [&str; 8] = [
+const RULES: [&str; 10] = [
     "allowed_environments",
     "allowed_image_digests",
     "allowed_images",
     "approval_needed",
+    "budget",
+    "daily_budget",
     "deny_if",
     "egress",
     "required_params",
@@ -75,12 +78,16 @@ impl PolicySet {
         rules
     }
 
-    /// The rules that a call was judged by, sorted; `evaluation` is what the policies said of it.
-    pub fn exercised(&self, asked: Asked<'_>, evaluation: &Evaluation) -> Vec<Exercised> {
+    /// The rules that a call was judged by, sorted; `evaluation` is what the policies said of it, `spends` what was
+    /// spent of its budgets.
+    pub fn exercised(&self, asked: Asked<'_>, evaluation: &Evaluation, spends: &[Spend]) -> Vec<Exercised> {
         let mut all = Vec::new();
         for policy in native::policies_of(&self.tables, asked) {
+            let over = |key: &str| {
+                spends.iter().any(|spend| spend.limit.policy == policy.id && spend.limit.rule == key && !spend.fits())
+            };
             let broken = |entry: Option<usize>, key: &str| {
-                evaluation.findings.iter().any(|f| f.policy == policy.id && f.entry == entry && f.rule == key)
+                over(key) || evaluation.findings.iter().any(|f| f.policy == policy.id && f.entry == entry && f.rule == key)
             };
             for (key, _) in rules_of(&policy.origin) {
                 let is_broken = broken(None, key);

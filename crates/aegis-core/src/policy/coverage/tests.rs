@@ -18,7 +18,7 @@ fn set() -> PolicySet {
 fn exercised(call: &ToolCall) -> Vec<String> {
     let (set, agent) = (set(), Agent::named("a"));
     let asked = Asked::of(&agent, call);
-    let found = set.exercised(asked, &set.evaluate(asked)).into_iter();
+    let found = set.exercised(asked, &set.evaluate(asked), &[]).into_iter();
     found.map(|one| format!("{} {}", one.id, if one.kept { "kept" } else { "broken" })).collect()
 }
 
