@@ -60,7 +60,7 @@ use std::sync::OnceLock;
 
 pub use coverage::{Exercised, Rule};
 use jiff::Timestamp;
-pub use lint::{LINTS, Lint, Surroundings};
+pub use lint::{LINTS, Surroundings};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;

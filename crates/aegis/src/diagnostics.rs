@@ -40,7 +40,7 @@ fn one(out: &mut String, diagnostic: &Diagnostic, source: Option<&str>, style: S
         Severity::Error => style.red("error"),
         Severity::Warning => style.yellow("warning"),
     };
-    let code = diagnostic.code.map(|code| style.dim(&format!("[{code}]"))).unwrap_or_default();
+    let code = diagnostic.kind.map(|kind| style.dim(&format!("[{}]", kind.name))).unwrap_or_default();
     let key = if diagnostic.key.is_empty() { String::new() } else { format!("{}: ", diagnostic.key) };
     let digits = diagnostic.line.to_string().len();
     let (pad, bar) = (" ".repeat(digits), style.blue("|"));

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use super::tables::{Origin, Policy};
 use super::{Diagnostic, PolicySet};
 use crate::agent::Agent;
+use crate::document::Kind;
 
 /// What the policies are compared with.
 #[derive(Debug, Clone, Copy, Default)]
@@ -24,27 +25,18 @@ pub struct Surroundings<'a> {
     pub agents: Option<&'a [Agent]>,
 }
 
-/// A kind of finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lint {
-    /// Its name.
-    pub code: &'static str,
-    /// What it is about, in a sentence.
-    pub summary: &'static str,
-}
-
 /// All kinds of findings, by name.
-pub const LINTS: [Lint; 10] = [
-    Lint { code: conditions::APPROVAL_UNUSED, summary: "An approval is described, and nothing asks for one." },
-    Lint { code: conditions::ALWAYS, summary: "A condition is true of every call." },
-    Lint { code: conditions::NO_ENVIRONMENT, summary: "A condition is true in no environment that the map yields." },
-    Lint { code: conditions::NEVER, summary: "A condition is true of no call." },
-    Lint { code: entries::DUPLICATE, summary: "An entry says the same as another one." },
-    Lint { code: entries::NEVER_APPLIES, summary: "An entry's name and tools exclude each other." },
-    Lint { code: agents::NOT_ENFORCED, summary: "Only shadow policies are for an agent, so nothing is refused." },
-    Lint { code: holes::UNANCHORED, summary: "One side of an alternation is anchored, the other is not." },
-    Lint { code: agents::UNKNOWN_AGENT, summary: "No registered agent is one that the policy is for." },
-    Lint { code: conditions::UNKNOWN_ENVIRONMENT, summary: "An environment is named that the map never yields." },
+pub const LINTS: [&Kind; 10] = [
+    &conditions::APPROVAL_UNUSED,
+    &conditions::ALWAYS,
+    &conditions::NO_ENVIRONMENT,
+    &conditions::NEVER,
+    &entries::DUPLICATE,
+    &entries::NEVER_APPLIES,
+    &agents::NOT_ENFORCED,
+    &holes::UNANCHORED,
+    &agents::UNKNOWN_AGENT,
+    &conditions::UNKNOWN_ENVIRONMENT,
 ];
 
 impl PolicySet {
@@ -59,16 +51,16 @@ impl PolicySet {
             }
         }
         found.extend(entries::duplicates(&self.tables.policies));
-        found.sort_by(|a, b| (&a.file, a.line, a.column, a.code).cmp(&(&b.file, b.line, b.column, b.code)));
+        found.sort_by(|a, b| (&a.file, a.line, a.column, &a.key).cmp(&(&b.file, b.line, b.column, &b.key)));
         found
     }
 }
 
 /// A finding at a key of an entry or a policy; at its start where it has no such key.
-fn at(code: &'static str, origin: &Origin, key: &str, message: String) -> Diagnostic {
+fn at(kind: &'static Kind, origin: &Origin, key: &str, message: String) -> Diagnostic {
     let place = *origin.keys.get(key).unwrap_or(&origin.place);
     let path = if origin.path.is_empty() { key.to_owned() } else { format!("{}.{key}", origin.path) };
-    Diagnostic::error(&origin.file, place, &path, message).coded(code).warning()
+    Diagnostic::error(&origin.file, place, &path, message).of(kind).warning()
 }
 
 /// Whom a policy is for, as its author named them: `groups` where it names no agent.

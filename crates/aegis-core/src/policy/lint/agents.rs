@@ -4,10 +4,12 @@ use super::super::Mode;
 use super::super::tables::{Policy, Tables};
 use super::{at, whom};
 use crate::agent::Agent;
-use crate::document::Diagnostic;
+use crate::document::{Diagnostic, Kind};
 
-pub(super) const NOT_ENFORCED: &str = "not-enforced";
-pub(super) const UNKNOWN_AGENT: &str = "unknown-agent";
+pub(super) const NOT_ENFORCED: Kind =
+    Kind { name: "not-enforced", summary: "Only shadow policies are for an agent, so nothing is refused." };
+pub(super) const UNKNOWN_AGENT: Kind =
+    Kind { name: "unknown-agent", summary: "No registered agent is one that the policy is for." };
 
 /// The findings of all policies; `registered` are the agents that there are.
 pub(super) fn lint(tables: &Tables, registered: Option<&[Agent]>) -> Vec<Diagnostic> {
@@ -17,7 +19,7 @@ pub(super) fn lint(tables: &Tables, registered: Option<&[Agent]>) -> Vec<Diagnos
             if !registered.iter().any(|agent| tables.of_agent(agent).contains(&position)) {
                 let message = "no registered agent is one that this policy is for".to_owned();
                 let hint = "register it with `aegis agent add`, or correct the name";
-                found.push(at(UNKNOWN_AGENT, &policy.origin, whom(policy), message).suggest(Some(hint)));
+                found.push(at(&UNKNOWN_AGENT, &policy.origin, whom(policy), message).suggest(Some(hint)));
             }
         }
     }
@@ -41,5 +43,5 @@ fn not_enforced(tables: &Tables, policy: &Policy) -> Option<Diagnostic> {
     }
     let message = "only shadow policies are for these agents: nothing that they do is refused".to_owned();
     let hint = "once `aegis report shadow` shows what you expect, set `mode: enforce`";
-    Some(at(NOT_ENFORCED, &policy.origin, "mode", message).suggest(Some(hint)))
+    Some(at(&NOT_ENFORCED, &policy.origin, "mode", message).suggest(Some(hint)))
 }

@@ -6,13 +6,16 @@ use super::super::condition::{Condition, Truth};
 use super::super::tables::Entry;
 use super::at;
 use crate::call::Environment;
-use crate::document::{Diagnostic, nearest};
+use crate::document::{Diagnostic, Kind, nearest};
 
-pub(super) const ALWAYS: &str = "condition-always-true";
-pub(super) const APPROVAL_UNUSED: &str = "approval-unused";
-pub(super) const NEVER: &str = "condition-never-true";
-pub(super) const NO_ENVIRONMENT: &str = "condition-in-no-environment";
-pub(super) const UNKNOWN_ENVIRONMENT: &str = "unknown-environment";
+pub(super) const ALWAYS: Kind = Kind { name: "condition-always-true", summary: "A condition is true of every call." };
+pub(super) const APPROVAL_UNUSED: Kind =
+    Kind { name: "approval-unused", summary: "An approval is described, and nothing asks for one." };
+pub(super) const NEVER: Kind = Kind { name: "condition-never-true", summary: "A condition is true of no call." };
+pub(super) const NO_ENVIRONMENT: Kind =
+    Kind { name: "condition-in-no-environment", summary: "A condition is true in no environment that the map yields." };
+pub(super) const UNKNOWN_ENVIRONMENT: Kind =
+    Kind { name: "unknown-environment", summary: "An environment is named that the map never yields." };
 
 /// The findings of one entry; `known` are the environments of the operator's map.
 pub(super) fn lint(entry: &Entry, known: Option<&BTreeSet<&str>>) -> Vec<Diagnostic> {
@@ -27,21 +30,21 @@ pub(super) fn lint(entry: &Entry, known: Option<&BTreeSet<&str>>) -> Vec<Diagnos
     if entry.origin.keys.contains_key("approval") && !asks {
         let message = "nothing in this entry asks for an approval".to_owned();
         let hint = "add `approval_needed`, or `on_violation` for one of its rules";
-        found.push(at(APPROVAL_UNUSED, &entry.origin, "approval", message).suggest(Some(hint)));
+        found.push(at(&APPROVAL_UNUSED, &entry.origin, "approval", message).suggest(Some(hint)));
     }
     found
 }
 
 fn condition_of(entry: &Entry, key: &str, condition: &Condition, known: Option<&BTreeSet<&str>>) -> Vec<Diagnostic> {
-    let finding = |code, message: &str, hint: &str| {
-        vec![at(code, &entry.origin, key, message.to_owned()).suggest(Some(hint.to_owned()))]
+    let finding = |kind: &'static Kind, message: &str, hint: &str| {
+        vec![at(kind, &entry.origin, key, message.to_owned()).suggest(Some(hint.to_owned()))]
     };
     match (condition.in_any_call(None), condition.is_constant()) {
-        (Truth::False, Some(_)) => return finding(NEVER, "`false` is true of no call", "leave it out"),
+        (Truth::False, Some(_)) => return finding(&NEVER, "`false` is true of no call", "leave it out"),
         (Truth::False, None) => {
-            return finding(NEVER, "this condition is true of no call", "two of its parts exclude each other");
+            return finding(&NEVER, "this condition is true of no call", "correct it, or leave it out");
         }
-        (Truth::True, None) => return finding(ALWAYS, "this condition is true of every call", "if so, write `true`"),
+        (Truth::True, None) => return finding(&ALWAYS, "this condition is true of every call", "if so, write `true`"),
         _ => {}
     }
     let Some(known) = known else { return Vec::new() };
@@ -50,7 +53,7 @@ fn condition_of(entry: &Entry, key: &str, condition: &Condition, known: Option<&
     let somewhere = known.iter().copied().chain([Environment::UNKNOWN]);
     let nowhere = somewhere.into_iter().all(|name| condition.in_any_call(Some(name)) == Truth::False);
     if nowhere && found.is_empty() {
-        found = finding(NO_ENVIRONMENT, "this condition is true in no environment of the map", &listed(known));
+        found = finding(&NO_ENVIRONMENT, "this condition is true in no environment of the map", &listed(known));
     }
     found
 }
@@ -64,7 +67,7 @@ fn unknown(entry: &Entry, key: &str, name: &str, known: &BTreeSet<&str>) -> Opti
     let abbreviated = known.iter().copied().filter(|known| known.starts_with(name) || name.starts_with(known));
     let near = nearest(name, known.iter().copied()).or_else(|| { abbreviated }.next());
     let hint = near.map_or_else(|| listed(known), |near| format!("did you mean {near:?}?"));
-    Some(at(UNKNOWN_ENVIRONMENT, &entry.origin, key, message).suggest(Some(hint)))
+    Some(at(&UNKNOWN_ENVIRONMENT, &entry.origin, key, message).suggest(Some(hint)))
 }
 
 fn listed(known: &BTreeSet<&str>) -> String {

@@ -6,10 +6,11 @@ use serde_json::Value;
 
 use super::super::tables::{Entry, Name, Policy, has_tool};
 use super::at;
-use crate::document::Diagnostic;
+use crate::document::{Diagnostic, Kind};
 
-pub(super) const DUPLICATE: &str = "duplicate-entry";
-pub(super) const NEVER_APPLIES: &str = "entry-never-applies";
+pub(super) const DUPLICATE: Kind = Kind { name: "duplicate-entry", summary: "An entry says the same as another one." };
+pub(super) const NEVER_APPLIES: Kind =
+    Kind { name: "entry-never-applies", summary: "An entry's name and tools exclude each other." };
 
 /// Entries whose name, tools and policy's tools have no tool in common.
 pub(super) fn never_applying(policy: &Policy) -> impl Iterator<Item = Diagnostic> {
@@ -32,7 +33,7 @@ pub(super) fn never_applying(policy: &Policy) -> impl Iterator<Item = Diagnostic
             None => ("name", "the entry's name and the policy's `tools`"),
         };
         let message = format!("the entry is for no call: {where_else} have no tool in common");
-        Some(at(NEVER_APPLIES, &entry.origin, key, message))
+        Some(at(&NEVER_APPLIES, &entry.origin, key, message))
     })
 }
 
@@ -49,7 +50,7 @@ pub(super) fn duplicates(policies: &[Policy]) -> Vec<Diagnostic> {
             };
             let origin = &earlier.origin;
             let message = format!("the entry says the same as the one at {}:{}", origin.file, origin.place.line);
-            found.push(at(DUPLICATE, &entry.origin, "name", message).suggest(Some("remove one of them")));
+            found.push(at(&DUPLICATE, &entry.origin, "name", message).suggest(Some("remove one of them")));
         }
     }
     found

@@ -4,9 +4,10 @@ use regex_syntax::hir::{Hir, HirKind, Look};
 
 use super::super::tables::Entry;
 use super::at;
-use crate::document::Diagnostic;
+use crate::document::{Diagnostic, Kind};
 
-pub(super) const UNANCHORED: &str = "unanchored-alternation";
+pub(super) const UNANCHORED: Kind =
+    Kind { name: "unanchored-alternation", summary: "One side of an alternation is anchored, the other is not." };
 
 /// The findings of one entry's patterns.
 pub(super) fn lint(entry: &Entry) -> Vec<Diagnostic> {
@@ -17,7 +18,7 @@ pub(super) fn lint(entry: &Entry) -> Vec<Diagnostic> {
         .map(|(key, _)| {
             let message =
                 "in this pattern `^` or `$` binds one side of the `|` only, so that the other is found anywhere";
-            at(UNANCHORED, &entry.origin, key, message.to_owned())
+            at(&UNANCHORED, &entry.origin, key, message.to_owned())
                 .suggest(Some("put the alternatives in brackets: ^(?:a|b)$"))
         })
         .collect()

@@ -17,7 +17,7 @@ fn said(rest: &str) -> Vec<String> {
 
 fn said_of(text: &str, surroundings: Surroundings<'_>) -> Vec<String> {
     let found = set(text).lint(surroundings);
-    let words = |one: &crate::document::Diagnostic| format!("{} {one}", one.code.unwrap_or("?"));
+    let words = |one: &crate::document::Diagnostic| format!("{} {one}", one.kind.map_or("?", |kind| kind.name));
     found.iter().map(words).collect()
 }
 
@@ -181,7 +181,7 @@ fn alternations_that_are_anchored_on_one_side_only() {
 
 #[test]
 fn every_lint_has_one_name() {
-    let names: BTreeSet<&str> = LINTS.iter().map(|lint| lint.code).collect();
+    let names: BTreeSet<&str> = LINTS.iter().map(|lint| lint.name).collect();
     assert_eq!(names.len(), LINTS.len());
-    assert!(names.iter().eq(LINTS.iter().map(|lint| &lint.code)), "by name");
+    assert!(names.iter().eq(LINTS.iter().map(|lint| &lint.name)), "by name");
 }

@@ -61,8 +61,7 @@ fn found(policies: &PolicySet, args: &CheckArgs, config: &Config, global: &Globa
     let environments = catalogue.environments();
     // The agents of a data directory are those of its own policies, not of any that are named here.
     let agents = if args.paths.is_empty() && config.data_dir.exists() { Some(registered(global)?) } else { None };
-    let surroundings =
-        Surroundings { environments: configured.then_some(&environments), agents: agents.as_deref() };
+    let surroundings = Surroundings { environments: configured.then_some(&environments), agents: agents.as_deref() };
     let mut found = policies.warnings().to_vec();
     found.extend(policies.lint(surroundings));
     found.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));

@@ -77,10 +77,7 @@ fn rules(policies: &PolicySet, exercised: &[Exercised]) -> Vec<(Rule, bool)> {
 
 fn text(explanation: &Explanation, rules: &[(Rule, bool)]) -> String {
     let mut text = format!("{}: {}\n", explanation.decision.as_str(), explanation.detail);
-    explanation
-        .violations
-        .iter()
-        .for_each(|v| text.push_str(&format!("  {} ({}): {}\n", v.rule, v.policy, v.message)));
+    explanation.violations.iter().for_each(|v| text.push_str(&format!("  {} ({}): {}\n", v.rule, v.policy, v.message)));
     text.push_str(if rules.is_empty() { "no entry applies\n" } else { "rules that it was judged by:\n" });
     for (rule, kept) in rules {
         let Rule { id, file, place, .. } = rule;
@@ -94,4 +91,3 @@ fn text(explanation: &Explanation, rules: &[(Rule, bool)]) -> String {
     }
     format!("{text}policy version: {}\n", explanation.policy_version)
 }
-

@@ -3,24 +3,26 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use aegis_core::document::{Diagnostic, Severity};
+use aegis_core::document::{Diagnostic, Kind, Severity};
 use aegis_core::policy::LINTS;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-/// The name of an error that has none of its own.
-const ERROR: &str = "policy-error";
-/// The same of a warning.
-const WARNING: &str = "policy-warning";
+/// What has no kind of its own.
+static ERROR: Kind = Kind { name: "policy-error", summary: "The policy is refused." };
+/// The same of warnings.
+static WARNING: Kind =
+    Kind { name: "policy-warning", summary: "The policy says something that it probably doesn't mean." };
 /// What may stand in the path of a URI as it is (RFC 3986 §3.3).
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_').remove(b'~');
 
 /// The log of one run.
 pub(super) fn log(found: &[Diagnostic]) -> Value {
-    let rules = rules(found);
-    let results: Vec<Value> = found.iter().map(|diagnostic| result(diagnostic, &rules)).collect();
-    let described = rules.iter().map(|(id, (summary, level))| {
-        json!({"id": id, "shortDescription": {"text": summary}, "defaultConfiguration": {"level": level}})
+    let kinds = kinds(found);
+    let names: Vec<&str> = kinds.keys().copied().collect();
+    let results: Vec<Value> = found.iter().map(|diagnostic| result(diagnostic, &names)).collect();
+    let described = kinds.values().map(|(Kind { name, summary }, level)| {
+        json!({"id": name, "shortDescription": {"text": summary}, "defaultConfiguration": {"level": level}})
     });
     json!({
         "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
@@ -37,22 +39,17 @@ pub(super) fn log(found: &[Diagnostic]) -> Value {
     })
 }
 
-/// All kinds of findings, by name, each with a sentence and its level: the lints, and what else was found.
-fn rules(found: &[Diagnostic]) -> BTreeMap<&'static str, (&'static str, &'static str)> {
-    let mut rules: BTreeMap<_, _> = LINTS.iter().map(|lint| (lint.code, (lint.summary, "warning"))).collect();
-    rules.insert(ERROR, ("The policy is refused.", "error"));
-    rules.insert(WARNING, ("The policy says something that it probably doesn't mean.", "warning"));
-    for diagnostic in found {
-        let summary = "The policy says something that it probably doesn't mean.";
-        rules.entry(id(diagnostic)).or_insert((summary, level(diagnostic)));
-    }
-    rules
+/// All kinds of findings, by name, each with its level: the lints, and what else was found.
+fn kinds(found: &[Diagnostic]) -> BTreeMap<&'static str, (&'static Kind, &'static str)> {
+    let lints = LINTS.iter().map(|lint| (*lint, "warning"));
+    let others = found.iter().map(|diagnostic| (kind(diagnostic), level(diagnostic)));
+    lints.chain(others).map(|(kind, level)| (kind.name, (kind, level))).collect()
 }
 
-fn id(diagnostic: &Diagnostic) -> &'static str {
-    diagnostic.code.unwrap_or(match diagnostic.severity {
-        Severity::Error => ERROR,
-        Severity::Warning => WARNING,
+fn kind(diagnostic: &Diagnostic) -> &'static Kind {
+    diagnostic.kind.unwrap_or(match diagnostic.severity {
+        Severity::Error => &ERROR,
+        Severity::Warning => &WARNING,
     })
 }
 
@@ -63,13 +60,13 @@ fn level(diagnostic: &Diagnostic) -> &'static str {
     }
 }
 
-fn result(diagnostic: &Diagnostic, rules: &BTreeMap<&'static str, (&'static str, &'static str)>) -> Value {
-    let id = id(diagnostic);
+fn result(diagnostic: &Diagnostic, names: &[&str]) -> Value {
+    let id = kind(diagnostic).name;
     let key = if diagnostic.key.is_empty() { String::new() } else { format!("{}: ", diagnostic.key) };
     let hint = diagnostic.suggestion.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
     let mut result = json!({
         "ruleId": id,
-        "ruleIndex": rules.keys().position(|rule| *rule == id),
+        "ruleIndex": names.iter().position(|name| *name == id),
         "level": level(diagnostic),
         "message": {"text": format!("{key}{}{hint}", diagnostic.message)},
     });
@@ -93,5 +90,9 @@ fn artifact(file: &Path) -> Value {
     let path = relative.unwrap_or_else(|| file.to_owned());
     let uri = utf8_percent_encode(&path.to_string_lossy(), PATH).to_string();
     let uri = uri.strip_prefix("./").map(str::to_owned).unwrap_or(uri);
-    if path.is_absolute() { json!({"uri": format!("file://{uri}")}) } else { json!({"uri": uri, "uriBaseId": "%SRCROOT%"}) }
+    if path.is_absolute() {
+        json!({"uri": format!("file://{uri}")})
+    } else {
+        json!({"uri": uri, "uriBaseId": "%SRCROOT%"})
+    }
 }

@@ -22,8 +22,8 @@ use crate::cli::{Global, TestArgs};
 use crate::config::Config;
 use crate::load;
 use crate::outcome::{No, invalid};
-pub(super) use run::explanation;
 use run::Outcome;
+pub(super) use run::explanation;
 
 /// From how many cases on somebody may want to see how far it is.
 const MANY: usize = 100;
@@ -129,7 +129,9 @@ fn suites(paths: &[PathBuf]) -> Result<Vec<Suite>> {
     }
     if suites.values().all(BTreeSet::is_empty) {
         let looked = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
-        bail!("no cases in {looked}: write them beside the policies, in files named *.test.yaml (aegis policy test --help)");
+        bail!(
+            "no cases in {looked}: write them beside the policies, in files named *.test.yaml (aegis policy test --help)"
+        );
     }
     Ok(suites.into_iter().map(|(policies, files)| Suite { policies, files }).collect())
 }

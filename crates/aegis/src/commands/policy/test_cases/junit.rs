@@ -17,15 +17,18 @@ pub(super) fn write(file: &Path, outcomes: &[Outcome]) -> Result<()> {
 fn render(outcomes: &[Outcome]) -> std::io::Result<Vec<u8>> {
     let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
-    writer.create_element("testsuites").with_attributes(counts(outcomes.iter()).each()).write_inner_content(|writer| {
-        for file in files(outcomes) {
-            let of_file = || outcomes.iter().filter(|outcome| outcome.file == file);
-            let counts = counts(of_file());
-            let suite = writer.create_element("testsuite").with_attribute(("name", file)).with_attributes(counts.each());
-            suite.write_inner_content(|writer| of_file().try_for_each(|outcome| case(writer, outcome)))?;
-        }
-        Ok(())
-    })?;
+    writer.create_element("testsuites").with_attributes(counts(outcomes.iter()).each()).write_inner_content(
+        |writer| {
+            for file in files(outcomes) {
+                let of_file = || outcomes.iter().filter(|outcome| outcome.file == file);
+                let counts = counts(of_file());
+                let suite =
+                    writer.create_element("testsuite").with_attribute(("name", file)).with_attributes(counts.each());
+                suite.write_inner_content(|writer| of_file().try_for_each(|outcome| case(writer, outcome)))?;
+            }
+            Ok(())
+        },
+    )?;
     Ok(writer.into_inner())
 }
 

@@ -60,7 +60,9 @@ pub(super) fn run(case: &Case, catalogue: &Catalogue, policies: &PolicySet) -> O
             let actual = Actual::of(&explanation);
             outcome.differences = differences(&case.expect, &actual);
             if explanation.engines_differ {
-                outcome.differences.push("the native engine and Rego disagree about this call: please report it".to_owned());
+                outcome
+                    .differences
+                    .push("the native engine and Rego disagree about this call: please report it".to_owned());
             }
             outcome.exercised = exercised;
             outcome.actual = Some(actual);
@@ -119,7 +121,11 @@ fn describe(case: &Case, catalogue: &Catalogue) -> Result<ToolCall> {
 }
 
 /// What was spent of a budget before, in its smallest parts.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "read as not negative; saturates, and then it is spent")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "read as not negative; saturates, and then it is spent"
+)]
 fn spent(case: &Case, limit: &BudgetLimit) -> u64 {
     let amount = case.spent.get(&limit.rule).copied().unwrap_or_default();
     (amount * 10f64.powi(i32::from(limit.unit.decimals))).round() as u64
