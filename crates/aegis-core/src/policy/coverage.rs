@@ -87,7 +87,8 @@ impl PolicySet {
                 spends.iter().any(|spend| spend.limit.policy == policy.id && spend.limit.rule == key && !spend.fits())
             };
             let broken = |entry: Option<usize>, key: &str| {
-                over(key) || evaluation.findings.iter().any(|f| f.policy == policy.id && f.entry == entry && f.rule == key)
+                over(key)
+                    || evaluation.findings.iter().any(|f| f.policy == policy.id && f.entry == entry && f.rule == key)
             };
             for (key, _) in rules_of(&policy.origin) {
                 let is_broken = broken(None, key);

@@ -23,8 +23,8 @@ pub(super) fn lint(entry: &Entry, known: Option<&BTreeSet<&str>>) -> Vec<Diagnos
     for environment in entry.environments.iter().flatten() {
         found.extend(known.and_then(|known| unknown(entry, "allowed_environments", environment, known)));
     }
-    if let Some(condition) = &entry.approval {
-        found.extend(condition_of(entry, "approval_needed", condition, known));
+    for (key, condition) in conditions_of(entry) {
+        found.extend(condition_of(entry, key, condition, known));
     }
     let asks = entry.approval.is_some() || !entry.asks.is_empty();
     if entry.origin.keys.contains_key("approval") && !asks {
@@ -33,6 +33,11 @@ pub(super) fn lint(entry: &Entry, known: Option<&BTreeSet<&str>>) -> Vec<Diagnos
         found.push(at(&APPROVAL_UNUSED, &entry.origin, "approval", message).suggest(Some(hint)));
     }
     found
+}
+
+/// All conditions of an entry, each with its key.
+pub(super) fn conditions_of(entry: &Entry) -> impl Iterator<Item = (&'static str, &Condition)> {
+    entry.approval.iter().map(|condition| ("approval_needed", condition))
 }
 
 fn condition_of(entry: &Entry, key: &str, condition: &Condition, known: Option<&BTreeSet<&str>>) -> Vec<Diagnostic> {

@@ -2,8 +2,10 @@
 
 use regex_syntax::hir::{Hir, HirKind, Look};
 
+use super::super::condition::Condition;
 use super::super::tables::Entry;
 use super::at;
+use super::conditions::conditions_of;
 use crate::document::{Diagnostic, Kind};
 
 pub(super) const UNANCHORED: Kind =
@@ -11,15 +13,13 @@ pub(super) const UNANCHORED: Kind =
 
 /// The findings of one entry's patterns.
 pub(super) fn lint(entry: &Entry) -> Vec<Diagnostic> {
-    let patterns =
-        entry.approval.iter().flat_map(|condition| condition.patterns()).map(|text| ("approval_needed", text));
-    patterns
-        .filter(|(_, text)| is_half_anchored(text))
+    let half_anchored = |condition: &Condition| condition.patterns().into_iter().any(is_half_anchored);
+    let found = conditions_of(entry).filter(|(_, condition)| half_anchored(condition));
+    found
         .map(|(key, _)| {
-            let message =
-                "in this pattern `^` or `$` binds one side of the `|` only, so that the other is found anywhere";
-            at(&UNANCHORED, &entry.origin, key, message.to_owned())
-                .suggest(Some("put the alternatives in brackets: ^(?:a|b)$"))
+            let message = "in a pattern `^` or `$` binds one side of the `|` only, so that the other is found anywhere";
+            let hint = "put the alternatives in brackets: ^(?:a|b)$";
+            at(&UNANCHORED, &entry.origin, key, message.to_owned()).suggest(Some(hint))
         })
         .collect()
 }
