@@ -22,6 +22,15 @@ fn the_starter_pack_does_what_its_cases_say_and_no_rule_of_it_is_untested() {
 }
 
 #[test]
+fn what_init_writes_passes_its_own_cases() {
+    let folder = Folder::new();
+    let tested = folder.run(&["policy", "test", "--coverage-min", "100"]);
+    assert!(tested.status.success(), "{}{}", stdout(&tested), stderr(&tested));
+    let checked = folder.json(&["policy", "check"]);
+    assert_eq!(checked["diagnostics"].as_array().map(Vec::len), Some(0), "{checked:#}");
+}
+
+#[test]
 fn a_failing_case_says_what_was_expected_and_what_was_decided() {
     let folder = Folder::new();
     std::fs::write(
