@@ -88,7 +88,7 @@ fn abstractly(expr: &Expr, env: Option<&str>) -> Truth {
         },
         Expr::Compare(relation @ (Relation::Equal | Relation::NotEqual), _, left, right) => {
             match (value(left, env), value(right, env)) {
-                (Some(left), Some(right)) => truth((left == right) == (*relation == Relation::Equal)),
+                (Some(left), Some(right)) => truth(same(&left, &right) == (*relation == Relation::Equal)),
                 _ => Truth::Unknown,
             }
         }
@@ -101,7 +101,9 @@ fn abstractly(expr: &Expr, env: Option<&str>) -> Truth {
                 _ => order.is_ge(),
             }))
         }
-        Expr::OneOf(term, _, list) => value(term, env).map_or(Truth::Unknown, |value| truth(list.contains(&value))),
+        Expr::OneOf(term, _, list) => {
+            value(term, env).map_or(Truth::Unknown, |value| truth(list.iter().any(|one| same(one, &value))))
+        }
         _ => Truth::Unknown,
     }
 }
@@ -125,7 +127,8 @@ fn contradict(and: &Expr) -> bool {
             wanted.push((path, scalar));
         }
     });
-    let differs = |(path, scalar): &(&Path, &Scalar)| wanted.iter().any(|(own, other)| own == path && other != scalar);
+    let differs =
+        |(path, scalar): &(&Path, &Scalar)| wanted.iter().any(|(own, other)| own == path && !same(other, scalar));
     wanted.iter().any(differs)
 }
 
@@ -133,6 +136,14 @@ fn conjuncts<'a>(expr: &'a Expr, visit: &mut impl FnMut(&'a Expr)) {
     match expr {
         Expr::And(left, right) => [left, right].into_iter().for_each(|side| conjuncts(side, visit)),
         other => visit(other),
+    }
+}
+
+/// Whether two constants are equal; numbers are, whole or not.
+fn same(left: &Scalar, right: &Scalar) -> bool {
+    match (left, right) {
+        (Scalar::Number(left), Scalar::Number(right)) => left.as_f64() == right.as_f64(),
+        _ => left == right,
     }
 }
 

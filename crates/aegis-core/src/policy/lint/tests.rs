@@ -74,7 +74,9 @@ fn conditions_that_no_call_or_every_call_meets() {
     ] {
         assert_eq!(code(&format!("\"{never}\"")), ["condition-never-true"], "{never}");
     }
-    for always in ["1 < 2", "replicas > 3 || true", "'a' == 'a'", "replicas > 1 ? true : 2 >= 2"] {
+    for always in
+        ["1 < 2", "1 == 1.0", "2.0 in [1, 2]", "replicas > 3 || true", "'a' == 'a'", "replicas > 1 ? true : 2 >= 2"]
+    {
         assert_eq!(code(&format!("\"{always}\"")), ["condition-always-true"], "{always}");
     }
     for depends in [
@@ -83,6 +85,7 @@ fn conditions_that_no_call_or_every_call_meets() {
         "replicas > 3",
         "a == b",
         "replicas > 1 && replicas < 0",
+        "a == 1 && a == 1.0",
         "replicas > 1 ? true : false",
     ] {
         assert!(code(&format!("\"{depends}\"")).is_empty(), "{depends}");

@@ -2,6 +2,7 @@ use std::path::Path;
 
 use aegis_core::describe::Catalogue;
 use aegis_core::policy::{Options, PolicySet, Source};
+use proptest::prelude::*;
 
 use super::{read, run};
 
@@ -93,5 +94,55 @@ fn files_are_refused_with_everything_that_is_wrong_and_where() {
     ] {
         let found = refused(&format!("cases:\n{}", case.replace(from, to)));
         assert!(found.iter().any(|error| error.contains(expected)), "{to}: {found:?}");
+    }
+}
+
+/// A file with every key that there is.
+const EVERYTHING: &str = r#"cases:
+  - case: one
+    agent: a
+    groups: [b]
+    call:
+      tool: kubernetes
+      action: apply
+      classes: [deploy]
+      env: staging
+      effect: write
+      target: {namespace: web}
+      params: {replicas: 3}
+      images: ["nginx"]
+      destination: {scheme: https, host: example.com, port: 443}
+    now: 2026-12-24T18:00:00Z
+    session: {counts: {deploy: 1}, labels: [x]}
+    approved: true
+    spent: {daily_budget: 1.5}
+    expect: {decision: deny, would_decision: allow, rules: [a], reasons: [b]}
+"#;
+
+#[test]
+fn every_key_is_read() {
+    let cases = read::parse("p.test.yaml", EVERYTHING, Path::new(".")).expect("cases");
+    assert_eq!((cases.len(), cases[0].spent.get("daily_budget")), (1, Some(&1.5)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Cases, or errors with places in the file; whatever is written, and whatever a call is described from.
+    #[test]
+    fn no_file_is_too_odd_to_be_read(at in 0usize..EVERYTHING.len(), cut in 0usize..40, with in "[ -~\n]{0,12}") {
+        let end = (at + cut).min(EVERYTHING.len());
+        let text = format!("{}{with}{}", &EVERYTHING[..at], &EVERYTHING[end..]);
+        match read::parse("p.test.yaml", &text, Path::new("/no/such")) {
+            Ok(cases) => {
+                let catalogue = Catalogue::load(&[], None).expect("the built-in tools");
+                let policies = policies();
+                cases.iter().for_each(|case| drop(run::run(case, &catalogue, &policies)));
+            }
+            Err(errors) => {
+                let lines = text.lines().count() + 1;
+                prop_assert!(!errors.is_empty() && errors.iter().all(|error| (1..=lines).contains(&error.line)));
+            }
+        }
     }
 }
