@@ -12,7 +12,7 @@ use serde_json::json;
 use super::sarif;
 use crate::cli::{CheckArgs, Format, Global};
 use crate::commands::{print, runtime};
-use crate::config::{Config, DEFAULT_FILE};
+use crate::config::{Config, DEFAULT_FILE, START};
 use crate::diagnostics;
 use crate::load;
 use crate::operator::Operator;
