@@ -60,9 +60,18 @@ fn found(policies: &PolicySet, args: &CheckArgs, config: &Config, global: &Globa
     let catalogue = load::catalogue(config).map_err(invalid)?;
     let environments = catalogue.environments();
     // The agents of a data directory are those of its own policies, not of any that are named here.
-    let agents = if args.paths.is_empty() && config.data_dir.exists() { Some(registered(global)?) } else { None };
-    let surroundings = Surroundings { environments: configured.then_some(&environments), agents: agents.as_deref() };
     let mut found = policies.warnings().to_vec();
+    let mut agents = None;
+    if args.paths.is_empty() && config.data_dir.exists() {
+        match registered(global) {
+            Ok(registered) => agents = Some(registered),
+            Err(error) => {
+                let message = format!("nobody looked whether the agents are registered: {error:#}");
+                found.push(Diagnostic::error(&config.data_dir.display().to_string(), START, "", message).warning());
+            }
+        }
+    }
+    let surroundings = Surroundings { environments: configured.then_some(&environments), agents: agents.as_deref() };
     found.extend(policies.lint(surroundings));
     found.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
     Ok(found)
