@@ -5,6 +5,7 @@ use std::path::Path;
 use aegis_core::agent::Agent;
 use aegis_core::document::Diagnostic;
 use aegis_core::policy::{PolicySet, Surroundings};
+use aegis_server::identify::OPERATOR_TOKEN_FILE;
 use anyhow::{Context as _, Result};
 use http::Method;
 use serde_json::json;
@@ -62,9 +63,10 @@ fn found(policies: &PolicySet, args: &CheckArgs, config: &Config, global: &Globa
     // The agents of a data directory are those of its own policies, not of any that are named here.
     let mut found = policies.warnings().to_vec();
     let mut agents = None;
-    if args.paths.is_empty() && config.data_dir.exists() {
+    if args.paths.is_empty() && config.data_dir.join(OPERATOR_TOKEN_FILE).exists() {
         match registered(global) {
-            Ok(registered) => agents = Some(registered),
+            // Before the first is registered, none is missing.
+            Ok(registered) => agents = Some(registered).filter(|agents| !agents.is_empty()),
             Err(error) => {
                 let message = format!("nobody looked whether the agents are registered: {error:#}");
                 found.push(Diagnostic::error(&config.data_dir.display().to_string(), START, "", message).warning());
