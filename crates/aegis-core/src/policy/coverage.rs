@@ -10,6 +10,7 @@ use super::{Asked, Evaluation, Finding, PolicySet, Reason, native};
 use crate::budget::Spend;
 use crate::call::{IMAGES, ToolCall};
 use crate::document::Place;
+use crate::sanitize;
 
 /// Keys that are rules.
 const RULES: [&str; 10] = [
@@ -82,13 +83,22 @@ impl PolicySet {
     /// spent of its budgets.
     pub fn exercised(&self, asked: Asked<'_>, evaluation: &Evaluation, spends: &[Spend]) -> Vec<Exercised> {
         let mut all = Vec::new();
+        // That something is to be looked for is found of every call; what it comes to is what is found in this one.
+        let sanitizers = self.sanitizers(asked);
+        let redacts = |policy: &str| {
+            let of_policy = sanitizers.iter().filter(|one| one.policy == policy);
+            { of_policy }.any(|one| !sanitize::find(asked.call, std::slice::from_ref(one)).is_empty())
+        };
         for policy in native::policies_of(&self.tables, asked) {
             let over = |key: &str| {
                 spends.iter().any(|spend| spend.limit.policy == policy.id && spend.limit.rule == key && !spend.fits())
             };
-            let broken = |entry: Option<usize>, key: &str| {
-                over(key)
-                    || evaluation.findings.iter().any(|f| f.policy == policy.id && f.entry == entry && f.rule == key)
+            let found = |entry: Option<usize>, key: &str| {
+                evaluation.findings.iter().any(|f| f.policy == policy.id && f.entry == entry && f.rule == key)
+            };
+            let broken = |entry: Option<usize>, key: &str| match key {
+                "sanitize" => redacts(&policy.id),
+                _ => over(key) || found(entry, key),
             };
             for (key, _) in rules_of(&policy.origin) {
                 let is_broken = broken(None, key);
@@ -140,6 +150,7 @@ fn is_kept(policy: &Policy, entry: &Entry, index: usize, key: &str, call: &ToolC
             listed || !lifted
         }
         "allowed_images" | "allowed_image_digests" => !call.images.is_empty(),
+        "egress" => call.destination.is_some(),
         _ if RULES.contains(&key) => true,
         _ => FAMILIES
             .iter()
