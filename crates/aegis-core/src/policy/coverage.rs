@@ -4,7 +4,6 @@
 //! has what the rule is on; it is then *broken* where a finding names it, and else *kept*; a budget, by what was spent of it.
 //! Deliberately absent: `rate`, which says nothing of a single call.
 
-use super::condition::Condition;
 use super::tables::{Entry, Origin, Policy};
 use super::{Asked, Evaluation, Finding, PolicySet, Reason, native};
 use crate::budget::Spend;
@@ -69,7 +68,7 @@ impl PolicySet {
                 let place = *origin.keys.get(GRANT).unwrap_or(&origin.place);
                 rules.push(rule(format!("{}#{GRANT}", entry.label), origin, place, true, false));
                 for (key, place) in rules_of(origin) {
-                    let constant = entry.approval.as_ref().and_then(Condition::is_constant);
+                    let constant = entry.approval.as_ref().and_then(|condition| condition.is_constant());
                     let constant = constant.filter(|_| key == "approval_needed");
                     let id = format!("{}#{key}", entry.label);
                     rules.push(rule(id, origin, place, constant != Some(true), constant != Some(false)));

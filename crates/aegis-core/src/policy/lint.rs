@@ -45,9 +45,11 @@ impl PolicySet {
         let mut found = agents::lint(&self.tables, surroundings.agents);
         for policy in &self.tables.policies {
             found.extend(entries::never_applying(policy));
+            found.extend(conditions::of_policy(policy, surroundings.environments));
+            found.extend(holes::lint(&policy.origin, policy.deny.iter().map(|condition| ("deny_if", &**condition))));
             for entry in &policy.entries {
-                found.extend(conditions::lint(entry, surroundings.environments));
-                found.extend(holes::lint(entry));
+                found.extend(conditions::of_entry(entry, surroundings.environments));
+                found.extend(holes::lint(&entry.origin, conditions::conditions_of(entry)));
             }
         }
         found.extend(entries::duplicates(&self.tables.policies));

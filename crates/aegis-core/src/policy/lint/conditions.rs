@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::condition::{Condition, Truth};
-use super::super::tables::Entry;
+use super::super::tables::{Entry, Origin, Policy};
 use super::at;
 use crate::call::Environment;
 use crate::document::{Diagnostic, Kind, nearest};
@@ -18,31 +18,38 @@ pub(super) const UNKNOWN_ENVIRONMENT: Kind =
     Kind { name: "unknown-environment", summary: "An environment is named that the map never yields." };
 
 /// The findings of one entry; `known` are the environments of the operator's map.
-pub(super) fn lint(entry: &Entry, known: Option<&BTreeSet<&str>>) -> Vec<Diagnostic> {
+pub(super) fn of_entry(entry: &Entry, known: Option<&BTreeSet<&str>>) -> Vec<Diagnostic> {
+    let origin = &entry.origin;
     let mut found = Vec::new();
     for environment in entry.environments.iter().flatten() {
-        found.extend(known.and_then(|known| unknown(entry, "allowed_environments", environment, known)));
+        found.extend(known.and_then(|known| unknown(origin, "allowed_environments", environment, known)));
     }
     for (key, condition) in conditions_of(entry) {
-        found.extend(condition_of(entry, key, condition, known));
+        found.extend(of_condition(origin, key, condition, known));
     }
     let asks = entry.approval.is_some() || !entry.asks.is_empty();
-    if entry.origin.keys.contains_key("approval") && !asks {
+    if origin.keys.contains_key("approval") && !asks {
         let message = "nothing in this entry asks for an approval".to_owned();
         let hint = "add `approval_needed`, or `on_violation` for one of its rules";
-        found.push(at(&APPROVAL_UNUSED, &entry.origin, "approval", message).suggest(Some(hint)));
+        found.push(at(&APPROVAL_UNUSED, origin, "approval", message).suggest(Some(hint)));
     }
     found
 }
 
-/// All conditions of an entry, each with its key.
-pub(super) fn conditions_of(entry: &Entry) -> impl Iterator<Item = (&'static str, &Condition)> {
-    entry.approval.iter().map(|condition| ("approval_needed", condition))
+/// The findings of a whole policy's own conditions.
+pub(super) fn of_policy(policy: &Policy, known: Option<&BTreeSet<&str>>) -> Vec<Diagnostic> {
+    policy.deny.iter().flat_map(|condition| of_condition(&policy.origin, "deny_if", condition, known)).collect()
 }
 
-fn condition_of(entry: &Entry, key: &str, condition: &Condition, known: Option<&BTreeSet<&str>>) -> Vec<Diagnostic> {
+/// All conditions of an entry, each with its key.
+pub(super) fn conditions_of(entry: &Entry) -> impl Iterator<Item = (&'static str, &Condition)> {
+    let approval = entry.approval.iter().map(|condition| ("approval_needed", &**condition));
+    approval.chain(entry.deny.iter().map(|condition| ("deny_if", &**condition)))
+}
+
+fn of_condition(origin: &Origin, key: &str, condition: &Condition, known: Option<&BTreeSet<&str>>) -> Vec<Diagnostic> {
     let finding = |kind: &'static Kind, message: &str, hint: &str| {
-        vec![at(kind, &entry.origin, key, message.to_owned()).suggest(Some(hint.to_owned()))]
+        vec![at(kind, origin, key, message.to_owned()).suggest(Some(hint.to_owned()))]
     };
     match (condition.in_any_call(None), condition.is_constant()) {
         (Truth::False, Some(_)) => return finding(&NEVER, "`false` is true of no call", "leave it out"),
@@ -54,7 +61,7 @@ fn condition_of(entry: &Entry, key: &str, condition: &Condition, known: Option<&
     }
     let Some(known) = known else { return Vec::new() };
     let mut found: Vec<Diagnostic> =
-        condition.environments().into_iter().filter_map(|name| unknown(entry, key, name, known)).collect();
+        condition.environments().into_iter().filter_map(|name| unknown(origin, key, name, known)).collect();
     let somewhere = known.iter().copied().chain([Environment::UNKNOWN]);
     let nowhere = somewhere.into_iter().all(|name| condition.in_any_call(Some(name)) == Truth::False);
     if nowhere && found.is_empty() {
@@ -63,7 +70,7 @@ fn condition_of(entry: &Entry, key: &str, condition: &Condition, known: Option<&
     found
 }
 
-fn unknown(entry: &Entry, key: &str, name: &str, known: &BTreeSet<&str>) -> Option<Diagnostic> {
+fn unknown(origin: &Origin, key: &str, name: &str, known: &BTreeSet<&str>) -> Option<Diagnostic> {
     if known.contains(name) || name == Environment::UNKNOWN {
         return None;
     }
@@ -72,7 +79,7 @@ fn unknown(entry: &Entry, key: &str, name: &str, known: &BTreeSet<&str>) -> Opti
     let abbreviated = known.iter().copied().filter(|known| known.starts_with(name) || name.starts_with(known));
     let near = nearest(name, known.iter().copied()).or_else(|| { abbreviated }.next());
     let hint = near.map_or_else(|| listed(known), |near| format!("did you mean {near:?}?"));
-    Some(at(&UNKNOWN_ENVIRONMENT, &entry.origin, key, message).suggest(Some(hint)))
+    Some(at(&UNKNOWN_ENVIRONMENT, origin, key, message).suggest(Some(hint)))
 }
 
 fn listed(known: &BTreeSet<&str>) -> String {

@@ -3,23 +3,25 @@
 use regex_syntax::hir::{Hir, HirKind, Look};
 
 use super::super::condition::Condition;
-use super::super::tables::Entry;
+use super::super::tables::Origin;
 use super::at;
-use super::conditions::conditions_of;
 use crate::document::{Diagnostic, Kind};
 
 pub(super) const UNANCHORED: Kind =
     Kind { name: "unanchored-alternation", summary: "One side of an alternation is anchored, the other is not." };
 
-/// The findings of one entry's patterns.
-pub(super) fn lint(entry: &Entry) -> Vec<Diagnostic> {
+/// The findings of the patterns in these conditions, each with its key.
+pub(super) fn lint<'a>(
+    origin: &Origin,
+    conditions: impl Iterator<Item = (&'static str, &'a Condition)>,
+) -> Vec<Diagnostic> {
     let half_anchored = |condition: &Condition| condition.patterns().into_iter().any(is_half_anchored);
-    let found = conditions_of(entry).filter(|(_, condition)| half_anchored(condition));
+    let found = conditions.filter(|(_, condition)| half_anchored(condition));
     found
         .map(|(key, _)| {
             let message = "in a pattern `^` or `$` binds one side of the `|` only, so that the other is found anywhere";
             let hint = "put the alternatives in brackets: ^(?:a|b)$";
-            at(&UNANCHORED, &entry.origin, key, message.to_owned()).suggest(Some(hint))
+            at(&UNANCHORED, origin, key, message.to_owned()).suggest(Some(hint))
         })
         .collect()
 }

@@ -188,3 +188,12 @@ fn every_lint_has_one_name() {
     assert_eq!(names.len(), LINTS.len());
     assert!(names.iter().eq(LINTS.iter().map(|lint| &lint.name)), "by name");
 }
+
+#[test]
+fn conditions_that_refuse_are_looked_at_too() {
+    let found = said(
+        "deny_if: env == 'prod'\nactions:\n  - name: deploy\n    deny_if: [replicas > 5, 1 > 2, \"params.a.matches('^a|b$')\"]\n",
+    );
+    let codes: Vec<&str> = found.iter().filter_map(|one| one.split(' ').next()).collect();
+    assert_eq!(codes, ["unknown-environment", "condition-never-true", "unanchored-alternation"], "{found:?}");
+}

@@ -26,7 +26,7 @@ pub(super) struct Case {
     pub(super) session: Session,
     /// Whether a human has said yes to exactly this call.
     pub(super) approved: bool,
-    /// What was spent of budgets before, in their units, by rule.
+    /// What was spent of budgets before, in their units, by rule; by rule and window (`budget.daily`) where there are several.
     pub(super) spent: BTreeMap<String, f64>,
     pub(super) expect: Expect,
 }

@@ -127,7 +127,8 @@ fn describe(case: &Case, catalogue: &Catalogue) -> Result<ToolCall> {
     reason = "read as not negative; saturates, and then it is spent"
 )]
 fn spent(case: &Case, limit: &BudgetLimit) -> u64 {
-    let amount = case.spent.get(&limit.rule).copied().unwrap_or_default();
+    let exact = format!("{}.{}", limit.rule, limit.window.as_str());
+    let amount = case.spent.get(&exact).or_else(|| case.spent.get(&limit.rule)).copied().unwrap_or_default();
     (amount * 10f64.powi(i32::from(limit.unit.decimals))).round() as u64
 }
 
