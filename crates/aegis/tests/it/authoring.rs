@@ -157,3 +157,63 @@ fn explain_names_every_rule_with_its_place() {
         assert!(text.contains(expected), "{expected:?} not in\n{text}");
     }
 }
+
+/// The guide, which promises that what stands in it works.
+const GUIDE: &str = include_str!("../../../../docs/policy-guide.md");
+
+/// The fenced blocks of YAML.
+fn blocks() -> Vec<&'static str> {
+    GUIDE.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn the_guide_loads_and_its_cases_pass() {
+    let folder = Folder::with("", &[]);
+    let mut cases = 0;
+    for (index, block) in blocks().into_iter().enumerate() {
+        let is_cases = block.starts_with("cases:");
+        cases += usize::from(is_cases);
+        let name = format!("policies/{index}{}.yaml", if is_cases { ".test" } else { "" });
+        std::fs::write(folder.path(&name), block).expect("written");
+    }
+    assert!(cases >= 2, "the guide has lost its cases");
+    let checked = folder.run(&["policy", "check", folder.path("policies").to_str().expect("text")]);
+    assert!(checked.status.success(), "{}", stdout(&checked));
+    let tested = folder.run(&["policy", "test"]);
+    assert!(tested.status.success(), "{}{}", stdout(&tested), stderr(&tested));
+}
+
+#[test]
+fn every_key_in_the_guides_tables_is_read_as_it_is_written() {
+    let section = |title: &str| {
+        let rest = GUIDE.split(&format!("## {title}\n")).nth(1).expect("the section");
+        rest.split("\n## ").next().unwrap_or_default()
+    };
+    let rows = |title: &str| {
+        let rows: Vec<String> = section(title)
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split("` | ").next().map(|cell| cell.replace("\\|", "|")))
+            .collect();
+        assert!(rows.len() > 10, "{title}: {rows:?}");
+        rows
+    };
+    let with = |base: &[&str], row: &str, indent: &str| {
+        let key = row.split(':').next().unwrap_or_default();
+        let others = base.iter().filter(|line| line.split(':').next() != Some(key));
+        others.copied().chain([row]).map(|line| format!("{indent}{line}\n")).collect::<String>()
+    };
+    let folder = Folder::with("", &[]);
+    let check = |policy: &str| {
+        let file = folder.path("one.yaml");
+        std::fs::write(&file, policy).expect("written");
+        let checked = run(&["policy", "check", file.to_str().expect("text")]);
+        assert!(checked.status.success(), "{policy}\n{}", stdout(&checked));
+    };
+    for row in rows("Keys of a policy") {
+        check(&with(&["agent: a", "actions: [{name: read}]"], &row, ""));
+    }
+    for row in rows("Keys of an entry") {
+        let entry = with(&["tools: [sdk]", "max_replicas: 5"], &row, "    ");
+        check(&format!("agent: a\nactions:\n  - name: work\n{entry}"));
+    }
+}

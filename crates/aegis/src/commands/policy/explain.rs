@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use aegis_core::agent::Agent;
+use aegis_core::budget::Spend;
 use aegis_core::call::ToolCall;
 use aegis_core::decide::{Explanation, Facts, decide};
 use aegis_core::describe::Catalogue;
@@ -34,8 +35,10 @@ pub(super) fn run(args: &ExplainArgs, global: &Global) -> Result<()> {
     };
     let now = Timestamp::now();
     let asked = Asked { agent: &agent, call: &call, now, session: &session::EMPTY };
-    let rules = rules(&policies, &policies.exercised(asked, &policies.evaluate(asked), &[]));
-    let facts = Facts { cross_check: true, ..Facts::new(now, "dec_explain", policies.version()) };
+    // As on a new day: what was spent is the store's to know, what a call costs is not.
+    let spends: Vec<Spend> = policies.budgets(asked).into_iter().map(|limit| Spend { limit, spent: 0 }).collect();
+    let rules = rules(&policies, &policies.exercised(asked, &policies.evaluate(asked), &spends));
+    let facts = Facts { cross_check: true, spends, ..Facts::new(now, "dec_explain", policies.version()) };
     let decision = decide(&policies, &agent, call, &facts);
     let explanation = super::test_cases::explanation(&decision);
     let mut value = serde_json::to_value(&explanation)?;
