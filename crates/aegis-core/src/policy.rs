@@ -39,9 +39,11 @@ mod agents;
 mod budget;
 mod bundle;
 mod condition;
+mod coverage;
 mod duration;
 mod egress;
 mod fit;
+mod lint;
 mod load;
 mod native;
 mod param;
@@ -56,7 +58,9 @@ mod wording;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
+pub use coverage::{Exercised, Rule};
 use jiff::Timestamp;
+pub use lint::{LINTS, Surroundings};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
@@ -457,7 +461,7 @@ impl PolicySet {
     /// Where a policy is written: its file and the place of its document.
     pub fn place(&self, policy: &str) -> Option<(&str, Place)> {
         let policy = self.tables.policies.get(*self.positions.get(policy)?)?;
-        Some((&policy.file, policy.place))
+        Some((&policy.origin.file, policy.origin.place))
     }
 
     /// Where an entry is written: the index in its policy's `actions`.

@@ -1,8 +1,11 @@
 //! The command line as typed by the user. What each command does: [`crate::commands`].
 
+mod authoring;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub(crate) use authoring::{CheckArgs, Format, TestArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A policy gateway for the agents that drive your CI/CD: decides, enforces and records every call.
@@ -221,11 +224,16 @@ pub(crate) enum TokenCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
     /// Say everything that is wrong with policies, and where
-    #[command(after_help = "Example:\n  aegis policy check policies/ extra.yaml")]
-    Check {
-        /// Folders and files; the configuration's policies when none is named
-        paths: Vec<PathBuf>,
-    },
+    #[command(after_help = "Examples:\n  aegis policy check policies/ extra.yaml\n  \
+                            aegis policy check policies/ --format sarif --deny-warnings > policies.sarif")]
+    Check(CheckArgs),
+    /// Run the cases beside policies: *.test.yaml
+    #[command(after_help = "Examples:\n  aegis policy test policies/\n  \
+                            aegis policy test policies/ --coverage-min 80% --junit results.xml\n\n\
+                            deploy.test.yaml:\n  cases:\n    - case: 51 replicas are too many\n      agent: deploy-manager\n      \
+                            call: {tool: kubernetes, action: scale, env: staging, params: {replicas: 51}}\n      \
+                            expect: {decision: deny, rules: [max_replicas]}")]
+    Test(TestArgs),
     /// Compile policies into a bundle that any Open Policy Agent loads
     #[command(after_help = "Example:\n  aegis policy compile policies/ --out bundle.tar.gz")]
     Compile {

@@ -10,6 +10,7 @@
 
 mod architecture;
 mod attack;
+mod authoring;
 mod bundles;
 mod commands;
 mod curl;
