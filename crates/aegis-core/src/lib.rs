@@ -55,3 +55,4 @@ pub mod problem;
 pub mod replay;
 pub mod sanitize;
 pub mod session;
+pub mod shadow;

@@ -39,10 +39,12 @@ mod agents;
 mod budget;
 mod bundle;
 mod condition;
+mod coverage;
 mod diff;
 mod duration;
 mod egress;
 mod fit;
+mod lint;
 mod load;
 mod native;
 mod param;
@@ -59,7 +61,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 pub use diff::{Change, Direction, diff};
+pub use coverage::{Exercised, Rule};
 use jiff::Timestamp;
+pub use lint::{LINTS, Surroundings};
 use serde::{Deserialize, Serialize};
 pub use words::Words;
 
@@ -148,6 +152,8 @@ pub struct PolicySet {
     /// `Some` when there are no tables, only a bundle's Rego: the policies that its data names.
     foreign: Option<Vec<String>>,
     warnings: Vec<Diagnostic>,
+    /// Whether any policy is in shadow mode.
+    observes: bool,
     /// Prepared when it is first asked: many sets are only ever asked natively.
     interpreter: OnceLock<Result<rego::Interpreter, String>>,
 }
@@ -295,12 +301,14 @@ impl PolicySet {
     /// # Errors
     /// Every error found, each with its place. One bad file refuses all: a set with a policy left out is another policy.
     pub fn load(sources: &[Source], options: Options) -> Result<Self, Vec<Diagnostic>> {
-        let load::Loaded { tables, shapes, warnings } = load::load(sources, options)?;
+        let load::Loaded { tables, shapes, mut warnings } = load::load(sources, options)?;
         let whole = |message: String| vec![Diagnostic::error("", Place { line: 1, column: 1 }, "", message)];
         let bundle = bundle::Bundle::of(&tables, &shapes, sources)
             .map_err(|error| whole(format!("the policies can't be written as data: {error}")))?;
+        warnings.extend(bundle.too_large());
         let positions = tables.policies.iter().enumerate().map(|(at, policy)| (policy.id.clone(), at)).collect();
         let version = bundle.version();
+        let observes = tables.policies.iter().any(|policy| policy.mode == Mode::Shadow);
         let set = Self {
             tables,
             positions,
@@ -310,6 +318,7 @@ impl PolicySet {
             publication: None,
             foreign: None,
             warnings,
+            observes,
             interpreter: OnceLock::new(),
         };
         match set.engine {
@@ -437,6 +446,32 @@ impl PolicySet {
     /// The parameters that a rule of some entry for this call is on, by the first key of their path.
     pub fn declared(&self, asked: Asked<'_>) -> BTreeSet<String> {
         native::declared(&self.tables, asked)
+    }
+
+    /// The ids of the policies in shadow mode that are for the agent.
+    pub fn observing(&self, asked: Asked<'_>) -> Vec<String> {
+        if !self.observes {
+            return Vec::new();
+        }
+        let mine = native::policies_of(&self.tables, asked).into_iter();
+        mine.filter(|policy| policy.mode == Mode::Shadow).map(|policy| policy.id.clone()).collect()
+    }
+
+    /// The entry that a finding is about, as `policy/entry`; `None` for rules of a whole policy.
+    pub fn entry_label(&self, finding: &Finding) -> Option<&str> {
+        Some(&self.policy(finding)?.entries.get(finding.entry?)?.label)
+    }
+
+    /// Where a policy is written: its file and the place of its document.
+    pub fn place(&self, policy: &str) -> Option<(&str, Place)> {
+        let policy = self.tables.policies.get(*self.positions.get(policy)?)?;
+        Some((&policy.origin.file, policy.origin.place))
+    }
+
+    /// Where an entry is written: the index in its policy's `actions`.
+    pub fn entry_index(&self, policy: &str, label: &str) -> Option<usize> {
+        let policy = self.tables.policies.get(*self.positions.get(policy)?)?;
+        policy.entries.iter().position(|entry| entry.label == label)
     }
 
     /// A finding in words, with limit and actual value.

@@ -10,9 +10,12 @@ mod agents;
 mod answer;
 mod approvals;
 mod audit;
+mod bundles;
+mod candidate;
 mod guard;
 mod policies;
 mod public;
+mod reports;
 #[cfg(test)]
 mod tests;
 mod traffic;
@@ -26,7 +29,10 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
+use tokio::sync::watch;
 
+use crate::bundle::{Bundles, SourceStatus};
+use crate::candidate::Candidate;
 use crate::events::Events;
 use crate::identify::{Identify, OperatorToken};
 
@@ -60,6 +66,12 @@ pub struct ApiState {
     pub reload: ReloadPolicies,
     /// What was wrong with those on disk.
     pub refused: RefusedPolicies,
+    /// Signs and serves the bundle of the policies in force.
+    pub bundles: Arc<Bundles>,
+    /// How it stands with the bundle that policies are taken from, where they are.
+    pub source: Option<watch::Receiver<SourceStatus>>,
+    /// The candidate; `None` where no gateway runs.
+    pub candidate: Option<Candidate>,
     /// Tells what happens.
     pub events: Events,
     /// Whether `/metrics` is answered without the operator's token.
@@ -108,7 +120,10 @@ fn operators() -> Router<ApiState> {
         .route("/v1/audit", get(audit::records))
         .route("/v1/decisions", get(audit::decisions))
         .route("/v1/traffic", get(traffic::calls))
+        .route("/v1/reports/shadow", get(reports::shadow))
+        .merge(candidate::routes())
         .route("/v1/policies", get(policies::show))
         .route("/v1/policies/reload", post(policies::reload))
-        .route("/v1/bundles/{name}", get(policies::bundle))
+        .route("/v1/bundles/{name}", get(bundles::show))
+        .route("/v1/bundles/{name}/key", get(bundles::key))
 }

@@ -4,7 +4,9 @@
 
 pub mod answer;
 pub mod api;
+pub mod bundle;
 pub mod ca;
+pub mod candidate;
 pub mod enforce;
 pub mod events;
 pub mod gateway;

@@ -16,6 +16,7 @@ use rusqlite::OptionalExtension as _;
 
 use crate::error::StoreError;
 use crate::records::Entry;
+use crate::shadow::Seen;
 use crate::traffic::{KeptCall, Noted};
 use crate::writer::{Command, Message, Tx};
 use crate::{Inner, Store, approvals, budgets};
@@ -122,6 +123,7 @@ impl Store {
         let Some(agent) = explanation.agent.clone() else { return Ok(Err(nobody())) };
         let digest = explanation.call.as_ref().and_then(|call| call.call_digest.clone());
         let entry = Entry::of_decision(explanation, noted.latency_ms)?;
+        let seen = Seen::of(explanation, &self.inner.key);
         let call = KeptCall::of(noted.call, explanation)?;
         let decision_id = explanation.decision_id.clone();
         let spends = passage.spends().map(str::to_owned);
@@ -140,6 +142,7 @@ impl Store {
                 return Ok(Err(refusal));
             }
             let seq = tx.append(&entry)?;
+            seen.count(tx)?;
             tx.keep_call(call.as_ref())?;
             let mut unsettled = tx.conn.prepare_cached("INSERT INTO unsettled (seq, decision_id) VALUES (?1, ?2)")?;
             unsettled.execute((seq.cast_signed(), &decision_id))?;
@@ -157,6 +160,7 @@ impl Store {
         let Noted { latency_ms, call } = noted.into();
         let explanation = denial.explanation();
         let entry = Entry::of_decision(explanation, latency_ms)?;
+        let seen = Seen::of(explanation, &self.inner.key);
         let call = KeptCall::of(call, explanation)?;
         let told = explanation.approval.as_ref().filter(|_| explanation.code == Some(Code::ApprovalExpired));
         let told = told.map(|approval| approval.id.clone());
@@ -165,6 +169,7 @@ impl Store {
                 // Refused only if it didn't run out after all; the agent then finds it as it is.
                 let _ = approvals::apply(tx, &approval, &approval::Event::Told, None)?;
             }
+            seen.count(tx)?;
             tx.append(&entry)?;
             tx.keep_call(call.as_ref())
         })
@@ -195,6 +200,7 @@ impl Store {
         let Noted { latency_ms, call } = noted;
         let call = KeptCall::of(call, ask.explanation())?;
         let request = ask.request().clone();
+        let seen = Seen::of(ask.explanation(), &self.inner.key);
         let mut explanation = ask.explanation().without_values();
         let id = approvals::new_id()?;
         self.write_or_refuse(move |tx| {
@@ -204,6 +210,7 @@ impl Store {
             let approval = approvals::open_or_join(tx, id, request)?;
             explanation.approval = Some(approval.info(None));
             tx.record(&Event::Decision { explanation, latency_ms })?;
+            seen.count(tx)?;
             tx.keep_call(call.as_ref())?;
             Ok(Ok(approval))
         })

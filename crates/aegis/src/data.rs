@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use aegis_core::policy::{Options, PolicySet};
 use aegis_server::api::ApiState;
+use aegis_server::bundle::{Bundles, SigningKey};
 use aegis_server::events::{self, Events};
 use aegis_server::identify::{self, Identify, OperatorToken};
 use aegis_store::Store;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 
@@ -33,6 +35,10 @@ pub(crate) struct DataDir {
     pub(crate) identify: Arc<Identify>,
     /// Proves an operator.
     pub(crate) operator: OperatorToken,
+    /// Signs bundles.
+    pub(crate) bundles: Arc<Bundles>,
+    /// Lets go of those who wait for another bundle.
+    pub(crate) stop: CancellationToken,
     /// Spans, metrics, log lines.
     pub(crate) events: Events,
 }
@@ -59,7 +65,9 @@ impl DataDir {
         let operator = OperatorToken::open(&config.data_dir)?;
         let settings = events::Settings { otlp: config.telemetry.otlp.clone(), ..events::Settings::default() };
         let events = Events::new(&settings)?;
-        Ok(Self { store, identify, operator, events })
+        let stop = CancellationToken::new();
+        let bundles = Arc::new(Bundles::new(SigningKey::open(&config.data_dir)?, stop.clone()));
+        Ok(Self { store, identify, operator, bundles, stop, events })
     }
 
     /// The API over this data directory alone, where no gateway runs: no policy is in force.
@@ -76,8 +84,11 @@ impl DataDir {
             policies: Arc::new(move || Arc::clone(&now)),
             refused: Arc::new(Vec::new),
             reload: Arc::new(move || Ok(Arc::clone(&again))),
+            bundles: Arc::clone(&self.bundles),
+            source: None,
             events: self.events.clone(),
             metrics_public: false,
+            candidate: None,
         })
     }
 

@@ -12,12 +12,14 @@ use aegis_core::document::Diagnostic;
 use aegis_core::policy::{Mode, PolicySet};
 use aegis_server::api::{self, ApiState};
 use aegis_server::ca::Ca;
+use aegis_server::candidate::Candidate;
 use aegis_server::enforce::{self, Enforcer};
 use aegis_server::gateway::{self, Bound, Gateway};
 use aegis_server::intercept::{self, Intercept};
 use aegis_server::pipeline::{Parts, Pipeline};
 use anyhow::Result;
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +28,7 @@ use crate::data::{self, DataDir};
 use crate::descriptors::Room;
 use crate::load;
 use crate::reload::Reloader;
+use crate::remote::Remote;
 
 /// How long calls under way may take once the gateway is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -120,23 +123,38 @@ pub(crate) async fn start(config: Config, loaded: Loaded) -> Result<Running> {
     enforcer.guard_own(addresses.iter().map(|bound| bound.address).collect());
     let detail = format!("{policies} policies");
     data.store.record_policy(&policy_version, "loaded", &detail).await?;
-    let reloader = Reloader::new(&config, defined, pipeline.clone(), data.store.clone(), data.events.clone());
+    let poke = Arc::new(Notify::new());
+    let remote = config.bundle.as_ref().map(|bundle| Remote::new(&config, bundle, Arc::clone(&poke))).transpose()?;
+    let poke = remote.is_some().then_some(poke);
+    let reloader = Reloader::new(&config, defined, pipeline.clone(), data.store.clone(), data.events.clone(), poke);
     let reloader = Arc::new(reloader);
     let intercept = Intercept::new(pipeline.clone(), routes(&config), BODY_IDLE);
-    let router = api::router(api_state(&data, pipeline, &reloader));
+    let router = api::router(api_state(&data, pipeline, &reloader, remote.as_ref()));
     if let Some(api) = address_of(&addresses, "api") {
         data::leave_note(&config.data_dir, api)?;
     }
-    let stop = CancellationToken::new();
+    let stop = data.stop.clone();
+    let followed =
+        remote.map(|remote| tokio::spawn(remote.follow(Arc::clone(&reloader), data.events.clone(), stop.clone())));
     let served = gateway.run(intercept, router, stop.clone());
     let data_dir = config.data_dir;
-    let task = tokio::spawn(finish(served, enforcer, data));
+    let task = tokio::spawn(finish(served, followed, enforcer, data));
     Ok(Running { addresses, policy_version, mode, reloader, stop, data_dir, task })
 }
 
 /// Serves until told to stop, then ends in order: no new calls, calls under way, the store, the last spans.
-async fn finish(served: impl Future<Output = ()>, enforcer: Enforcer, data: DataDir) {
+async fn finish(
+    served: impl Future<Output = ()>,
+    followed: Option<JoinHandle<()>>,
+    enforcer: Enforcer,
+    data: DataDir,
+) {
     served.await;
+    if let Some(followed) = followed
+        && let Err(error) = followed.await
+    {
+        tracing::error!(%error, "nobody asked for bundles any more");
+    }
     enforcer.drain(DRAIN).await;
     data.close().await;
 }
@@ -205,8 +223,9 @@ fn routes(config: &Config) -> impl Iterator<Item = intercept::Route> {
     })
 }
 
-fn api_state(data: &DataDir, pipeline: Pipeline, reloader: &Arc<Reloader>) -> ApiState {
-    let (reloader, refused) = (Arc::clone(reloader), Arc::clone(reloader));
+fn api_state(data: &DataDir, pipeline: Pipeline, reloader: &Arc<Reloader>, remote: Option<&Remote>) -> ApiState {
+    let (reloader, refused, loader) = (Arc::clone(reloader), Arc::clone(reloader), Arc::clone(reloader));
+    let candidate = Candidate::of(pipeline.clone(), Arc::new(move |sources| loader.compile(sources)));
     ApiState {
         store: data.store.clone(),
         identify: Arc::clone(&data.identify),
@@ -214,7 +233,10 @@ fn api_state(data: &DataDir, pipeline: Pipeline, reloader: &Arc<Reloader>) -> Ap
         policies: Arc::new(move || pipeline.policies()),
         refused: Arc::new(move || refused.refused()),
         reload: Arc::new(move || reloader.reload()),
+        bundles: Arc::clone(&data.bundles),
+        source: remote.map(Remote::status),
         events: data.events.clone(),
         metrics_public: false,
+        candidate: Some(candidate),
     }
 }

@@ -10,10 +10,11 @@ use std::time::{Duration, SystemTime};
 use aegis_core::document::Diagnostic;
 use aegis_core::policy::{DefinedAction, Options, PolicySet, Source};
 use aegis_server::events::Events;
-use aegis_server::pipeline::{Governing, Pipeline};
+use aegis_server::pipeline::Pipeline;
 use aegis_store::Store;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::diagnostics;
@@ -31,6 +32,8 @@ pub(crate) struct Reloader {
     pipeline: Pipeline,
     store: Store,
     events: Events,
+    /// Where policies come from a bundle's URL instead of the folder: asks for it at once.
+    remote: Option<Arc<Notify>>,
     /// One load at a time; what was loaded, or refused, last.
     last: Mutex<Last>,
     /// Apart from `last`, which is held while loading: whoever asks for health must not wait for that.
@@ -55,11 +58,13 @@ impl Reloader {
         pipeline: Pipeline,
         store: Store,
         events: Events,
+        remote: Option<Arc<Notify>>,
     ) -> Self {
         let options = Options { engine: config.engine, mode: config.mode };
         let folder = config.policies.clone();
         let last = Last { stamps: stamps(&folder), seen: Stamps::new(), texts: texts(&read(&folder)) };
-        Self { folder, options, defined, pipeline, store, events, last: Mutex::new(last), refused: Mutex::default() }
+        let refused = Mutex::default();
+        Self { folder, options, defined, pipeline, store, events, remote, last: Mutex::new(last), refused }
     }
 
     /// Loads the policies and puts them in force. Blocks: call it where that is allowed, inside a runtime.
@@ -67,6 +72,10 @@ impl Reloader {
     /// # Errors
     /// Everything that is wrong with them; the last good ones stay in force.
     pub(crate) fn reload(&self) -> Result<Arc<PolicySet>, Vec<Diagnostic>> {
+        if let Some(remote) = &self.remote {
+            remote.notify_one();
+            return Ok(self.pipeline.policies());
+        }
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.stamps = stamps(&self.folder);
         self.load(&mut last)
@@ -74,6 +83,9 @@ impl Reloader {
 
     /// The same, if something has changed since it was last looked at.
     fn reload_if_changed(&self) {
+        if self.remote.is_some() {
+            return;
+        }
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let stamps = stamps(&self.folder);
         if stamps == last.stamps {
@@ -99,11 +111,22 @@ impl Reloader {
     fn load(&self, last: &mut Last) -> Result<Arc<PolicySet>, Vec<Diagnostic>> {
         let found = read(&self.folder);
         last.texts = texts(&found);
-        match found.and_then(|sources| policies(&sources, self.options, &self.defined)) {
+        self.put(|options, defined| found.and_then(|sources| policies(&sources, options, defined)))
+    }
+
+    /// Puts the policies in force that `load` gives, told how to load and what is defined. Blocks, like [`Self::reload`].
+    ///
+    /// # Errors
+    /// What is wrong with them; the last good ones stay in force.
+    pub(crate) fn put(
+        &self,
+        load: impl FnOnce(Options, &[DefinedAction]) -> Result<PolicySet, Vec<Diagnostic>>,
+    ) -> Result<Arc<PolicySet>, Vec<Diagnostic>> {
+        match load(self.options, &self.defined) {
             Ok(policies) => {
                 log(policies.warnings());
                 let (version, count) = (policies.version().to_owned(), policies.len());
-                self.pipeline.govern(Governing::by(policies));
+                self.pipeline.put_in_force(Arc::new(policies));
                 self.set_refused(Vec::new());
                 tracing::info!(policy_version = version, policies = count, "policies loaded");
                 self.record(&version, "loaded", &format!("{count} policies"));
@@ -119,6 +142,14 @@ impl Reloader {
                 Err(errors)
             }
         }
+    }
+
+    /// Policies, loaded as those in force are: a candidate.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub(crate) fn compile(&self, sources: &[Source]) -> Result<PolicySet, Vec<Diagnostic>> {
+        policies(sources, self.options, &self.defined)
     }
 
     fn set_refused(&self, errors: Vec<Diagnostic>) {

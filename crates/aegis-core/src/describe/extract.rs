@@ -113,7 +113,7 @@ pub(super) fn conventional_images(params: &Map<String, Value>) -> Vec<Image> {
     images
 }
 
-fn images_of(value: &Value) -> Vec<Image> {
+pub(super) fn images_of(value: &Value) -> Vec<Image> {
     match value {
         Value::Null => Vec::new(),
         Value::Array(list) => list.iter().map(image).collect(),

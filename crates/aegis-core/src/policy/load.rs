@@ -17,7 +17,7 @@ use cache::Cache;
 use super::budget::Budget;
 use super::condition::{Condition, Shape};
 use super::egress::EgressPattern;
-use super::tables::{Entry, Policy, Shared, Tables};
+use super::tables::{Entry, Origin, Policy, Shared, Tables, Whom};
 use super::{Mode, Options, Source};
 use crate::agent::valid_name;
 use crate::document::{self, Diagnostic, Fields, Node, Place, Value};
@@ -40,6 +40,7 @@ pub(super) struct Loaded {
 
 /// A policy before it has its id.
 struct Draft {
+    origin: Origin,
     file: String,
     place: Place,
     name: Option<String>,
@@ -164,8 +165,9 @@ fn read_policy(
         let message = "the policy allows nothing: it has neither `actions` nor `egress`";
         report.warnings.push(Diagnostic::error(file, node.place, "", message).warning());
     }
+    let origin = entry::origin(file, "", name.as_deref().unwrap_or_default(), node);
     let (file, place) = (file.to_owned(), node.place);
-    Some(Draft { file, place, name, agent, groups, mode, tools, egress, rate, budgets, deny, entries })
+    Some(Draft { origin, file, place, name, agent, groups, mode, tools, egress, rate, budgets, deny, entries })
 }
 
 fn check_agent(fields: &mut Fields<'_>, node: &Node, agent: Option<&str>, no_groups: bool) {
@@ -212,6 +214,7 @@ fn assign_ids(drafts: &[Draft], report: &mut Report) -> Vec<String> {
 fn index(drafts: Vec<Draft>, ids: Vec<String>, mode: Mode, cache: &mut Cache, report: &mut Report) -> Tables {
     let mut tables = Tables { mode, ..Tables::default() };
     for (position, (draft, id)) in drafts.into_iter().zip(ids).enumerate() {
+        let whom = Whom { agent: draft.agent.clone(), groups: draft.groups.iter().cloned().collect() };
         match draft.agent {
             Some(agent) if agent.contains('*') => match cache.glob(&agent, None) {
                 Ok(pattern) => tables.globs.add(&agent, pattern, position),
@@ -232,8 +235,8 @@ fn index(drafts: Vec<Draft>, ids: Vec<String>, mode: Mode, cache: &mut Cache, re
             };
             entries.push(entry);
         }
-        let Draft { mode, tools, egress, rate, budgets, deny, .. } = draft;
-        tables.policies.push(Policy { id, mode, tools, egress, rate, budgets, deny, entries });
+        let Draft { origin, mode, tools, egress, rate, budgets, deny, .. } = draft;
+        tables.policies.push(Policy { origin, whom, id, mode, tools, egress, rate, budgets, deny, entries });
     }
     tables
 }

@@ -67,6 +67,12 @@ impl<T: Serialize> Serialize for Shared<T> {
 /// One policy.
 #[derive(Debug, Serialize)]
 pub(super) struct Policy {
+    /// Where it is written; no part of what is compiled.
+    #[serde(skip)]
+    pub(super) origin: Origin,
+    /// Whom it is for, as written; what is compiled of it are the indexes of [`Tables`].
+    #[serde(skip)]
+    pub(super) whom: Whom,
     pub(super) id: String,
     /// Its own, or the gateway's.
     pub(super) mode: Mode,
@@ -111,17 +117,24 @@ pub(super) struct Entry {
     pub(super) budgets: Vec<Budget>,
 }
 
-/// Where an entry is written, for diagnostics that need more than its file.
+/// Where a policy or an entry is written, for diagnostics that need more than its file.
 #[derive(Debug)]
 pub(super) struct Origin {
     pub(super) file: String,
-    /// What diagnostics call it, e.g. `actions[0]`.
+    /// What diagnostics call it, e.g. `actions[0]`; empty for a policy.
     pub(super) path: String,
     pub(super) place: Place,
-    /// Its name as written.
+    /// Its name as written; of a policy, where it has one.
     pub(super) name: String,
     /// Where its keys are.
     pub(super) keys: BTreeMap<String, Place>,
+}
+
+/// Whom a policy is for, as written.
+#[derive(Debug, Serialize)]
+pub(super) struct Whom {
+    pub(super) agent: Option<String>,
+    pub(super) groups: BTreeSet<String>,
 }
 
 /// Which actions an entry is for.

@@ -10,6 +10,8 @@
 
 mod architecture;
 mod attack;
+mod authoring;
+mod bundles;
 mod commands;
 mod curl;
 mod kubectl;
@@ -19,6 +21,7 @@ mod readme;
 mod reload;
 mod replay;
 mod schema;
+mod shadow;
 mod standin;
 mod tools;
 mod upstream;

@@ -101,6 +101,22 @@ impl PolicySet {
     }
 }
 
+impl Archive {
+    /// What the manifest says of its publication.
+    ///
+    /// # Errors
+    /// When the manifest can't be read, or asks for what isn't there.
+    pub fn publication(&self) -> Result<Option<Publication>, BundleError> {
+        publication(&manifest(self)?)
+    }
+
+    /// The gateway's mode for which its policies were compiled, where that is said.
+    pub fn mode(&self) -> Option<Mode> {
+        let data = data(self).ok()?;
+        Mode::deserialize(data.get(TABLES)?.get("mode")?).ok()
+    }
+}
+
 fn manifest(archive: &Archive) -> Result<Manifest, BundleError> {
     let bad = |why: String| BundleError::Manifest(why);
     let Some(text) = archive.file(MANIFEST_FILE) else { return Ok(Manifest::default()) };
@@ -188,6 +204,7 @@ fn rego_only(
         version,
         publication: None,
         foreign: Some(ids),
+        observes: false,
         warnings: vec![warning],
         interpreter: OnceLock::new(),
     };

@@ -72,8 +72,8 @@ pub(super) fn read(
     Some((name_as_written, entry))
 }
 
-/// Where the entry and its keys stand.
-fn origin(file: &str, path: &str, name: &str, node: &Node) -> Origin {
+/// Where an entry or a policy, and its keys, stand.
+pub(super) fn origin(file: &str, path: &str, name: &str, node: &Node) -> Origin {
     let keys = match &node.value {
         Value::Map(keys) => keys.as_slice(),
         _ => &[],
