@@ -7,10 +7,10 @@ use clap::{Args, ValueEnum};
 /// `aegis policy diff`.
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
-    /// Before: a folder or a file
+    /// Before: a folder, a file or a bundle
     #[arg(value_name = "A")]
     pub(crate) first: PathBuf,
-    /// After; the configuration's policies when not given
+    /// After: the same; the configuration's policies when not given
     #[arg(value_name = "B")]
     pub(crate) second: Option<PathBuf>,
     /// Exit with 1 when somebody may do more, or when that can't be told
@@ -21,7 +21,7 @@ pub(crate) struct DiffArgs {
 /// `aegis policy replay`.
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
-    /// The candidate: a folder or a file; the configuration's policies when not given
+    /// The candidate: a folder, a file or a bundle; the configuration's policies when not given
     #[arg(long, value_name = "PATH")]
     pub(crate) candidate: Option<PathBuf>,
     /// Recorded calls as `aegis audit export --calls` writes them, `-` for standard input; the gateway's own when not given
