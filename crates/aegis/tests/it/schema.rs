@@ -57,7 +57,7 @@ fn levels() -> Vec<Level> {
     let case = |key: &str, value: Value| json!({"cases": [{"case": "c", "agent": "a", "expect": {"decision": "deny"}, key: value}]});
     vec![
         level("policy", "/properties", json!({"agent": "a", "zzqq": 1})),
-        level("policy", "/definitions/rate/properties", of("rate")),
+        level("policy", "/definitions/rate/properties", json!({"agent": "a", "rate": {"limit": 1, "per": "1s", "zzqq": 1}})),
         level("policy", "/definitions/egress/properties", of("egress")),
         level("policy", "/definitions/budget/properties", of("budget")),
         level("policy", "/definitions/freeze/properties", json!({"agent": "a", "freezes": [bad()]})),
@@ -66,6 +66,8 @@ fn levels() -> Vec<Level> {
         level("policy", "/definitions/sanitize/properties", policy(json!({"sanitize": bad()}))),
         level("policy", "/definitions/image/properties", policy(json!({"allowed_images": [bad()]}))),
         level("config", "/properties", bad()),
+        level("config", "/properties/policies/oneOf/1/properties", json!({"policies": bad()})),
+        level("config", "/properties/policies/oneOf/1/properties/bundle/properties", json!({"policies": {"bundle": bad()}})),
         level("config", "/properties/listen/properties", json!({"listen": bad()})),
         level("config", "/properties/environments/items/properties", json!({"environments": [bad()]})),
         level("config", "/properties/routes/items/properties", json!({"routes": [bad()]})),
