@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -23,11 +23,17 @@ const CONDITION: &str = include_str!("rego/condition.rego");
 /// What an engine is asked.
 const QUERY: &str = "data.aegis.gate.evaluation";
 
+/// `data.json`.
+#[derive(Serialize)]
+struct Data<'a> {
+    aegis_tables: &'a Tables,
+}
+
 /// The content of a bundle.
 #[derive(Debug)]
 pub(super) struct Bundle {
     condition: String,
-    /// The tables' JSON; without spaces, keys in the order of the fields.
+    /// The tables' JSON; without spaces, keys sorted, as OPA hashes it for a signature.
     data: Vec<u8>,
 }
 
@@ -38,7 +44,7 @@ impl Bundle {
         for shape in shapes {
             condition.push_str(&shape.rego);
         }
-        let data = serde_json::to_vec(&json!({ "aegis_tables": serde_json::to_value(tables)? }))?;
+        let data = serde_json::to_vec(&Data { aegis_tables: tables })?;
         Ok(Self { condition, data })
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::sync::Arc;
 
+use serde::ser::{Error as _, SerializeSeq as _};
 use serde::{Serialize, Serializer};
 use serde_json::Number;
 
@@ -20,18 +21,28 @@ use crate::call::ToolCall;
 use crate::document::Place;
 use crate::money::Currency;
 
-/// All policies, indexed by whom they are for.
+/// All policies, indexed by whom they are for. Written out, the keys of every mapping are sorted: the fields here stand in that
+/// order, and each policy is sorted by itself, so that no second copy of all of them is made.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Tables {
-    /// The gateway's mode.
-    pub(super) mode: Mode,
     /// Agents named in full → positions in `policies`.
     pub(super) exact: BTreeMap<String, Vec<usize>>,
-    /// Groups → positions in `policies`.
-    pub(super) groups: BTreeMap<String, Vec<usize>>,
     /// Agents named by a glob.
     pub(super) globs: Globs,
+    /// Groups → positions in `policies`.
+    pub(super) groups: BTreeMap<String, Vec<usize>>,
+    /// The gateway's mode.
+    pub(super) mode: Mode,
+    #[serde(serialize_with = "each_sorted")]
     pub(super) policies: Vec<Policy>,
+}
+
+fn each_sorted<S: Serializer>(policies: &[Policy], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut list = serializer.serialize_seq(Some(policies.len()))?;
+    for policy in policies {
+        list.serialize_element(&serde_json::to_value(policy).map_err(S::Error::custom)?)?;
+    }
+    list.end()
 }
 
 /// What several entries have in common: compiled once, written out at each of them.

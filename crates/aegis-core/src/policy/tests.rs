@@ -265,6 +265,14 @@ fn the_bundle_is_the_same_whatever_the_order_of_the_files() {
 }
 
 #[test]
+fn the_data_is_sorted_however_it_is_written() {
+    let set = set("agent: a\ngroups: [g]\nactions: [{name: x/y*, max_x: 5 USD, allowed_y: [z*]}]\n---\nagent: b*\n");
+    let data = serde_json::to_vec(&set.tables).expect("json");
+    let sorted = serde_json::from_slice::<Value>(&data).expect("json").to_string();
+    assert_eq!(String::from_utf8(data).expect("text"), sorted);
+}
+
+#[test]
 fn an_engine_that_cannot_answer_denies() {
     let evaluation = rego::failed();
     let [finding] = evaluation.findings.as_slice() else { panic!("one finding") };
