@@ -167,7 +167,10 @@ fn ask(
                 policy_version: base.policy_version.clone(),
                 decision_id: base.decision_id.clone(),
                 requested_at: facts.now,
-                expires_at: facts.now.saturating_add(policies.approval_terms(&asking).ttl_s.seconds()).unwrap_or(facts.now),
+                expires_at: facts
+                    .now
+                    .saturating_add(policies.approval_terms(&asking).ttl_s.seconds())
+                    .unwrap_or(facts.now),
             };
             let explanation = Explanation {
                 code: Some(Code::ApprovalNeeded),
@@ -271,10 +274,10 @@ impl Rules {
             .find(|v| v.rule.starts_with("max_") && v.reason == "above_maximum");
         match (code, maximum) {
             (Code::PolicyViolation, Some(Violation { param: Some(param), limit: Some(limit), .. })) => {
-                let most = if param.ends_with('s') {
-                    format!("{limit} {param} or fewer")
-                } else {
-                    format!("{param} {limit} or less")
+                let most = match limit.as_str() {
+                    Some(amount) => format!("{param} {amount} or less"),
+                    None if param.ends_with('s') => format!("{limit} {param} or fewer"),
+                    None => format!("{param} {limit} or less"),
                 };
                 format!("Ask for {most}, or ask a human to change the policy.")
             }
