@@ -49,7 +49,7 @@ pub(super) fn family(key: &str) -> Option<(Family, &str)> {
     let (word, param) = key.split_once('_')?;
     let (_, family) = FAMILIES.iter().find(|(known, _)| *known == word)?;
     let mistyped = |fixed: &&str| key.len().abs_diff(fixed.len()) <= 2 && strsim::osa_distance(key, fixed) <= 2;
-    (*family != Family::Allowed || !FIXED.iter().any(|fixed| mistyped(fixed))).then_some((*family, param))
+    (*family != Family::Allowed || !FIXED.iter().any(mistyped)).then_some((*family, param))
 }
 
 /// Whether a rule's parameter is the environment, which is none: it follows from the target.
