@@ -124,17 +124,7 @@ pub(crate) fn policies(agents: usize) -> Result<PolicySet> {
 
 /// The facts of a call that has no approval and is over no rate.
 pub(crate) fn facts(policies: &PolicySet, decision_id: String, now: Timestamp) -> Facts<'_> {
-    Facts {
-        now,
-        decision_id,
-        trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
-        policy_version: policies.version(),
-        approval: None,
-        over_rate: Vec::new(),
-        guards: Vec::new(),
-        cross_check: false,
-        session: aegis_core::session::Session::default(),
-    }
+    Facts { trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()), ..Facts::new(now, decision_id, policies.version()) }
 }
 
 fn all(errors: &[Diagnostic]) -> anyhow::Error {

@@ -3,10 +3,13 @@
 //! pending → approved → spent, or → rejected | expired | cancelled; an approval that nobody spends in time lapses.
 //! An approval is bound to one agent and to the digest of exactly what would run.
 
+mod terms;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+pub use terms::{ApprovalTerms, Requirement, Vote};
 
 use crate::agent::Agent;
 use crate::problem::{ApprovalInfo, Violation};
@@ -30,6 +33,9 @@ pub struct Request {
     pub call_digest: String,
     /// The rules that ask.
     pub violations: Vec<Violation>,
+    /// Who has to say yes; none is any one operator.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requirements: Vec<Requirement>,
     /// The version of the policy that asks.
     pub policy_version: String,
     /// The decision that asked first.
@@ -51,7 +57,10 @@ pub struct Approval {
     pub state: State,
     /// How often the same call has asked.
     pub asked: u64,
-    /// Who decided, once somebody has.
+    /// Who has said yes so far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub votes: Vec<Vote>,
+    /// Who decided, once somebody has; the last one needed, where several had to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided_by: Option<String>,
     /// When.
@@ -154,6 +163,12 @@ pub enum Refused {
     /// The one who asks can't be the one who approves.
     #[error("{0} asked for this call, so {0} can't decide it")]
     OwnRequest(String),
+    /// The policy asks others.
+    #[error("the policy asks others about this call: {0}")]
+    NotAsked(String),
+    /// Several people are asked, and one person is one.
+    #[error("{0} has approved this call already; others have to as well")]
+    VotedAlready(String),
 }
 
 impl Approval {
@@ -171,6 +186,7 @@ impl Approval {
             request,
             state: State::Pending,
             asked: 1,
+            votes: Vec::new(),
             decided_by: None,
             decided_at: None,
             comment: None,
@@ -202,24 +218,22 @@ pub fn apply(approval: &Approval, event: &Event, now: Timestamp) -> Result<Appro
             other => other,
         };
     }
-    let mut decide = |state: State, by: &str, comment: &Option<String>| {
-        if next.state != State::Pending {
-            return Err(Refused::Final(next.state));
-        }
-        let asker = &next.request.agent;
-        if asker.id == by || asker.chain.iter().any(|agent| agent == by) {
-            return Err(Refused::OwnRequest(by.to_owned()));
-        }
-        next.state = state;
-        next.decided_by = Some(by.to_owned());
-        next.decided_at = Some(now);
-        next.comment.clone_from(comment);
-        Ok(())
-    };
     match event {
         Event::Tick => {}
-        Event::Approve { by, comment } => decide(State::Approved, by, comment)?,
-        Event::Reject { by, comment } => decide(State::Rejected, by, comment)?,
+        Event::Approve { by, comment } => {
+            if next.state == State::Pending {
+                vote(&mut next, by, now)?;
+            }
+            if next.state != State::Pending || next.request.requirements.iter().all(|one| one.is_met(&next.votes)) {
+                decide(&mut next, State::Approved, by, comment, now)?;
+            }
+        }
+        Event::Reject { by, comment } => {
+            if next.state == State::Pending {
+                asked(&next, by)?;
+            }
+            decide(&mut next, State::Rejected, by, comment, now)?;
+        }
         Event::Cancel { by, comment } => match next.state {
             State::Pending | State::Approved => {
                 next.state = State::Cancelled;
@@ -244,6 +258,45 @@ pub fn apply(approval: &Approval, event: &Event, now: Timestamp) -> Result<Appro
         },
     }
     Ok(next)
+}
+
+/// Whether `by` may have a say at all.
+fn asked(approval: &Approval, by: &str) -> Result<(), Refused> {
+    let Request { agent, requirements, .. } = &approval.request;
+    if agent.id == by || agent.chain.iter().any(|caller| caller == by) {
+        return Err(Refused::OwnRequest(by.to_owned()));
+    }
+    if requirements.is_empty() || requirements.iter().any(|one| one.names(by)) {
+        return Ok(());
+    }
+    let people: Vec<&str> = requirements.iter().flat_map(|one| &one.approvers).map(String::as_str).collect();
+    Err(Refused::NotAsked(people.join(", ")))
+}
+
+fn vote(approval: &mut Approval, by: &str, now: Timestamp) -> Result<(), Refused> {
+    asked(approval, by)?;
+    if approval.votes.iter().any(|vote| vote.by == by) {
+        return Err(Refused::VotedAlready(by.to_owned()));
+    }
+    approval.votes.push(Vote { by: by.to_owned(), at: now });
+    Ok(())
+}
+
+fn decide(
+    approval: &mut Approval,
+    state: State,
+    by: &str,
+    comment: &Option<String>,
+    now: Timestamp,
+) -> Result<(), Refused> {
+    if approval.state != State::Pending {
+        return Err(Refused::Final(approval.state));
+    }
+    approval.state = state;
+    approval.decided_by = Some(by.to_owned());
+    approval.decided_at = Some(now);
+    approval.comment.clone_from(comment);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ pub enum Event {
         decision_id: String,
         /// Who asked.
         agent_id: String,
-        /// What happened to it: `requested`, `approved`, `rejected`, `expired`, `cancelled`, `spent`, `lapsed`.
+        /// What happened to it: `requested`, `vote` (a yes that needs others beside it), `approved`, `rejected`, `expired`, `cancelled`, `spent`, `lapsed`.
         change: String,
         /// By whom, if by somebody.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,7 +80,7 @@ pub enum Event {
 /// How an admitted call ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// `forwarded`, `failed` or `unknown`.
+    /// `forwarded`, `failed`, `not_sent` (nothing reached the tool) or `unknown`.
     pub result: String,
     /// The upstream's HTTP status, where it answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,6 +112,9 @@ impl Event {
 }
 
 impl Outcome {
+    /// The result of a call of which nothing reached the tool.
+    pub const NOT_SENT: &str = "not_sent";
+
     /// How a call ended whose end nobody saw, because `error`.
     pub fn unknown(error: impl Into<String>) -> Self {
         Self::without_answer("unknown", error)
@@ -119,7 +122,17 @@ impl Outcome {
 
     /// How a call ended that was never forwarded, because `error`.
     pub fn not_forwarded(error: impl Into<String>) -> Self {
-        Self::without_answer("failed", error)
+        Self::without_answer(Self::NOT_SENT, error)
+    }
+
+    /// Whether nothing was done, so that what was reserved for it is given back: it never left, or the tool refused it (a 4xx
+    /// other than 408, which says nothing of what the tool did before it gave up).
+    pub fn refunds(&self) -> bool {
+        match self.status {
+            Some(408) => false,
+            Some(status) => (400..500).contains(&status),
+            None => self.result == Self::NOT_SENT,
+        }
     }
 
     fn without_answer(result: &str, error: impl Into<String>) -> Self {

@@ -17,7 +17,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 /// One call of a tool, described.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ToolCall {
     /// The tool, e.g. `kubernetes`; `http` when no catalogue entry knows the target.
     pub tool: String,
@@ -175,7 +175,7 @@ impl fmt::Display for Destination {
 }
 
 /// What goes on the wire.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Payload {
     /// An HTTP request.
     Http(HttpRequest),
@@ -186,7 +186,7 @@ pub enum Payload {
 }
 
 /// The exact HTTP request to forward.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct HttpRequest {
     /// Method.
     pub method: http::Method,

@@ -8,15 +8,19 @@
 
 mod compose;
 mod explain;
+mod redact;
 #[cfg(test)]
 mod tests;
+mod undeclared;
 
 pub use compose::decide;
 pub use explain::{CallSummary, Explanation, Verdict};
 use jiff::Timestamp;
+pub use redact::approval_digest;
 
 use crate::agent::Agent;
 use crate::approval::{Approval, Request};
+use crate::budget::{Charge, Spend};
 use crate::call::ToolCall;
 use crate::policy::{Mode, RateLimit};
 use crate::problem::{Code, Violation};
@@ -44,6 +48,7 @@ pub struct Permit {
     call: ToolCall,
     explanation: Explanation,
     spends: Option<String>,
+    charges: Vec<Charge>,
 }
 
 /// A call that shadow mode lets pass although it would not have been allowed. Owns the call.
@@ -51,6 +56,7 @@ pub struct Permit {
 pub struct Observed {
     call: ToolCall,
     explanation: Explanation,
+    charges: Vec<Charge>,
 }
 
 /// A call that waits for a human, and the request to put before one.
@@ -170,6 +176,14 @@ impl Passage {
         }
     }
 
+    /// What admission must take out of budgets, in the same transaction.
+    pub fn charges(&self) -> &[Charge] {
+        match self {
+            Self::Permit(permit) => &permit.charges,
+            Self::Observed(observed) => &observed.charges,
+        }
+    }
+
     /// Takes the call and its explanation out. The call alone opens nothing: what may be forwarded is the store's `Admitted`,
     /// which this consumes.
     pub fn into_parts(self) -> (ToolCall, Explanation) {
@@ -204,12 +218,32 @@ pub struct Facts<'a> {
     pub approval: Option<&'a Approval>,
     /// The rate limits that this call is over.
     pub over_rate: Vec<OverRate>,
+    /// The budgets that apply to this call, and what was spent of them.
+    pub spends: Vec<Spend>,
     /// What the gateway's own guards found (a private address, an IP literal). They hold in shadow mode too.
     pub guards: Vec<Violation>,
     /// Decide with both engines and deny if they differ.
     pub cross_check: bool,
     /// What the agent has done before.
     pub session: Session,
+}
+
+impl<'a> Facts<'a> {
+    /// What every decision has; nothing else is known.
+    pub fn new(now: Timestamp, decision_id: impl Into<String>, policy_version: &'a str) -> Self {
+        Self {
+            now,
+            decision_id: decision_id.into(),
+            trace_id: None,
+            policy_version,
+            approval: None,
+            over_rate: Vec::new(),
+            spends: Vec::new(),
+            guards: Vec::new(),
+            cross_check: false,
+            session: Session::default(),
+        }
+    }
 }
 
 /// A rate limit that the call is over.

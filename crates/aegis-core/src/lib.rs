@@ -44,6 +44,7 @@
 pub mod agent;
 pub mod approval;
 pub mod audit;
+pub mod budget;
 pub mod call;
 pub mod decide;
 pub mod describe;
@@ -51,4 +52,5 @@ pub mod document;
 pub mod money;
 pub mod policy;
 pub mod problem;
+pub mod sanitize;
 pub mod session;

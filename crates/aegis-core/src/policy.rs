@@ -51,6 +51,7 @@
 
 mod agents;
 mod budget;
+mod bundle;
 mod condition;
 mod duration;
 mod egress;
@@ -69,17 +70,16 @@ mod wording;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-pub use budget::{BudgetLimit, Cost, Window};
 use jiff::Timestamp;
-pub use sanitize::{DataKind, Sanitizer};
 use serde::{Deserialize, Serialize};
-pub use terms::{ApprovalTerms, Requirement};
 
 use crate::agent::Agent;
 use crate::call::ToolCall;
 use crate::document::{Diagnostic, Place};
 use crate::problem::Violation;
 use crate::session::{self, Session};
+
+pub use bundle::{Archive, ArchiveError, BundleError, FileDigest, Publication, Risk, MAX_UNPACKED};
 
 /// Whether a policy refuses, or only records what it would have refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -117,7 +117,7 @@ pub struct DefinedAction {
 }
 
 /// A policy file, as read by whoever has the disk.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// What diagnostics call it.
     pub file: String,
@@ -141,8 +141,12 @@ pub struct PolicySet {
     /// Policy ids → positions in the tables.
     positions: BTreeMap<String, usize>,
     engine: Engine,
-    bundle: rego::Bundle,
+    bundle: bundle::Bundle,
     version: String,
+    /// Who put it in force, when that is known.
+    publication: Option<Publication>,
+    /// `Some` when there are no tables, only a bundle's Rego: the policies that its data names.
+    foreign: Option<Vec<String>>,
     warnings: Vec<Diagnostic>,
     /// Prepared when it is first asked: many sets are only ever asked natively.
     interpreter: OnceLock<Result<rego::Interpreter, String>>,
@@ -293,12 +297,21 @@ impl PolicySet {
     pub fn load(sources: &[Source], options: Options) -> Result<Self, Vec<Diagnostic>> {
         let load::Loaded { tables, shapes, warnings } = load::load(sources, options)?;
         let whole = |message: String| vec![Diagnostic::error("", Place { line: 1, column: 1 }, "", message)];
-        let bundle = rego::Bundle::of(&tables, &shapes)
+        let bundle = bundle::Bundle::of(&tables, &shapes, sources)
             .map_err(|error| whole(format!("the policies can't be written as data: {error}")))?;
         let positions = tables.policies.iter().enumerate().map(|(at, policy)| (policy.id.clone(), at)).collect();
         let version = bundle.version();
-        let set =
-            Self { tables, positions, engine: options.engine, bundle, version, warnings, interpreter: OnceLock::new() };
+        let set = Self {
+            tables,
+            positions,
+            engine: options.engine,
+            bundle,
+            version,
+            publication: None,
+            foreign: None,
+            warnings,
+            interpreter: OnceLock::new(),
+        };
         match set.engine {
             Engine::Rego => match set.interpreter() {
                 Ok(_) => Ok(set),
@@ -334,7 +347,7 @@ impl PolicySet {
 
     /// How many policies there are.
     pub fn len(&self) -> usize {
-        self.tables.policies.len()
+        self.foreign.as_ref().map_or(self.tables.policies.len(), Vec::len)
     }
 
     /// Whether there are none: everything is denied.
@@ -344,7 +357,8 @@ impl PolicySet {
 
     /// The policies' ids, in the order of the files.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.tables.policies.iter().map(|policy| policy.id.as_str())
+        let foreign = self.foreign.iter().flatten().map(String::as_str);
+        self.tables.policies.iter().map(|policy| policy.id.as_str()).chain(foreign)
     }
 
     /// The gateway's mode, which holds where no policy matches.
@@ -357,11 +371,11 @@ impl PolicySet {
         self.evaluate_with(self.engine, asked)
     }
 
-    /// Judges a call by the given engine, for comparing the two.
+    /// Judges a call by the given engine, for comparing the two. What is only Rego is always judged as Rego.
     pub fn evaluate_with(&self, engine: Engine, asked: Asked<'_>) -> Evaluation {
         match engine {
-            Engine::Native => native::evaluate(&self.tables, asked),
-            Engine::Rego => match self.interpreter() {
+            Engine::Native if self.foreign.is_none() => native::evaluate(&self.tables, asked),
+            Engine::Native | Engine::Rego => match self.interpreter() {
                 Ok(interpreter) => interpreter.evaluate(asked),
                 Err(_) => rego::failed(),
             },
@@ -372,10 +386,11 @@ impl PolicySet {
         self.interpreter.get_or_init(|| self.bundle.interpreter()).as_ref().map_err(String::as_str)
     }
 
-    /// The other engine than the configured one.
+    /// The other engine than the configured one; what is only Rego has no other.
     pub fn other_engine(&self) -> Engine {
         match self.engine {
             Engine::Native => Engine::Rego,
+            Engine::Rego if self.foreign.is_some() => Engine::Rego,
             Engine::Rego => Engine::Native,
         }
     }
@@ -383,7 +398,10 @@ impl PolicySet {
     /// Whether no enforced rule forbids the agent to name this destination at all. Asked before a name is resolved, so that
     /// a lookup can't carry data out. In shadow mode nothing is forbidden.
     pub fn may_reach(&self, asked: Asked<'_>) -> bool {
-        native::may_reach(&self.tables, asked)
+        match self.foreign {
+            None => native::may_reach(&self.tables, asked),
+            Some(_) => bundle::may_reach(&self.evaluate(asked)),
+        }
     }
 
     /// The rate limits that apply to a call: those of the agent's policies, and those of the entries that are for it.
@@ -411,6 +429,23 @@ impl PolicySet {
         limits
     }
 
+    /// The mode that decides for an agent: that of its enforcing policies, if it has any; the gateway's, if it has none at all.
+    pub fn acting_mode(&self, asked: Asked<'_>) -> Mode {
+        native::mode_of(&self.tables, asked)
+    }
+
+    /// The parameters that a rule of some entry for this call is on. A path declares nothing: what else is in its mapping,
+    /// nobody has thought about.
+    pub fn declared(&self, asked: Asked<'_>) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for policy in native::policies_of(&self.tables, asked) {
+            for entry in policy.entries.iter().filter(|entry| native::applies(policy, entry, asked.call)) {
+                names.extend(entry.declares().map(str::to_owned));
+            }
+        }
+        names
+    }
+
     /// A finding in words, with limit and actual value.
     pub fn violation(&self, finding: &Finding, asked: Asked<'_>) -> Violation {
         wording::violation(finding, self.policy(finding), asked)
@@ -418,11 +453,6 @@ impl PolicySet {
 
     fn policy(&self, finding: &Finding) -> Option<&tables::Policy> {
         self.tables.policies.get(*self.positions.get(&finding.policy)?)
-    }
-
-    /// The OPA bundle (`.tar.gz`): Rego v1, `data.json`, `.manifest`; the same bytes for the same policies.
-    pub fn bundle(&self) -> Vec<u8> {
-        self.bundle.archive(&self.version).expect("an archive of four short names is written to memory")
     }
 
     /// The input document that the bundle's Rego is asked with (`data.aegis.gate.evaluation`).

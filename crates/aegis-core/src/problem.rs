@@ -19,6 +19,8 @@ pub enum Code {
     ApprovalCancelled,
     /// Too many calls.
     RateLimited,
+    /// A budget is used up.
+    BudgetExceeded,
     /// The credential is missing, expired, forged, revoked or not for us. One wording for all.
     IdentityRejected,
     /// The request is malformed or can be read in two ways.
@@ -39,7 +41,8 @@ impl Code {
             | Self::ApprovalNeeded
             | Self::ApprovalRejected
             | Self::ApprovalExpired
-            | Self::ApprovalCancelled => 403,
+            | Self::ApprovalCancelled
+            | Self::BudgetExceeded => 403,
             Self::RateLimited => 429,
             Self::IdentityRejected => 401,
             Self::BadRequest => 400,
@@ -58,6 +61,7 @@ impl Code {
             Self::ApprovalExpired => "ApprovalExpired",
             Self::ApprovalCancelled => "ApprovalCancelled",
             Self::RateLimited => "RateLimited",
+            Self::BudgetExceeded => "BudgetExceeded",
             Self::IdentityRejected => "IdentityRejected",
             Self::BadRequest => "BadRequest",
             Self::TooLarge => "TooLarge",
@@ -176,6 +180,9 @@ pub struct Problem {
     /// Seconds to wait before a retry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    /// When the budget that refused the call starts anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resets_at: Option<jiff::Timestamp>,
     /// What to do next, in words for an agent.
     pub guidance: String,
     /// The approval, where there is one.

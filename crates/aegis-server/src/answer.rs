@@ -54,7 +54,7 @@ pub fn refusal(explanation: &Explanation, form: Form) -> Response<AnyBody> {
 /// The answer to a call that was admitted and whose upstream failed.
 pub fn failed(explanation: &Explanation, failure: Failure, form: Form) -> Response<AnyBody> {
     let (status, detail) = match failure {
-        Failure::Unreachable(detail) => (StatusCode::BAD_GATEWAY, detail),
+        Failure::Unreachable(detail) | Failure::NotSent(detail) => (StatusCode::BAD_GATEWAY, detail),
         Failure::TimedOut(detail) => (StatusCode::GATEWAY_TIMEOUT, detail),
     };
     let mut problem = explanation.problem_with(Code::UpstreamFailed, detail);

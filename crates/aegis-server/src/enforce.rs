@@ -89,6 +89,19 @@ pub enum Failure {
     /// The upstream took too long: 504.
     #[error("{0}")]
     TimedOut(String),
+    /// Nothing was sent, because nobody could be connected to: 502.
+    #[error("{0}")]
+    NotSent(String),
+}
+
+impl Failure {
+    /// [`Outcome::result`].
+    fn result(&self) -> &'static str {
+        match self {
+            Self::NotSent(_) => Outcome::NOT_SENT,
+            Self::Unreachable(_) | Self::TimedOut(_) => "failed",
+        }
+    }
 }
 
 /// Connections to upstreams, and the tasks that settle. Cheap to clone.
@@ -227,7 +240,7 @@ impl Inner {
                 Err((Ended::withdrawn("unknown"), Failure::Unreachable(words)))
             }
             opened = self.egress.open(call, live, &toward, &fields, &meter) => opened.map_err(|failure| {
-                let ended = Ended { result: "failed", error: Some(failure.to_string()) };
+                let ended = Ended { result: failure.result(), error: Some(failure.to_string()) };
                 (ended, failure)
             }),
             () = self.stopping.cancelled() => {

@@ -70,10 +70,11 @@ impl Pipeline {
 
         let asked = Asked { now: case.now, ..Asked::of(&agent, &call) };
         let (toward, guard) = self.reach(case, &way, asked).await;
-        let (approval, other) = self.approval(&agent, &call, override_token.as_deref());
+        let (approval, other) = self.approval(&case.policies, asked, override_token.as_deref());
         let facts = Facts {
             approval: approval.as_ref(),
             over_rate: self.0.rates.over(case.policies.rates(asked)),
+            spends: self.0.store.spends(case.policies.budgets(asked), case.now),
             guards: guard.into_iter().chain(other).collect(),
             cross_check: case.drawn_below(self.0.engine_check),
             ..case.facts()

@@ -17,7 +17,7 @@ use rusqlite::OptionalExtension as _;
 use crate::error::StoreError;
 use crate::records::Entry;
 use crate::writer::{Command, Message, Tx};
-use crate::{Inner, Store, approvals};
+use crate::{Inner, Store, approvals, budgets};
 
 /// A call that may be forwarded: it was allowed, and that is on record. Consumed by forwarding it.
 #[derive(Debug)]
@@ -93,15 +93,15 @@ pub struct Unsettled {
 
 /// Why a transaction refuses what was decided before it.
 #[derive(Debug)]
-struct Refusal {
-    code: Code,
-    reason: &'static str,
-    detail: String,
+pub(crate) struct Refusal {
+    pub(crate) code: Code,
+    pub(crate) reason: &'static str,
+    pub(crate) detail: String,
 }
 
 impl Store {
-    /// Admits a passage: one transaction that checks that the agent and its token are still good, spends the approval, and
-    /// appends the decision.
+    /// Admits a passage: one transaction that checks that the agent and its token are still good, spends the approval,
+    /// reserves the budgets and appends the decision.
     ///
     /// # Errors
     /// Any failure is a denial, which is not recorded yet: hand it to [`Store::deny`].
@@ -123,9 +123,13 @@ impl Store {
         let entry = Entry::of_decision(explanation, latency_ms)?;
         let decision_id = explanation.decision_id.clone();
         let spends = passage.spends().map(str::to_owned);
+        let charges = passage.charges().to_vec();
         let store = std::sync::Arc::downgrade(&self.inner);
         self.write_or_refuse(move |tx| {
             if let Some(refusal) = standing(tx, &agent)? {
+                return Ok(Err(refusal));
+            }
+            if let Some(refusal) = budgets::exceeded(tx, &charges)? {
                 return Ok(Err(refusal));
             }
             if let Some(id) = spends
@@ -136,6 +140,7 @@ impl Store {
             let seq = tx.append(&entry)?;
             let mut unsettled = tx.conn.prepare_cached("INSERT INTO unsettled (seq, decision_id) VALUES (?1, ?2)")?;
             unsettled.execute((seq.cast_signed(), &decision_id))?;
+            budgets::reserve(tx, seq, &charges)?;
             Ok(Ok(Receipt { decision_id, seq, redeemed: false, settled: false, store }))
         })
         .await
@@ -241,6 +246,7 @@ fn settlement(
         if tx.conn.prepare_cached("DELETE FROM unsettled WHERE seq = ?1")?.execute([seq.cast_signed()])? != 1 {
             return Err(StoreError::not_found("unsettled decision", &decision_id));
         }
+        budgets::settle(tx, seq, outcome.refunds())?;
         tx.record(&Event::Outcome { decision_id, outcome }).map(drop)
     }
 }

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use sha2::{Digest as _, Sha256};
 
 use crate::Store;
+use crate::budgets;
 use crate::error::StoreError;
 use crate::memory::{Change, Tables, still_answers};
 use crate::records::json;
@@ -53,13 +54,20 @@ impl Store {
         .await
     }
 
-    /// A human says yes. Returns the approval and its override token, which nobody can read again.
+    /// A human says yes. Returns the approval and, once as many have said so as the policy asks for, its override token, which
+    /// nobody can read again.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`]; [`StoreError::Approval`] when it is over, or `by` asked for it; the database's.
-    pub async fn approve(&self, id: &str, by: &str, comment: Option<String>) -> Result<(Approval, String), StoreError> {
+    /// [`StoreError::NotFound`]; [`StoreError::Approval`] when it is over, or `by` asked for it or isn't asked; the database's.
+    pub async fn approve(
+        &self,
+        id: &str,
+        by: &str,
+        comment: Option<String>,
+    ) -> Result<(Approval, Option<String>), StoreError> {
         let token = format!("ovr_{}", URL_SAFE_NO_PAD.encode(random::<32>()?));
         let approval = self.decide(id, Event::Approve { by: by.to_owned(), comment }, Some(hash_of(&token))).await?;
+        let token = (approval.state == State::Approved).then_some(token);
         Ok((approval, token))
     }
 
@@ -105,6 +113,7 @@ impl Store {
             tx.conn
                 .prepare_cached("DELETE FROM revocations WHERE expires_at <= ?1")?
                 .execute([now.as_microsecond()])?;
+            budgets::sweep(tx, now)?;
             tx.change(Change::Forget(now));
             Ok(over)
         })
@@ -172,6 +181,7 @@ fn keep(tx: &mut Tx<'_>, before: &Approval, after: &Approval, token: Option<[u8;
         return Ok(());
     }
     let sql = "UPDATE approvals SET state = ?1, body = ?2, token_hash = coalesce(?3, token_hash) WHERE id = ?4 AND state = ?5";
+    let token = token.filter(|_| after.state == State::Approved);
     let token_hash = token.as_ref().map(<[u8; 32]>::as_slice);
     let changed = tx.conn.prepare_cached(sql)?.execute((
         after.state.as_str(),
@@ -185,6 +195,8 @@ fn keep(tx: &mut Tx<'_>, before: &Approval, after: &Approval, token: Option<[u8;
     }
     if before.state != after.state {
         record(tx, after, after.state.as_str())?;
+    } else if before.votes.len() < after.votes.len() {
+        record(tx, after, "vote")?;
     }
     tx.change(Change::Approval(Box::new(after.clone()), token));
     Ok(())
@@ -197,7 +209,10 @@ fn record(tx: &mut Tx<'_>, approval: &Approval, change: &str) -> Result<(), Stor
         decision_id: approval.request.decision_id.clone(),
         agent_id: approval.request.agent.id.clone(),
         change: change.to_owned(),
-        by: approval.decided_by.clone().filter(|_| human),
+        by: match change {
+            "vote" => approval.votes.last().map(|vote| vote.by.clone()),
+            _ => approval.decided_by.clone().filter(|_| human),
+        },
     })
     .map(drop)
 }

@@ -43,6 +43,7 @@
 mod admission;
 mod agents;
 mod approvals;
+mod budgets;
 mod dir;
 mod error;
 mod memory;
@@ -115,6 +116,7 @@ impl Store {
         let memory = Memory::default();
         memory.fill(|tables: &mut Tables| {
             agents::remember(&conn, tables)?;
+            budgets::remember(&conn, tables)?;
             approvals::remember(&conn, tables, now_in_microseconds())
         })?;
         let head: i64 = conn.query_row("SELECT coalesce(max(seq), 0) FROM records", [], |row| row.get(0))?;

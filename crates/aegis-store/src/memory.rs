@@ -16,6 +16,9 @@ use crate::{AgentEntry, KeyEntry};
 /// How long a request that ran out of time waits for its agent to come and be told.
 const UNTOLD: SignedDuration = SignedDuration::from_hours(24);
 
+/// Longer than any budget's window.
+const LONGEST_WINDOW: SignedDuration = SignedDuration::from_hours(32 * 24);
+
 /// One change of the mirror, to be made once its transaction is committed.
 #[derive(Debug)]
 pub(crate) enum Change {
@@ -26,6 +29,8 @@ pub(crate) enum Change {
     Revoked(String, Timestamp),
     Approval(Box<Approval>, Option<[u8; 32]>),
     Forget(Timestamp),
+    /// A budget's window, by its key and start, and what it holds.
+    Spent(String, Timestamp, u64),
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +42,8 @@ pub(crate) struct Tables {
     /// (agent, call digest) → the newest approval's id.
     by_call: HashMap<(String, String), String>,
     by_token: HashMap<[u8; 32], String>,
+    /// Each budget's newest window: its start, and what it holds.
+    spent: HashMap<String, (Timestamp, u64)>,
 }
 
 #[derive(Debug, Default)]
@@ -83,7 +90,9 @@ impl Change {
         match self {
             Self::Agent(entry) => entry.suspended,
             Self::AgentRemoved(_) | Self::Revoked(..) => true,
-            Self::Key(..) | Self::KeysOfAgentRevoked(..) | Self::Approval(..) | Self::Forget(_) => false,
+            Self::Key(..) | Self::KeysOfAgentRevoked(..) | Self::Approval(..) | Self::Forget(_) | Self::Spent(..) => {
+                false
+            }
         }
     }
 }
@@ -101,6 +110,7 @@ impl Tables {
             Change::Revoked(jti, expires_at) => drop(self.revoked.insert(jti, expires_at)),
             Change::Approval(approval, token) => self.keep(*approval, token),
             Change::Forget(now) => self.forget(now),
+            Change::Spent(key, since, spent) => self.spend(key, since, spent),
         }
     }
 
@@ -118,9 +128,23 @@ impl Tables {
 
     fn forget(&mut self, now: Timestamp) {
         self.revoked.retain(|_, expires_at| now < *expires_at);
+        let month_ago = now.saturating_sub(LONGEST_WINDOW).unwrap_or(now);
+        self.spent.retain(|_, newest| month_ago < newest.0);
         self.approvals.retain(|_, approval| still_answers(approval, now));
         self.by_call.retain(|_, id| self.approvals.contains_key(id));
         self.by_token.retain(|_, id| self.approvals.contains_key(id));
+    }
+
+    fn spend(&mut self, key: String, since: Timestamp, spent: u64) {
+        let newest = self.spent.entry(key).or_insert((since, spent));
+        if newest.0 <= since {
+            *newest = (since, spent);
+        }
+    }
+
+    /// What the window that starts at `since` holds.
+    pub(crate) fn spent(&self, key: &str, since: Timestamp) -> u64 {
+        self.spent.get(key).filter(|newest| newest.0 == since).map_or(0, |newest| newest.1)
     }
 
     pub(crate) fn approval_for(&self, agent: &str, call_digest: &str) -> Option<&Approval> {

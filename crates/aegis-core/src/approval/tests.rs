@@ -23,6 +23,7 @@ fn opened() -> Approval {
         params: serde_json::Map::new(),
         call_digest: "sha256:1".into(),
         violations: Vec::new(),
+        requirements: Vec::new(),
         policy_version: "pol_1".into(),
         decision_id: "dec_1".into(),
         requested_at: start(),
@@ -155,4 +156,41 @@ fn what_holds_leaves_no_room_for_another() {
         assert!(!approval.holds(after(TTL)), "{:?}", approval.state);
     }
     assert!(!apply(&after_event(&approve), &spend, after(2)).expect("spends").holds(after(3)));
+}
+
+/// Two entries ask: any two of three people, and one of the on-call list.
+fn demanding() -> Approval {
+    let mut approval = opened();
+    let list = |names: &[&str]| names.iter().map(|name| format!("operator:{name}")).collect::<Vec<_>>();
+    approval.request.requirements = vec![
+        Requirement { approvers: list(&["alice", "bob", "carol"]), count: 2 },
+        Requirement { approvers: vec!["operator:dora".into(), "slack:U1".into()], count: 1 },
+    ];
+    approval
+}
+
+fn yes(by: &str) -> Event {
+    Event::Approve { by: by.into(), comment: None }
+}
+
+#[test]
+fn every_requirement_has_to_be_met_by_different_people() {
+    let approve = |approval: &Approval, by: &str| apply(approval, &yes(by), start());
+    let approval = approve(&demanding(), "alice").expect("the first");
+    assert_eq!((approval.state, approval.votes.len()), (State::Pending, 1));
+    assert_eq!(approve(&approval, "alice"), Err(Refused::VotedAlready("alice".into())));
+    assert!(matches!(approve(&approval, "mallory"), Err(Refused::NotAsked(_))));
+    assert!(matches!(approve(&approval, "planner"), Err(Refused::OwnRequest(_))));
+    let approval = approve(&approval, "bob").expect("the second");
+    assert_eq!(approval.state, State::Pending, "the on-call list has not spoken");
+    let approval = approve(&approval, "slack:U1").expect("the third");
+    assert_eq!((approval.state, approval.decided_by.as_deref()), (State::Approved, Some("slack:U1")));
+    assert_eq!(approve(&approval, "carol"), Err(Refused::Final(State::Approved)));
+}
+
+#[test]
+fn one_who_is_asked_may_reject_alone_and_others_may_not() {
+    let reject = |by: &str| apply(&demanding(), &Event::Reject { by: by.into(), comment: None }, start());
+    assert_eq!(reject("carol").map(|approval| approval.state), Ok(State::Rejected));
+    assert!(matches!(reject("mallory"), Err(Refused::NotAsked(_))));
 }

@@ -16,17 +16,7 @@ fn round_trip(event: Event) {
 /// A decision has a time of its own; both must survive, and no key may be there twice.
 #[test]
 fn every_kind_of_record_survives_the_wire() {
-    let facts = Facts {
-        now: "2026-11-22T17:00:00Z".parse().expect("a time"),
-        decision_id: "dec_1".into(),
-        trace_id: None,
-        policy_version: "pol_1",
-        approval: None,
-        over_rate: Vec::new(),
-        guards: Vec::new(),
-        cross_check: false,
-        session: crate::session::Session::default(),
-    };
+    let facts = Facts::new("2026-11-22T17:00:00Z".parse().expect("a time"), "dec_1", "pol_1");
     let denial =
         Denial::unread(&facts, Some(&Agent::named("a")), Code::BadRequest, "framing: two_hosts", "two hosts".into());
     round_trip(Event::Decision { explanation: denial.into_explanation(), latency_ms: 0.25 });

@@ -1,11 +1,14 @@
 //! Findings, facts and the approval at hand → one decision.
 
-use jiff::ToSpan;
+use jiff::{Timestamp, ToSpan};
 
 use super::explain::{CallSummary, Explanation, Verdict, guidance};
+use super::redact::{Redacted, redact};
+use super::undeclared;
 use super::{Ask, Decision, Denial, Facts, Observed, Permit};
 use crate::agent::Agent;
 use crate::approval::{Request, State};
+use crate::budget::{BudgetLimit, Charge, Cost, Spend};
 use crate::call::{Environment, ToolCall};
 use crate::policy::{Asked, Evaluation, Finding, FindingEffect, Mode, PolicySet};
 use crate::problem::{Code, Violation};
@@ -14,20 +17,36 @@ use crate::problem::{Code, Violation};
 ///
 /// Deny wins over approval, approval over allow; every rule that isn't kept is reported. An approval at hand counts only if
 /// it is this agent's, for exactly this call, and still good at `facts.now`; it lifts what asks, never what denies.
-pub fn decide(policies: &PolicySet, agent: &Agent, call: ToolCall, facts: &Facts<'_>) -> Decision {
+pub fn decide(policies: &PolicySet, agent: &Agent, mut call: ToolCall, facts: &Facts<'_>) -> Decision {
     let asked = Asked { agent, call: &call, now: facts.now, session: &facts.session };
     let evaluation = policies.evaluate(asked);
     let engines_differ = facts.cross_check && policies.evaluate_with(policies.other_engine(), asked) != evaluation;
 
     let mut rules = Rules::default();
-    for finding in &evaluation.findings {
+    for finding in evaluation.findings.iter().filter(|finding| finding.effect != FindingEffect::Sanitize) {
         rules.add(finding.effect, finding.mode, policies.violation(finding, asked));
     }
+    for violation in undeclared::check(&call, || policies.declared(asked)) {
+        rules.add(FindingEffect::Deny, policies.acting_mode(asked), violation);
+    }
+    let sanitizers = policies.sanitizers(asked);
+    for finding in evaluation.findings.iter().filter(|finding| finding.effect == FindingEffect::Sanitize) {
+        if !sanitizers.iter().any(|one| one.policy == finding.policy) {
+            // Rego of its own asks for it, and nothing says what to look for.
+            rules.add(FindingEffect::Deny, finding.mode, policies.violation(finding, asked));
+        }
+    }
+    let redacted = redact(&mut call, sanitizers);
+    rules.redacted(&redacted);
     for violation in gateway_rules(&call, facts, engines_differ) {
         rules.add(FindingEffect::Deny, Mode::Enforce, violation);
     }
     for over in &facts.over_rate {
         rules.rate(over.mode(), over.retry_after, &over.limit.policy, over.limit.limit, over.limit.per_ms);
+    }
+
+    for spend in facts.spends.iter().filter(|spend| !spend.fits()) {
+        rules.budget(spend, facts.now);
     }
 
     let would = rules.verdict(|_| true);
@@ -48,17 +67,23 @@ pub fn decide(policies: &PolicySet, agent: &Agent, call: ToolCall, facts: &Facts
         policy_version: policies.version().to_owned(),
         matched: evaluation.matched.clone(),
         violations: rules.violations(),
+        redactions: redacted.redactions,
         approval: None,
         retry_after: None,
+        resets_at: None,
         engines_differ,
     };
+    let charges = facts.spends.iter().filter_map(|spend| spend.charge(facts.now)).collect();
     match enforced {
         Verdict::Deny => deny(&rules, base),
-        Verdict::ApprovalNeeded => ask(policies, agent, call, facts, &evaluation, base),
-        // Nothing is redacted yet, so what asks for it can't pass.
-        Verdict::Sanitize => deny(&rules, base),
-        Verdict::Allow if would == Verdict::Allow => Decision::Allow(Permit { call, explanation: base, spends: None }),
-        Verdict::Allow => Decision::Observe(Observed { call, explanation: base }),
+        Verdict::ApprovalNeeded => ask(policies, agent, call, facts, &evaluation, base, charges),
+        Verdict::Sanitize if would == Verdict::Sanitize => {
+            Decision::Sanitize(Permit { call, explanation: base, spends: None, charges })
+        }
+        Verdict::Allow if would == Verdict::Allow => {
+            Decision::Allow(Permit { call, explanation: base, spends: None, charges })
+        }
+        Verdict::Sanitize | Verdict::Allow => Decision::Observe(Observed { call, explanation: base, charges }),
     }
 }
 
@@ -78,13 +103,14 @@ fn gateway_rules(call: &ToolCall, facts: &Facts<'_>, engines_differ: bool) -> Ve
 }
 
 fn deny(rules: &Rules, base: Explanation) -> Decision {
-    let code = if rules.only_rate() { Code::RateLimited } else { Code::PolicyViolation };
+    let code = rules.denial();
     let explanation = Explanation {
         decision: Verdict::Deny,
         code: Some(code),
         detail: rules.detail(FindingEffect::Deny),
         guidance: rules.guidance(code),
         retry_after: if code == Code::RateLimited { rules.retry_after } else { None },
+        resets_at: if code == Code::BudgetExceeded { rules.resets_at } else { None },
         ..base
     };
     Decision::Deny(Denial { explanation })
@@ -98,6 +124,7 @@ fn ask(
     facts: &Facts<'_>,
     evaluation: &Evaluation,
     base: Explanation,
+    charges: Vec<Charge>,
 ) -> Decision {
     let refuse = |base: Explanation, code: Code, reason: &str, detail: String| {
         Decision::Deny(Denial { explanation: base.refused(code, reason, detail) })
@@ -117,13 +144,11 @@ fn ask(
         Some((approval, State::Approved)) => {
             let mut info = approval.info(None);
             info.status = State::Approved.as_str().to_owned();
-            let explanation = Explanation {
-                decision: Verdict::Allow,
-                approval: Some(info),
-                reason: format!("approved: {}", base.reason),
-                ..base
-            };
-            Decision::Allow(Permit { call, explanation, spends: Some(approval.id.clone()) })
+            let decision = if base.redactions.is_empty() { Verdict::Allow } else { Verdict::Sanitize };
+            let reason = format!("approved: {}", base.reason);
+            let explanation = Explanation { decision, approval: Some(info), reason, ..base };
+            let permit = Permit { call, explanation, spends: Some(approval.id.clone()), charges };
+            if decision == Verdict::Sanitize { Decision::Sanitize(permit) } else { Decision::Allow(permit) }
         }
         Some((approval, state @ (State::Rejected | State::Cancelled))) if facts.now < approval.request.expires_at => {
             let (code, word) = match state {
@@ -148,6 +173,7 @@ fn ask(
         _ => {
             let asking: Vec<Finding> =
                 evaluation.findings.iter().filter(|f| f.effect == FindingEffect::Ask).cloned().collect();
+            let terms = policies.approval_terms(&asking);
             let detail = format!(
                 "{} of {} in {} needs a human's approval: {}",
                 call.action,
@@ -164,13 +190,11 @@ fn ask(
                 params: call.params,
                 call_digest: digest,
                 violations: base.violations.clone(),
+                requirements: terms.requirements,
                 policy_version: base.policy_version.clone(),
                 decision_id: base.decision_id.clone(),
                 requested_at: facts.now,
-                expires_at: facts
-                    .now
-                    .saturating_add(policies.approval_terms(&asking).ttl_s.seconds())
-                    .unwrap_or(facts.now),
+                expires_at: facts.now.saturating_add(terms.ttl_s.seconds()).unwrap_or(facts.now),
             };
             let explanation = Explanation {
                 code: Some(Code::ApprovalNeeded),
@@ -189,18 +213,20 @@ fn ask(
 struct Rules {
     list: Vec<Rule>,
     retry_after: Option<u64>,
+    resets_at: Option<Timestamp>,
 }
 
 struct Rule {
     effect: FindingEffect,
     mode: Mode,
-    rate: bool,
+    /// What is refused where nothing else is wrong.
+    code: Code,
     violation: Violation,
 }
 
 impl Rules {
     fn add(&mut self, effect: FindingEffect, mode: Mode, violation: Violation) {
-        self.list.push(Rule { effect, mode, rate: false, violation });
+        self.list.push(Rule { effect, mode, code: Code::PolicyViolation, violation });
     }
 
     fn rate(&mut self, mode: Mode, retry_after: u64, policy: &str, limit: u32, per_ms: u64) {
@@ -221,7 +247,51 @@ impl Rules {
             message: format!("more than {limit} calls per {window}"),
         };
         self.retry_after = self.retry_after.max(Some(retry_after));
-        self.list.push(Rule { effect: FindingEffect::Deny, mode, rate: true, violation });
+        self.list.push(Rule { effect: FindingEffect::Deny, mode, code: Code::RateLimited, violation });
+    }
+
+    /// What was taken out of the call, would be, or can't be.
+    fn redacted(&mut self, redacted: &Redacted) {
+        let Redacted { done, watched, impossible, .. } = redacted;
+        done.iter().for_each(|one| self.add(FindingEffect::Sanitize, Mode::Enforce, one.clone()));
+        watched.iter().for_each(|one| self.add(FindingEffect::Sanitize, Mode::Shadow, one.clone()));
+        impossible.iter().for_each(|one| self.add(FindingEffect::Deny, Mode::Enforce, one.clone()));
+    }
+
+    /// A budget that the call doesn't fit into.
+    fn budget(&mut self, spend: &Spend, now: Timestamp) {
+        let Spend { limit: BudgetLimit { policy, rule, limit, unit, window, mode, cost, .. }, spent } = spend;
+        let most = format!("{rule} {} a {}", unit.show(*limit), window.noun());
+        let (reason, param, message) = match cost {
+            Cost::Known(cost) => {
+                let spent = unit.show(*spent);
+                ("above_budget", None, format!("{most}: {spent} spent, and this call takes {}", unit.show(*cost)))
+            }
+            Cost::Unknown { param } => {
+                let message =
+                    format!("{most}: the call doesn't say what it takes, {param:?} is missing or can't be counted");
+                ("cost_unknown", Some(param.clone()), message)
+            }
+        };
+        let violation = Violation {
+            rule: rule.clone(),
+            policy: policy.clone(),
+            reason: reason.to_owned(),
+            param,
+            limit: Some(unit.show(*limit).to_string().into()),
+            actual: None,
+            message,
+        };
+        // What never fits won't fit in the next window either.
+        let code = match cost {
+            Cost::Known(cost) if cost <= limit => {
+                self.resets_at = self.resets_at.max(Some(window.around(now).1));
+                Code::BudgetExceeded
+            }
+            Cost::Known(_) => Code::BudgetExceeded,
+            Cost::Unknown { .. } => Code::PolicyViolation,
+        };
+        self.list.push(Rule { effect: FindingEffect::Deny, mode: *mode, code, violation });
     }
 
     fn verdict(&self, counts: impl Fn(Mode) -> bool) -> Verdict {
@@ -239,11 +309,12 @@ impl Rules {
         self.list.iter().map(|rule| rule.mode).min().unwrap_or(default)
     }
 
-    fn only_rate(&self) -> bool {
-        self.list
-            .iter()
-            .filter(|rule| rule.mode == Mode::Enforce && rule.effect == FindingEffect::Deny)
-            .all(|rule| rule.rate)
+    /// The code of a refusal: the gravest of what is enforced.
+    fn denial(&self) -> Code {
+        let denied = |rule: &&Rule| rule.mode == Mode::Enforce && rule.effect == FindingEffect::Deny;
+        let codes: Vec<Code> = self.list.iter().filter(denied).map(|rule| rule.code).collect();
+        let gravest = [Code::PolicyViolation, Code::BudgetExceeded, Code::RateLimited];
+        gravest.into_iter().find(|code| codes.contains(code)).unwrap_or(Code::PolicyViolation)
     }
 
     fn violations(&self) -> Vec<Violation> {

@@ -8,6 +8,7 @@ use crate::agent::Agent;
 use crate::call::{Destination, Effect, ToolCall};
 use crate::policy::Mode;
 use crate::problem::{ApprovalInfo, Code, Problem, Violation};
+use crate::sanitize::Redaction;
 
 /// The answers, and what each means to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -112,12 +113,18 @@ pub struct Explanation {
     /// Every rule that said no or asks, in a stable order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub violations: Vec<Violation>,
+    /// What was taken out of the call before it was forwarded or shown to a human.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redactions: Vec<Redaction>,
     /// The approval it waits for, spends, or was refused by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalInfo>,
     /// Seconds to wait before a retry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    /// When the budget that refused it starts anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resets_at: Option<Timestamp>,
     /// The two engines disagreed: an alarm, not only a denial.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub engines_differ: bool,
@@ -142,8 +149,10 @@ impl Explanation {
             policy_version: facts.policy_version.to_owned(),
             matched: Vec::new(),
             violations: Vec::new(),
+            redactions: Vec::new(),
             approval: None,
             retry_after: None,
+            resets_at: None,
             engines_differ: false,
         }
     }
@@ -195,6 +204,7 @@ impl Explanation {
             violations: self.violations.clone(),
             retryable: code.retryable(),
             retry_after: self.retry_after,
+            resets_at: self.resets_at,
             guidance: guidance(code).to_owned(),
             approval: self.approval.clone(),
         }
@@ -213,6 +223,9 @@ pub(super) fn guidance(code: Code) -> &'static str {
             "Nobody decided in time, or the approval wasn't used in time. Repeat the call to ask again."
         }
         Code::ApprovalCancelled => "The request was withdrawn. Don't repeat this call unless a human asks for it.",
+        Code::BudgetExceeded => {
+            "The budget is used up. Wait until it resets, do with less, or ask a human to raise it; a repeat won't help."
+        }
         Code::RateLimited => "Wait for the time given, then repeat the call.",
         Code::IdentityRejected => "Get a fresh token for a registered agent and send it with the call.",
         Code::BadRequest => "Correct the request; it was not forwarded.",

@@ -2,9 +2,10 @@ use jiff::{Timestamp, ToSpan};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{Decision, Facts, OverRate, Verdict, decide};
+use super::{Decision, Facts, OverRate, Passage, Verdict, decide};
 use crate::agent::Agent;
 use crate::approval::{Approval, Event, State, apply};
+use crate::budget::{BudgetLimit, Cost, Spend, Unit, Window};
 use crate::call::tests::scale;
 use crate::policy::{Mode, Options, PolicySet, RateLimit, Source};
 use crate::problem::{Code, Violation};
@@ -28,17 +29,7 @@ fn now() -> Timestamp {
 }
 
 fn facts<'a>() -> Facts<'a> {
-    Facts {
-        now: now(),
-        decision_id: "dec_1".into(),
-        trace_id: None,
-        policy_version: "pol_x",
-        approval: None,
-        over_rate: Vec::new(),
-        guards: Vec::new(),
-        cross_check: true,
-        session: crate::session::Session::default(),
-    }
+    Facts { cross_check: true, ..Facts::new(now(), "dec_1", "pol_x") }
 }
 
 fn agent() -> Agent {
@@ -221,4 +212,63 @@ proptest! {
         let allowed = matches!(decision, Decision::Allow(_) | Decision::Observe(_));
         prop_assert_eq!(allowed, good && env == "staging" && id == "deploy-manager");
     }
+}
+
+fn spend(limit: u64, spent: u64, cost: Cost, mode: Mode) -> Spend {
+    let limit = BudgetLimit {
+        key: "deploy-manager||deploy-manager|daily|replicas|enforce".to_owned(),
+        policy: "deploy-manager".to_owned(),
+        rule: "daily_budget".to_owned(),
+        limit,
+        unit: Unit { name: "replicas".to_owned(), decimals: 0 },
+        window: Window::Daily,
+        mode,
+        cost,
+    };
+    Spend { limit, spent }
+}
+
+#[test]
+fn a_budget_refuses_with_its_own_code_and_says_when_it_resets() {
+    let facts = Facts { spends: vec![spend(30, 29, Cost::Known(2), Mode::Enforce)], ..facts() };
+    let Decision::Deny(denial) = decide(&policies(POLICY), &agent(), scale("staging", json!(2)), &facts) else {
+        panic!("within nothing")
+    };
+    let problem = denial.explanation().problem().expect("a refusal");
+    assert_eq!((problem.code, problem.status, problem.retryable), (Code::BudgetExceeded, 403, false));
+    assert_eq!(problem.resets_at.map(|at| at.to_string()).as_deref(), Some("2026-11-23T00:00:00Z"));
+    assert_eq!(problem.detail, "daily_budget 30 replicas a day: 29 replicas spent, and this call takes 2 replicas");
+}
+
+#[test]
+fn a_rule_and_a_budget_are_named_together() {
+    let facts = Facts { spends: vec![spend(30, 0, Cost::Known(200), Mode::Enforce)], ..facts() };
+    let decision = decide(&policies(POLICY), &agent(), scale("staging", json!(200)), &facts);
+    assert_eq!(verdict(&decision), (Verdict::Deny, Some(Code::PolicyViolation)));
+    let Decision::Deny(denial) = decision else { panic!("denied") };
+    let rules: Vec<&str> = denial.explanation().violations.iter().map(|v| v.rule.as_str()).collect();
+    assert_eq!(rules, ["max_replicas", "daily_budget"]);
+    assert_eq!(denial.explanation().resets_at, None, "waiting won't help");
+}
+
+#[test]
+fn an_unknown_cost_is_refused_and_an_over_budget_call_asks_nobody() {
+    let unknown = Cost::Unknown { param: "amount".to_owned() };
+    let unknown = Facts { spends: vec![spend(30, 0, unknown, Mode::Enforce)], ..facts() };
+    let decision = decide(&policies(POLICY), &agent(), scale("staging", json!(1)), &unknown);
+    assert_eq!(verdict(&decision), (Verdict::Deny, Some(Code::PolicyViolation)));
+    let over = Facts { spends: vec![spend(3, 3, Cost::Known(1), Mode::Enforce)], ..facts() };
+    let decision = decide(&policies(POLICY), &agent(), scale("production", json!(1)), &over);
+    assert_eq!(verdict(&decision), (Verdict::Deny, Some(Code::BudgetExceeded)));
+}
+
+#[test]
+fn a_watched_budget_is_observed_and_still_counted() {
+    let facts = Facts { spends: vec![spend(3, 3, Cost::Known(1), Mode::Shadow)], ..facts() };
+    let Decision::Observe(observed) = decide(&policies(POLICY), &agent(), scale("staging", json!(1)), &facts) else {
+        panic!("passes")
+    };
+    assert_eq!(observed.explanation().would_decision, Some(Verdict::Deny));
+    let passage = Passage::Observed(observed);
+    assert_eq!(passage.charges().iter().map(|c| (c.amount, c.limit)).collect::<Vec<_>>(), [(1, None)]);
 }

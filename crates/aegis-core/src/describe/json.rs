@@ -21,7 +21,7 @@ const MAX_DIGITS: usize = 17;
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Reads one JSON document.
-pub(super) fn parse(bytes: &[u8]) -> Result<Value, Unreadable> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Unreadable> {
     let found = RefCell::new(None);
     let seed = Strict { at: &Path::Root, depth: 0, found: &found };
     let mut reader = serde_json::Deserializer::from_slice(bytes);

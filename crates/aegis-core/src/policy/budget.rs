@@ -4,11 +4,12 @@
 //! unknown is never zero. What is spent is state, so it isn't here: whoever keeps the count asks [`PolicySet::budgets`] what to
 //! reserve.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use serde_json::{Number, Value};
 
 use super::param::{Param, Place};
 use super::{Asked, Mode, PolicySet, native};
+use crate::budget::{BudgetLimit, Cost, Unit, Window};
 use crate::call::{Presence, ToolCall};
 use crate::money::{AMOUNT, CURRENCY, Currency};
 
@@ -16,79 +17,6 @@ use crate::money::{AMOUNT, CURRENCY, Currency};
 pub(super) const REQUESTS: &str = "requests";
 /// The largest whole number that every JSON reader agrees on.
 const SAFE: u64 = (1 << 53) - 1;
-
-/// How long a budget is for. Calendar windows, in UTC; where they begin is said by whoever keeps the count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Window {
-    /// An hour.
-    Hourly,
-    /// A day.
-    Daily,
-    /// A week, from Monday.
-    Weekly,
-    /// A month.
-    Monthly,
-}
-
-impl Window {
-    /// Every window, by its key under `budget`.
-    pub const ALL: [Self; 4] = [Self::Hourly, Self::Daily, Self::Weekly, Self::Monthly];
-
-    /// The wire form, and the key under `budget`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Hourly => "hourly",
-            Self::Daily => "daily",
-            Self::Weekly => "weekly",
-            Self::Monthly => "monthly",
-        }
-    }
-}
-
-/// A budget that a call spends from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BudgetLimit {
-    /// What it counts: policy id, entry (or none), agent, window and unit. Equal keys share one count.
-    pub key: String,
-    /// The policy that says so.
-    pub policy: String,
-    /// The key that says so: `budget`, or its short form `daily_budget`.
-    pub rule: String,
-    /// How much may be spent in a window, in the unit's smallest part.
-    pub limit: u64,
-    /// A currency's letters, `requests`, or the name of a parameter.
-    pub unit: String,
-    /// The window.
-    pub window: Window,
-    /// Whether it refuses, or only observes.
-    pub mode: Mode,
-    /// What this call spends.
-    pub cost: Cost,
-}
-
-/// What a call spends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cost {
-    /// In the unit's smallest part.
-    Known(u64),
-    /// It can't be read.
-    Unknown {
-        /// The parameter that doesn't say it.
-        param: String,
-    },
-}
-
-impl BudgetLimit {
-    /// An amount of the budget's unit in words: `499.99 USD`, `30 replicas`.
-    pub fn shown(&self, amount: u64) -> String {
-        match Currency::of(&self.unit).filter(|currency| currency.code() == self.unit) {
-            Some(currency) => currency.shown(amount),
-            None => format!("{amount} {}", self.unit),
-        }
-    }
-}
 
 /// A budget as a policy or an entry has it.
 #[derive(Debug, Serialize)]
@@ -111,6 +39,14 @@ pub(super) enum BudgetUnit {
 }
 
 impl BudgetUnit {
+    fn unit(&self) -> Unit {
+        let decimals = match self {
+            Self::Money(currency) => u8::try_from(currency.exponent()).unwrap_or(u8::MAX),
+            Self::Requests | Self::Param(_) => 0,
+        };
+        Unit { name: self.name().to_owned(), decimals }
+    }
+
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Requests => REQUESTS,
@@ -133,13 +69,14 @@ impl PolicySet {
         for policy in native::policies_of(&self.tables, asked) {
             let mut add = |budget: &Budget, entry: &str| {
                 let Some(cost) = cost(&budget.unit, asked.call) else { return };
-                let (window, unit) = (budget.window, budget.unit.name());
+                let (window, unit) = (budget.window, budget.unit.unit());
+                let mode = if policy.mode == Mode::Shadow { "|shadow" } else { "" };
                 limits.push(BudgetLimit {
-                    key: format!("{}|{entry}|{agent}|{}|{unit}", policy.id, window.as_str()),
+                    key: format!("{}|{entry}|{agent}|{}|{}{mode}", policy.id, window.noun(), unit.name),
                     policy: policy.id.clone(),
                     rule: budget.rule.to_owned(),
                     limit: budget.limit,
-                    unit: unit.to_owned(),
+                    unit,
                     window,
                     mode: policy.mode,
                     cost,

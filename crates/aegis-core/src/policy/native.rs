@@ -50,6 +50,12 @@ pub(super) fn may_reach(tables: &Tables, asked: Asked<'_>) -> bool {
     !judge.findings.iter().any(forbids)
 }
 
+/// The mode that decides for the agent.
+pub(super) fn mode_of(tables: &Tables, asked: Asked<'_>) -> Mode {
+    let mine = policies_of(tables, asked);
+    if mine.is_empty() { tables.mode } else { acting_mode(&mine) }
+}
+
 /// The policies that are for the agent.
 pub(super) fn policies_of<'a>(tables: &'a Tables, asked: Asked<'_>) -> Vec<&'a Policy> {
     tables.of_agent(asked.agent).into_iter().filter_map(|position| tables.policies.get(position)).collect()

@@ -3,45 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
 use super::param::{Param, serialize_names};
-use super::{Asked, Mode, PolicySet, native};
-
-/// Kinds of data that are looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DataKind {
-    /// Protected health information.
-    Phi,
-    /// Personally identifiable information.
-    Pii,
-    /// Credentials.
-    Secrets,
-}
-
-impl DataKind {
-    /// Every kind, by its name in a policy.
-    pub const ALL: [(&str, Self); 3] = [("phi", Self::Phi), ("pii", Self::Pii), ("secrets", Self::Secrets)];
-}
-
-/// A `sanitize` that applies to a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sanitizer {
-    /// The policy that says so.
-    pub policy: String,
-    /// Whether it redacts, or only observes.
-    pub mode: Mode,
-    /// What is looked for.
-    pub detect: BTreeSet<DataKind>,
-    /// Where: paths into the parameters, key by key; `None` is everywhere.
-    pub params: Option<Vec<Vec<String>>>,
-}
+use super::{Asked, PolicySet, native};
+use crate::sanitize::{Kind, Sanitizer};
 
 /// `sanitize` as an entry has it.
 #[derive(Debug, Serialize)]
 pub(super) struct Sanitize {
-    pub(super) detect: BTreeSet<DataKind>,
+    pub(super) detect: BTreeSet<Kind>,
     #[serde(serialize_with = "names")]
     pub(super) params: Option<Vec<Param>>,
 }

@@ -17,7 +17,7 @@ use super::param::Param;
 use super::sanitize::Sanitize;
 use super::terms::ApprovalRule;
 use crate::agent::Agent;
-use crate::call::ToolCall;
+use crate::call::{IMAGES, ToolCall};
 use crate::document::Place;
 use crate::money::Currency;
 
@@ -294,6 +294,16 @@ impl Name {
             Self::Exact { tool: own, .. } => own == tool,
             Self::Glob { tool: own, .. } => own.is_match(tool),
         }
+    }
+}
+
+impl Entry {
+    /// The parameters that some rule of the entry is on, by their very names.
+    pub(super) fn declares(&self) -> impl Iterator<Item = &str> {
+        let images = self.images.iter().map(|_| IMAGES);
+        let rules = self.rules.iter().filter_map(|rule| rule.param.plain_name());
+        let sanitized = self.sanitize.iter().flat_map(|sanitize| sanitize.params.iter().flatten());
+        images.chain(rules).chain(sanitized.filter_map(Param::plain_name))
     }
 }
 

@@ -5,7 +5,7 @@ mod rules;
 
 use super::condition::{Condition, Truth};
 use super::tables::{Entry, ImageRule, Policy, Shared};
-use super::{Asked, DataKind, Finding, Reason};
+use super::{Asked, Finding, Reason};
 use crate::call::{IMAGES, Image, ToolCall};
 use crate::problem::Violation;
 
@@ -119,8 +119,7 @@ fn denial(violation: &mut Violation, conditions: &[Shared<Condition>], asked: As
 
 fn sanitize(violation: &mut Violation, entry: &Entry) {
     let Some(sanitize) = &entry.sanitize else { return };
-    let detect: Vec<&str> =
-        DataKind::ALL.iter().filter(|(_, kind)| sanitize.detect.contains(kind)).map(|(name, _)| *name).collect();
+    let detect: Vec<&str> = sanitize.detect.iter().map(|kind| kind.as_str()).collect();
     let params = sanitize.params.as_ref().map_or("its parameters".to_owned(), |params| {
         params.iter().map(|param| param.name.as_str()).collect::<Vec<_>>().join(", ")
     });

@@ -7,17 +7,7 @@ use super::*;
 const PLAIN: Form = Form { shape: DenyShape::Problem, proxied: false, head_only: false };
 
 fn explanation(code: Code) -> Explanation {
-    let facts = Facts {
-        now: Timestamp::UNIX_EPOCH,
-        decision_id: "dec_1".to_owned(),
-        trace_id: None,
-        policy_version: "pol_1",
-        approval: None,
-        over_rate: Vec::new(),
-        guards: Vec::new(),
-        cross_check: false,
-        session: aegis_core::session::Session::default(),
-    };
+    let facts = Facts::new(Timestamp::UNIX_EPOCH, "dec_1", "pol_1");
     Denial::unread(&facts, None, code, "reason", "what happened".to_owned()).into_explanation()
 }
 

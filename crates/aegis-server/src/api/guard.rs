@@ -51,15 +51,8 @@ pub(super) async fn rejected(state: &ApiState, headers: &HeaderMap, reason: &str
     let trace = TraceContext::join(headers, random());
     let policies = (state.policies)();
     let facts = Facts {
-        now,
-        decision_id: decision_id(now, random()),
         trace_id: Some(trace.trace_id_hex()),
-        policy_version: policies.version(),
-        approval: None,
-        over_rate: Vec::new(),
-        guards: Vec::new(),
-        cross_check: false,
-        session: aegis_core::session::Session::default(),
+        ..Facts::new(now, decision_id(now, random()), policies.version())
     };
     let detail = "the credential is missing or not valid here".to_owned();
     let denial = Denial::unread(&facts, None, Code::IdentityRejected, reason, detail);

@@ -74,7 +74,7 @@ pub(super) async fn bundle(
     if known.flat_map(|list| list.split(',')).any(|tag| matches_etag(tag.trim(), &etag)) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag_value)]).into_response());
     }
-    let bytes = tokio::task::spawn_blocking(move || policies.bundle()).await.map_err(ApiError::unavailable)?;
+    let bytes = tokio::task::spawn_blocking(move || policies.bundle(policies.publication())).await.map_err(ApiError::unavailable)?;
     let media_type = HeaderValue::from_static("application/gzip");
     Ok(([(header::ETAG, etag_value), (header::CONTENT_TYPE, media_type)], bytes).into_response())
 }

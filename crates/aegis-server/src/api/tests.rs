@@ -321,17 +321,7 @@ async fn asked(api: &Api, name: &str) -> String {
         payload: Payload::Caller,
     };
     let policies = (api.state.policies)();
-    let facts = Facts {
-        now: jiff::Timestamp::now(),
-        decision_id: "dec_asks".to_owned(),
-        trace_id: None,
-        policy_version: policies.version(),
-        approval: None,
-        over_rate: Vec::new(),
-        guards: Vec::new(),
-        cross_check: false,
-        session: aegis_core::session::Session::default(),
-    };
+    let facts = Facts::new(jiff::Timestamp::now(), "dec_asks", policies.version());
     match decide(&policies, &Agent::named("deploy-manager"), call, &facts) {
         Decision::ApprovalNeeded(ask) => api.state.store.ask(ask, 0.1).await.expect("asked").1.id,
         other => panic!("{other:?}"),
@@ -396,7 +386,7 @@ async fn policies_and_bundles_are_served_by_version() {
     let bundle = api.get("/v1/bundles/aegis").await;
     assert_eq!((bundle.status.as_u16(), bundle.header("etag")), (200, format!("\"{version}\"").as_str()));
     assert_eq!(bundle.header("content-type"), "application/gzip");
-    assert_eq!(bundle.body, (api.state.policies)().bundle());
+    assert_eq!(bundle.body, (api.state.policies)().bundle(None));
     for (tag, status) in [
         (format!("\"{version}\""), 304),
         (format!("W/\"{version}\""), 304),

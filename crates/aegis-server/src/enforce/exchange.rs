@@ -229,7 +229,7 @@ fn dial_failure(error: &DialError) -> Failure {
     let words = format!("the upstream could not be reached: {error}");
     match error {
         DialError::TimedOut(..) => Failure::TimedOut(words),
-        _ => Failure::Unreachable(words),
+        _ => Failure::NotSent(words),
     }
 }
 

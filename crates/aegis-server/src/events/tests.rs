@@ -133,6 +133,8 @@ fn explanation(decision: Verdict) -> Explanation {
             url: None,
         }),
         retry_after: None,
+        redactions: Vec::new(),
+        resets_at: None,
         engines_differ: false,
     }
 }

@@ -71,15 +71,8 @@ impl Case {
     /// The facts that don't depend on the call.
     pub(super) fn facts(&self) -> Facts<'_> {
         Facts {
-            now: self.now,
-            decision_id: self.decision_id.clone(),
             trace_id: Some(self.trace.trace_id_hex()),
-            policy_version: self.policies.version(),
-            approval: None,
-            over_rate: Vec::new(),
-            guards: Vec::new(),
-            cross_check: false,
-            session: aegis_core::session::Session::default(),
+            ..Facts::new(self.now, self.decision_id.clone(), self.policies.version())
         }
     }
 

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use aegis_core::agent::Agent;
 use aegis_core::approval::Approval;
 use aegis_core::call::ToolCall;
-use aegis_core::policy::Asked;
+use aegis_core::decide::approval_digest;
+use aegis_core::policy::{Asked, PolicySet};
 use aegis_core::problem::Violation;
 
 use super::case::{self, Case};
@@ -50,11 +50,12 @@ impl Pipeline {
     /// stands for another agent's approval, another call's or none is a mistake that is said, and denies.
     pub(super) fn approval(
         &self,
-        agent: &Agent,
-        call: &ToolCall,
+        policies: &PolicySet,
+        asked: Asked<'_>,
         token: Option<&str>,
     ) -> (Option<Approval>, Option<Violation>) {
-        let digest = call.digest().map(|digest| digest.to_string());
+        let agent = asked.agent;
+        let digest = approval_digest(policies, asked).map(|digest| digest.to_string());
         let Some(token) = token else {
             return (digest.and_then(|digest| self.0.store.approval_for(&agent.id, &digest)), None);
         };

@@ -57,17 +57,7 @@ impl House {
     }
 
     async fn admitted(&self, decision_id: &str) -> Admitted {
-        let facts = Facts {
-            now: Timestamp::now(),
-            decision_id: decision_id.to_owned(),
-            trace_id: None,
-            policy_version: self.policies.version(),
-            approval: None,
-            over_rate: Vec::new(),
-            guards: Vec::new(),
-            cross_check: false,
-            session: aegis_core::session::Session::default(),
-        };
+        let facts = Facts::new(Timestamp::now(), decision_id, self.policies.version());
         match decide(&self.policies, &Agent::named("tester"), post(), &facts) {
             Decision::Allow(permit) => self.store.admit(Passage::Permit(permit), 0.1).await.expect("admitted"),
             other => panic!("{other:?}"),

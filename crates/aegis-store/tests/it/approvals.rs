@@ -36,6 +36,7 @@ async fn an_approval_is_asked_for_decided_and_spent_once() {
     let own = store.approve(&first.id, AGENT, None).await.expect_err("the asker can't decide");
     assert!(matches!(own, StoreError::Approval(Refused::OwnRequest(_))), "{own}");
     let (approved, token) = store.approve(&first.id, "alice", Some("go".into())).await.expect("approves");
+    let token = token.expect("nobody else is asked");
     assert!(token.starts_with("ovr_") && token.len() == 4 + 43);
     assert!(matches!(store.approve(&first.id, "bob", None).await, Err(StoreError::Approval(Refused::Final(_)))));
 

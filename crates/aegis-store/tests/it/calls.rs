@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use aegis_core::agent::Agent;
 use aegis_core::approval::Approval;
+use aegis_core::budget::Spend;
 use aegis_core::call::{Companion, Effect, Environment, Payload, Presence, Shape, ToolCall};
 use aegis_core::decide::{Ask, Decision, Denial, Facts, Passage, decide};
 use aegis_core::policy::{Options, PolicySet, Source};
@@ -46,17 +47,7 @@ fn scale(env: &str, replicas: u64) -> ToolCall {
 }
 
 fn facts<'a>(decision_id: &str, approval: Option<&'a Approval>) -> Facts<'a> {
-    Facts {
-        now: Timestamp::now(),
-        decision_id: decision_id.to_owned(),
-        trace_id: None,
-        policy_version: "pol_test",
-        approval,
-        over_rate: Vec::new(),
-        guards: Vec::new(),
-        cross_check: false,
-        session: aegis_core::session::Session::default(),
-    }
+    Facts { approval, ..Facts::new(Timestamp::now(), decision_id, "pol_test") }
 }
 
 /// The agent, with a token.
@@ -67,6 +58,12 @@ pub(crate) fn agent() -> Agent {
 /// A call that staging's policy lets through.
 pub(crate) fn permit(decision_id: &str) -> Passage {
     passage(decide(&policies(), &agent(), scale("staging", 3), &facts(decision_id, None)))
+}
+
+/// The same call, which takes something out of budgets.
+pub(crate) fn spending(decision_id: &str, spends: Vec<Spend>) -> Decision {
+    let facts = Facts { spends, ..facts(decision_id, None) };
+    decide(&policies(), &agent(), scale("staging", 3), &facts)
 }
 
 /// A call to production with `replicas`, which needs a human's yes, under the approval at hand.

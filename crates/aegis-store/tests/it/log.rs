@@ -80,7 +80,7 @@ async fn a_call_that_nobody_settles_is_reported() {
     drop(store.admit(permit("dec_1"), 0.1).await.expect("admitted"));
     drop(store.admit(permit("dec_2"), 0.1).await.expect("admitted").redeem());
     let (_, in_flight) = store.admit(permit("dec_3"), 0.1).await.expect("admitted").redeem();
-    assert_eq!(outcome_of(&store, "dec_1").await, "failed");
+    assert_eq!(outcome_of(&store, "dec_1").await, "not_sent");
     assert_eq!(outcome_of(&store, "dec_2").await, "unknown");
     assert_eq!(store.unsettled().await.expect("reads").len(), 1);
     let store = reopened(&dir, store).await;

@@ -7,6 +7,7 @@
 )]
 
 mod approvals;
+mod budgets;
 mod calls;
 mod identities;
 mod killed;

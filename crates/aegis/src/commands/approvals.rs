@@ -29,6 +29,13 @@ pub(super) async fn run(command: ApprovalsCommand, operator: &Operator, global: 
             let answer = decide(operator, &args, "approve").await?;
             print(global, &answer, |answer| {
                 let agent = cell(answer, "/approval/request/agent/id");
+                if answer.get("override_token").is_none_or(Value::is_null) {
+                    return format!(
+                        "{}: your yes is on record; others have to say so as well: {}\n",
+                        args.id,
+                        asked(answer)
+                    );
+                }
                 let token = cell(answer, "/override_token");
                 format!(
                     "{} approved: {agent} repeats the same call, and it passes once\noverride token, shown this once, which that call \
@@ -46,6 +53,13 @@ pub(super) async fn run(command: ApprovalsCommand, operator: &Operator, global: 
             print(global, &answer, |_| format!("{} cancelled\n", args.id))
         }
     }
+}
+
+/// Who is asked, and how many of them.
+fn asked(answer: &Value) -> String {
+    let requirements = answer.pointer("/approval/request/requirements").and_then(Value::as_array);
+    let one = |requirement: &Value| format!("{} of {}", cell(requirement, "/count"), cell(requirement, "/approvers"));
+    requirements.into_iter().flatten().map(one).collect::<Vec<_>>().join("; ")
 }
 
 async fn decide(operator: &Operator, args: &AnswerArgs, verb: &str) -> Result<Value> {
@@ -97,6 +111,20 @@ fn described(approval: &Value) -> String {
     ];
     let violations = approval.pointer("/request/violations").and_then(Value::as_array);
     rows.extend(violations.into_iter().flatten().map(|violation| ("because", table::cell(violation, "/message"))));
+    let requirements = approval.pointer("/request/requirements").and_then(Value::as_array);
+    rows.extend(
+        requirements
+            .into_iter()
+            .flatten()
+            .map(|one| ("needs", format!("{} of {}", table::cell(one, "/count"), table::cell(one, "/approvers")))),
+    );
+    let votes = approval.get("votes").and_then(Value::as_array);
+    rows.extend(
+        votes
+            .into_iter()
+            .flatten()
+            .map(|vote| ("yes", format!("by {} at {}", table::cell(vote, "/by"), time(vote, "/at")))),
+    );
     if approval.get("decided_by").is_some() {
         rows.push(("decided", format!("by {} at {}", cell("/decided_by"), time(approval, "/decided_at"))));
         rows.push(("comment", cell("/comment")));

@@ -22,7 +22,7 @@ pub(super) fn run(command: PolicyCommand, global: &Global) -> Result<()> {
         PolicyCommand::Check { paths } => check(&paths, global),
         PolicyCommand::Compile { paths, out } => {
             let policies = load_all(&paths, global)?.map_err(invalid)?;
-            let bundle = policies.bundle();
+            let bundle = policies.bundle(policies.publication());
             std::fs::write(&out, &bundle).with_context(|| format!("can't write {}", out.display()))?;
             let made = json!({"version": policies.version(), "policies": policies.len(), "written": out, "bytes": bundle.len()});
             print(global, &made, |_| {

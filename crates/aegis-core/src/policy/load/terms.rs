@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::super::param::Param;
-use super::super::sanitize::{DataKind, Sanitize};
-use super::super::terms::{ApprovalRule, Requirement};
+use super::super::sanitize::Sanitize;
+use super::super::terms::ApprovalRule;
 use super::values;
+use crate::approval::Requirement;
 use crate::document::{Fields, nearest};
+use crate::sanitize::Kind;
 
 /// Who an approver can be: what stands before the colon.
 const APPROVERS: [&str; 5] = ["slack", "teams", "operator", "group", "user"];
@@ -87,12 +89,12 @@ pub(super) fn sanitize(fields: &mut Fields<'_>) -> Option<Sanitize> {
     let mut detect = BTreeSet::new();
     if let Some(node) = inner.required("detect") {
         for (place, text) in values::texts(&mut inner, "detect").unwrap_or_default() {
-            match DataKind::ALL.iter().find(|(name, _)| *name == text) {
-                Some((_, kind)) => {
-                    detect.insert(*kind);
+            match Kind::ALL.into_iter().find(|kind| kind.as_str() == text) {
+                Some(kind) => {
+                    detect.insert(kind);
                 }
                 None => {
-                    let names = DataKind::ALL.map(|(name, _)| name);
+                    let names = Kind::ALL.map(Kind::as_str);
                     let suggestion = nearest(&text, names).map(|name| format!("did you mean `{name}`?"));
                     let message = format!("{text:?} is nothing that is detected: {}", names.join(", "));
                     inner.error_at("detect", place, message, suggestion);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use aegis_core::document::parse;
-use aegis_core::policy::{Asked, Evaluation, Mode, PolicySet};
+use aegis_core::policy::{Asked, Evaluation, Mode, Options, PolicySet};
 use serde_json::{Value, json};
 
 use super::{Call, agent, both, load, opa};
@@ -86,4 +86,30 @@ fn the_engines_find_what_the_cases_say() {
         }
     }
     assert!(wrong.is_empty(), "{} differ\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Whatever the tables of a bundle say is enforced by its Rego, or the bundle is refused where its Rego is all there is.
+#[test]
+fn a_bundle_that_was_edited_says_the_same_as_rego_or_is_refused() {
+    // What only the gateway enforces, as the tables call it.
+    let gateways = ["rate", "terms", "budgets", "sanitize"];
+    for (name, file) in files() {
+        let set = load(&file.policies, file.mode);
+        let edited = set.archive(None).with("aegis/edited.rego", b"package aegis.edited\n".to_vec());
+        let options = Options { mode: file.mode, ..Options::default() };
+        let taken = match PolicySet::from_archive(&edited, options) {
+            Ok((taken, _)) => taken,
+            Err(error) => {
+                let error = error.to_string();
+                assert!(gateways.iter().any(|key| error.contains(&format!("enforce `{key}`"))), "{name}: {error}");
+                continue;
+            }
+        };
+        assert!(taken.is_rego_only(), "{name}");
+        for case in &file.cases {
+            let (who, call) = (agent(&case.agent, &case.groups), case.call.describe());
+            let found = taken.evaluate(Asked::of(&who, &call));
+            assert_eq!(found, case.expected(), "{name}: {}", case.case);
+        }
+    }
 }

@@ -30,7 +30,7 @@ pub(crate) fn ask(program: &PathBuf, set: &PolicySet, inputs: &[Value]) -> Vec<E
     let folder = std::env::temp_dir().join(format!("aegis-opa-{}-{}", std::process::id(), set.version()));
     std::fs::create_dir_all(&folder).expect("a temporary folder");
     let bundle = folder.join("bundle.tar.gz");
-    std::fs::write(&bundle, set.bundle()).expect("the bundle is written");
+    std::fs::write(&bundle, set.bundle(None)).expect("the bundle is written");
     let query = "[answer | some one in input.inputs; answer := data.aegis.gate.evaluation with input as one]";
     let mut child = Command::new(program)
         .args(["eval", "--format", "json", "--stdin-input", "--bundle"])

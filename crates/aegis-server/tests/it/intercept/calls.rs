@@ -194,6 +194,7 @@ async fn an_approved_call_goes_through_once() {
     let id = problem["approval"]["id"].as_str().expect("an approval");
     assert_eq!(world.send(&post("")).await.json()["approval"]["id"], id, "asking again is the same request");
     let (_, token) = world.store.approve(id, "operator", None).await.expect("approved");
+    let token = token.expect("one yes is enough");
     let other = world.send(&post("Aegis-Override: ovr_other\r\n")).await;
     assert_eq!((other.status, other.json()["code"].as_str()), (403, Some("PolicyViolation")));
     assert_eq!(world.upstream.seen(), "");

@@ -75,17 +75,7 @@ pub(super) fn run(args: &ExplainArgs, global: &Global) -> Result<()> {
         }
         _ => bail!("name a file with a described call, or --request FILE and --agent NAME"),
     };
-    let facts = Facts {
-        now: Timestamp::now(),
-        decision_id: "dec_explain".to_owned(),
-        trace_id: None,
-        policy_version: policies.version(),
-        approval: None,
-        over_rate: Vec::new(),
-        guards: Vec::new(),
-        cross_check: true,
-        session: aegis_core::session::Session::default(),
-    };
+    let facts = Facts { cross_check: true, ..Facts::new(Timestamp::now(), "dec_explain", policies.version()) };
     let decision = decide(&policies, &agent, call, &facts);
     let explanation = match &decision {
         Decision::Allow(permit) | Decision::Sanitize(permit) => permit.explanation(),

@@ -1,0 +1,122 @@
+//! Parameters that nobody has declared: neither a tool's definition nor a rule of the policies speaks of them, so nobody has
+//! thought about what they may hold. In a function's call such a field must not carry what is only ever there to reach further
+//! than the function: an SSH endpoint, a blob that hides what it is, something for a shell. Naming the parameter in a rule
+//! (`required_params`, `pattern_<param>`, …) declares it.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use regex::Regex;
+use serde_json::Value;
+
+use crate::call::{Shape, ToolCall};
+use crate::problem::Violation;
+
+/// `ssh://…` and its like anywhere; `user@host` and `user@host:path` where they are a word.
+static ENDPOINT: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?i)\b(?:git\+)?(?:ssh|sftp|scp|rsync|telnet)(?:\+[a-z]+)?://|(?:^|[\s=])[a-z_][a-z0-9_.-]*@[a-z0-9.-]+(?::\S*)?(?:$|\s)")
+        .expect("a pattern that a test compiles")
+});
+/// What a POSIX shell would act upon (XCU 2.2): lists, pipes, substitutions, redirections.
+static SHELL: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"[;|`<>]|&&|\$\(|\$\{|(?:^|\s)&(?:$|\s)").expect("a pattern that a test compiles"));
+/// Runs of base64's letters that are longer than any digest in hexadecimal.
+static BLOB: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"[A-Za-z0-9+/_-]{129,}={0,2}").expect("a pattern that a test compiles"));
+
+/// What undeclared parameters of a function's call hold and must not, and image references that are none.
+/// `declared` is asked only where it matters.
+pub(super) fn check(call: &ToolCall, declared: impl FnOnce() -> BTreeSet<String>) -> Vec<Violation> {
+    if call.shape != Shape::Open || call.tool == ToolCall::HTTP {
+        return Vec::new();
+    }
+    let declared = declared();
+    let mut found = Vec::new();
+    for (name, value) in call.params.iter().filter(|(name, _)| !declared.contains(*name)) {
+        let mut reasons = BTreeSet::new();
+        look(value, &mut reasons);
+        found.extend(reasons.into_iter().map(|(reason, what)| {
+            let message = format!("the parameter {name:?} holds {what}, and no rule declares it");
+            Violation { param: Some(name.clone()), ..Violation::of_gateway("undeclared_params", reason, message) }
+        }));
+    }
+    let malformed = call.images.iter().any(|image| image.repository.is_none() && image.digest.is_none());
+    found.extend(malformed.then(|| {
+        let message = "an image reference or digest is malformed";
+        Violation {
+            param: Some("images".to_owned()),
+            ..Violation::of_gateway("undeclared_params", "malformed_image", message)
+        }
+    }));
+    found
+}
+
+type Reasons = BTreeSet<(&'static str, &'static str)>;
+
+fn look(value: &Value, reasons: &mut Reasons) {
+    match value {
+        Value::String(text) => reasons.extend(reasons_of(text)),
+        Value::Array(items) => items.iter().for_each(|item| look(item, reasons)),
+        Value::Object(map) => map.iter().for_each(|(name, value)| {
+            reasons.extend(reasons_of(name));
+            look(value, reasons);
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn reasons_of(text: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let is_blob = |hit: regex::Match<'_>| {
+        let hit = hit.as_str().trim_end_matches('=');
+        // A length of 4n + 1 is no base64 at all; the last letters may be another word's.
+        let whole = hit.get(..hit.len() - hit.len() % 4).unwrap_or_default();
+        STANDARD_NO_PAD.decode(whole).is_ok() || URL_SAFE_NO_PAD.decode(whole).is_ok()
+    };
+    let tests = [
+        (ENDPOINT.is_match(text), ("ssh_endpoint", "an SSH endpoint")),
+        (SHELL.is_match(text), ("shell_metacharacters", "something for a shell")),
+        (BLOB.find_iter(text).any(is_blob), ("base64_blob", "a base64 blob")),
+    ];
+    tests.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::tests::scale;
+    use serde_json::json;
+
+    fn reasons(value: Value) -> Vec<String> {
+        let call = ToolCall { shape: Shape::Open, ..scale("staging", value) };
+        check(&call, BTreeSet::new).into_iter().map(|one| one.reason).collect()
+    }
+
+    #[test]
+    fn what_reaches_further_than_the_function_is_found_anywhere() {
+        for text in ["ssh://h", "see git+ssh://h/x", "root@10.0.0.1", "git@github.com:acme/app.git", "sftp://h"] {
+            assert_eq!(reasons(json!(text)), ["ssh_endpoint"], "{text}");
+        }
+        for text in ["a; b", "a | b", "$(id)", "`id`", "x && y", "a > b", "${HOME}", "sleep 1 &"] {
+            assert_eq!(reasons(json!({"deep": [text]})), ["shell_metacharacters"], "{text}");
+            assert_eq!(reasons(json!({text: 1})), ["shell_metacharacters"], "a key: {text}");
+        }
+        assert_eq!(reasons(json!("QUJD".repeat(40))), ["base64_blob"]);
+    }
+
+    #[test]
+    fn plain_values_pass() {
+        let digest = format!("sha256:{}", "0a".repeat(64));
+        for text in ["web-1", "https://example.org/a?b=1&c=2", "50%", "v1.2.3", "a, b (c)", "R&D", "10:30", &digest] {
+            assert_eq!(reasons(json!(text)), Vec::<String>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn declared_parameters_and_described_calls_pass() {
+        let call = ToolCall { shape: Shape::Open, ..scale("staging", json!("a; b")) };
+        assert!(check(&call, || ["replicas".to_owned()].into()).is_empty());
+        assert!(check(&scale("staging", json!("a; b")), BTreeSet::new).is_empty());
+    }
+}

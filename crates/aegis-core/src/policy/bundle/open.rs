@@ -1,0 +1,241 @@
+//! A bundle → policies that can be asked.
+//!
+//! A bundle is taken natively only if its own sources compile to exactly its files. What was edited by hand, comes from
+//! another compiler or has no sources is evaluated as the Rego that it is, by the interpreter, at the same entry point and
+//! with the same strict answer. What such a bundle's tables say beyond Rego (rates, terms of approval, …) nobody would
+//! enforce, so a bundle with any of it is refused; never is a limit dropped in silence.
+
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::digest::SIGNATURES_FILE;
+use super::{
+    Archive, ArchiveError, Bundle, DATA_FILE, MANIFEST_FILE, Publication, SOURCES_FILE, Sources, TABLES, is_data,
+    is_module,
+};
+use crate::document::{Diagnostic, Place};
+use crate::policy::tables::Tables;
+use crate::policy::{Engine, Mode, Options, PolicySet};
+
+/// What the Rego enforces of a policy in the tables. Anything else in them is the gateway's to enforce.
+const POLICY_BY_REGO: [&str; 6] = ["id", "mode", "tools", "egress", "deny", "entries"];
+/// The same of an entry.
+const ENTRY_BY_REGO: [&str; 10] =
+    ["name", "label", "tools", "environments", "approval", "deny", "images", "rules", "egress", "asks"];
+
+/// Why a bundle isn't taken.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// It can't be unpacked.
+    #[error("the bundle can't be unpacked: {0}")]
+    Archive(#[from] ArchiveError),
+    /// Its manifest can't be read, or asks for what isn't there.
+    #[error("the bundle's .manifest: {0}")]
+    Manifest(String),
+    /// It holds something that OPA would use and Aegis can't.
+    #[error("the bundle holds {file}: {why}")]
+    Unsupported {
+        /// Which file.
+        file: String,
+        /// Why it can't be used.
+        why: String,
+    },
+    /// Its Rego is not what the compiler makes of its sources, and the interpreter can't do all that it says.
+    #[error("the bundle can only be evaluated as Rego ({because}), and then {why}")]
+    RegoOnly {
+        /// Why it isn't native.
+        because: &'static str,
+        /// What is in the way.
+        why: String,
+    },
+    /// Its sources load, but not in the gateway's mode.
+    #[error("the bundle's policies don't load: {0}")]
+    Sources(String),
+}
+
+/// `.manifest`, as far as it matters.
+#[derive(Deserialize, Default)]
+struct Manifest {
+    roots: Option<Vec<String>>,
+    rego_version: Option<u64>,
+    #[serde(default)]
+    file_rego_versions: Map<String, Value>,
+    #[serde(default)]
+    wasm: Value,
+    #[serde(default)]
+    metadata: Map<String, Value>,
+}
+
+impl PolicySet {
+    /// Policies from a bundle's bytes, with what its manifest says of their publication. Signatures are not looked at.
+    ///
+    /// `options.mode` is the gateway's, as for [`PolicySet::load`]: sources that were compiled under another mode are
+    /// compiled again, and have another version then.
+    ///
+    /// # Errors
+    /// Why not. Nothing in the bundle is ignored that could have denied something.
+    pub fn from_bundle(bytes: &[u8], options: Options) -> Result<(Self, Option<Publication>), BundleError> {
+        Self::from_archive(&Archive::read(bytes)?, options)
+    }
+
+    /// The same, of files that have been read.
+    ///
+    /// # Errors
+    /// As for [`PolicySet::from_bundle`].
+    pub fn from_archive(archive: &Archive, options: Options) -> Result<(Self, Option<Publication>), BundleError> {
+        let manifest = manifest(archive)?;
+        for (file, _) in archive.files() {
+            if let Some(why) = unusable(file) {
+                return Err(BundleError::Unsupported { file: file.to_owned(), why: why.to_owned() });
+            }
+        }
+        let publication = publication(&manifest)?;
+        let set = match native(archive, options) {
+            Ok(set) => set?,
+            Err(because) => rego_only(archive, manifest, because, options)?,
+        };
+        let set = set.published(publication.clone());
+        Ok((set, publication))
+    }
+}
+
+fn manifest(archive: &Archive) -> Result<Manifest, BundleError> {
+    let bad = |why: String| BundleError::Manifest(why);
+    let Some(text) = archive.file(MANIFEST_FILE) else { return Ok(Manifest::default()) };
+    let manifest: Manifest = serde_json::from_slice(text).map_err(|error| bad(error.to_string()))?;
+    let of_files = manifest.file_rego_versions.values().map(Value::as_u64);
+    if manifest.rego_version.map(Some).into_iter().chain(of_files).any(|version| version != Some(1)) {
+        return Err(bad("its Rego is of another version than 1".to_owned()));
+    }
+    if !matches!(&manifest.wasm, Value::Null) && manifest.wasm != Value::Array(Vec::new()) {
+        return Err(bad("it asks for WebAssembly, which isn't evaluated here".to_owned()));
+    }
+    Ok(manifest)
+}
+
+/// Why a file that OPA would use can't be used here.
+fn unusable(file: &str) -> Option<&'static str> {
+    match file.rsplit('/').next().unwrap_or(file) {
+        "data.yaml" | "data.yml" => Some("data is read from data.json only"),
+        "patch.json" => Some("changes to another bundle are not taken; publish the whole bundle"),
+        "plan.json" => Some("plans are not evaluated here"),
+        base if base.ends_with(".wasm") => Some("WebAssembly is not evaluated here"),
+        ".manifest" | ".signatures.json" if file.contains('/') => Some("it belongs at the top of the bundle"),
+        _ => None,
+    }
+}
+
+/// `metadata`, where it is a publication.
+fn publication(manifest: &Manifest) -> Result<Option<Publication>, BundleError> {
+    if !manifest.metadata.contains_key("at") && !manifest.metadata.contains_key("author") {
+        return Ok(None);
+    }
+    let metadata = Value::Object(manifest.metadata.clone());
+    let publication = serde_json::from_value(metadata).map_err(|error| {
+        BundleError::Manifest(format!("metadata: {error}; expected author, at (RFC 3339), note, risk"))
+    })?;
+    Ok(Some(publication))
+}
+
+/// The policies, if the archive is what the compiler makes of its sources; else why it isn't.
+fn native(archive: &Archive, options: Options) -> Result<Result<PolicySet, BundleError>, &'static str> {
+    let text = archive.file(SOURCES_FILE).ok_or("it has no sources")?;
+    let Sources { mode, sources } = serde_json::from_slice(text).map_err(|_| "its sources can't be read")?;
+    let set = PolicySet::load(&sources, Options { mode, ..options }).map_err(|_| "its sources don't load here")?;
+    let held = archive.files().filter(|(name, _)| !matches!(*name, MANIFEST_FILE | SIGNATURES_FILE));
+    if !held.eq(set.bundle.files.iter().map(|(name, content)| (name.as_str(), content.as_slice()))) {
+        return Err("it is not what its sources compile to");
+    }
+    if mode == options.mode {
+        return Ok(Ok(set));
+    }
+    let again = PolicySet::load(&sources, options);
+    Ok(again.map_err(|errors| BundleError::Sources(errors.first().map(ToString::to_string).unwrap_or_default())))
+}
+
+/// The policies as nothing but their Rego.
+fn rego_only(
+    archive: &Archive,
+    manifest: Manifest,
+    because: &'static str,
+    options: Options,
+) -> Result<PolicySet, BundleError> {
+    let refused = |why: String| BundleError::RegoOnly { because, why };
+    let data = data(archive).map_err(refused)?;
+    let tables = data.get(TABLES);
+    let ids = tables.map_or(Ok(Vec::new()), by_rego_alone).map_err(refused)?;
+    let mode = match tables.and_then(|tables| tables.get("mode")) {
+        None => options.mode,
+        Some(mode) => Mode::deserialize(mode).map_err(|_| refused("the mode in its data is unknown".to_owned()))?,
+    };
+    if mode != options.mode {
+        let why = "it was compiled for a gateway in the other mode, which Rego can't be asked to change";
+        return Err(refused(why.to_owned()));
+    }
+    let files = archive.files().filter(|(name, _)| !matches!(*name, MANIFEST_FILE | SIGNATURES_FILE));
+    let files = files.map(|(name, content)| (name.to_owned(), content.to_vec())).collect();
+    let bundle = Bundle { files, roots: manifest.roots };
+    let version = bundle.version();
+    let message = format!("this bundle is evaluated as Rego only, which is slower: {because}");
+    let warning = Diagnostic::error("", Place { line: 1, column: 1 }, "", message).warning();
+    let set = PolicySet {
+        tables: Tables { mode, ..Tables::default() },
+        positions: std::collections::BTreeMap::new(),
+        engine: Engine::Rego,
+        bundle,
+        version,
+        publication: None,
+        foreign: Some(ids),
+        warnings: vec![warning],
+        interpreter: OnceLock::new(),
+    };
+    match set.interpreter() {
+        Ok(_) => Ok(set),
+        Err(error) => Err(refused(format!("the interpreter refuses it: {error}"))),
+    }
+}
+
+/// The data at the top of the bundle, with nothing about our tables in any other place.
+fn data(archive: &Archive) -> Result<Map<String, Value>, String> {
+    if !archive.files().any(|(name, _)| is_module(name)) {
+        return Err("it has no Rego".to_owned());
+    }
+    let below = format!("{TABLES}/");
+    if let Some((name, _)) = archive.files().find(|(name, _)| is_data(name) && name.starts_with(&below)) {
+        return Err(format!("its tables are in {name} instead of {DATA_FILE}"));
+    }
+    match archive.file(DATA_FILE) {
+        None => Ok(Map::new()),
+        Some(text) => serde_json::from_slice(text).map_err(|error| format!("{DATA_FILE} is no JSON object: {error}")),
+    }
+}
+
+/// The policies' ids, if the Rego enforces all that the tables say of them.
+fn by_rego_alone(tables: &Value) -> Result<Vec<String>, String> {
+    let mut ids = Vec::new();
+    for policy in tables.get("policies").and_then(Value::as_array).into_iter().flatten() {
+        let id = policy.get("id").and_then(Value::as_str).ok_or("a policy in its data has no id")?;
+        only(policy, &POLICY_BY_REGO, id)?;
+        for entry in policy.get("entries").and_then(Value::as_array).into_iter().flatten() {
+            only(entry, &ENTRY_BY_REGO, id)?;
+        }
+        ids.push(id.to_owned());
+    }
+    Ok(ids)
+}
+
+fn only(part: &Value, known: &[&str], policy: &str) -> Result<(), String> {
+    let said = |value: &Value| match value {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        _ => true,
+    };
+    let members = part.as_object().ok_or("a policy in its data is no object")?;
+    match members.iter().find(|(key, value)| !known.contains(&key.as_str()) && said(value)) {
+        Some((key, _)) => Err(format!("nothing would enforce `{key}` of policy {policy:?}")),
+        None => Ok(()),
+    }
+}

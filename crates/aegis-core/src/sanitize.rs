@@ -1,0 +1,164 @@
+//! What must not leave: personal data, health data and secrets are found by rule and check digit, and redacted in the call that
+//! is forwarded. Deterministic: the same call gives the same call, and a redacted one is left as it is.
+//!
+//! Invariants: what is redacted in the parameters is redacted in the payload they were read from, everywhere it stands; a
+//! payload that can't be rewritten without breaking it is refused. A [`Redaction`] says kind and place, never the value.
+//! Deliberately absent: guessing by names of people, entropy, answers of tools.
+
+mod detect;
+mod payload;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::call::{Payload, ToolCall};
+use crate::policy::Mode;
+use detect::redact;
+
+/// A family of what must not leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Health data.
+    Phi,
+    /// Data about a person: mail addresses, phone, card, account and social security numbers.
+    Pii,
+    /// Keys, tokens and passwords.
+    Secrets,
+}
+
+impl Kind {
+    /// Every kind there is.
+    pub const ALL: [Self; 3] = [Self::Phi, Self::Pii, Self::Secrets];
+
+    /// The wire form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Phi => "phi",
+            Self::Pii => "pii",
+            Self::Secrets => "secrets",
+        }
+    }
+}
+
+/// What a policy wants redacted in a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sanitizer {
+    /// The policy that says so.
+    pub policy: String,
+    /// Whether it redacts, or only says what it would.
+    pub mode: Mode,
+    /// What is looked for.
+    pub detect: BTreeSet<Kind>,
+    /// In which parameters, each as its path of names; `None` is all of them.
+    pub params: Option<Vec<Vec<String>>>,
+}
+
+/// Something that was redacted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Redaction {
+    /// What it was, e.g. `email`, `aws_access_key`.
+    pub kind: String,
+    /// Where, e.g. `params.message`.
+    pub path: String,
+}
+
+/// Why a call can't be redacted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Unredactable {
+    /// For records: one word.
+    pub reason: &'static str,
+    /// In a sentence, without the value.
+    pub message: String,
+}
+
+/// What these sanitizers find in a call, without changing it.
+pub fn find(call: &ToolCall, sanitizers: &[Sanitizer]) -> Vec<Redaction> {
+    let mut params = call.params.clone();
+    Plan::of(sanitizers).params(&mut params).1
+}
+
+/// Redacts a call, parameters and payload alike. Nothing found leaves it as it came.
+///
+/// # Errors
+/// When something was found and the payload can't be rewritten.
+pub fn apply(call: &mut ToolCall, sanitizers: &[Sanitizer]) -> Result<Vec<Redaction>, Unredactable> {
+    let plan = Plan::of(sanitizers);
+    let mut params = call.params.clone();
+    let (texts, mut redactions) = plan.params(&mut params);
+    if let Payload::Http(request) = &mut call.payload {
+        redactions.extend(payload::rewrite(request, &texts, plan.everywhere())?);
+        redactions.sort();
+        redactions.dedup();
+    }
+    call.params = params;
+    Ok(redactions)
+}
+
+/// What to look for and where, of all sanitizers together.
+struct Plan<'a> {
+    sanitizers: &'a [Sanitizer],
+}
+
+/// Texts as they came, and what becomes of them.
+type Texts = std::collections::BTreeMap<String, String>;
+
+impl<'a> Plan<'a> {
+    fn of(sanitizers: &'a [Sanitizer]) -> Self {
+        Self { sanitizers }
+    }
+
+    /// What is looked for wherever it stands.
+    fn everywhere(&self) -> BTreeSet<Kind> {
+        self.sanitizers.iter().filter(|one| one.params.is_none()).flat_map(|one| one.detect.iter().copied()).collect()
+    }
+
+    /// What is looked for at a place.
+    fn kinds_at(&self, path: &[String]) -> BTreeSet<Kind> {
+        let covers = |one: &&Sanitizer| {
+            one.params.as_ref().is_none_or(|paths| paths.iter().any(|covered| path.starts_with(covered)))
+        };
+        self.sanitizers.iter().filter(covers).flat_map(|one| one.detect.iter().copied()).collect()
+    }
+
+    /// Redacts parameters; the texts that changed, and what was found.
+    fn params(&self, params: &mut Map<String, Value>) -> (Texts, Vec<Redaction>) {
+        let (mut texts, mut redactions) = (Texts::new(), Vec::new());
+        let mut path = Vec::new();
+        for (name, value) in params.iter_mut() {
+            path.push(name.clone());
+            self.value(value, &mut path, &mut texts, &mut redactions);
+            path.pop();
+        }
+        redactions.sort();
+        redactions.dedup();
+        (texts, redactions)
+    }
+
+    fn value(&self, value: &mut Value, path: &mut Vec<String>, texts: &mut Texts, found: &mut Vec<Redaction>) {
+        match value {
+            Value::String(text) => {
+                let field = path.last().map(String::as_str).unwrap_or_default();
+                let Some((clean, kinds)) = redact(field, text, &self.kinds_at(path)) else { return };
+                let at = format!("params.{}", path.join("."));
+                found.extend(kinds.into_iter().map(|kind| Redaction { kind: kind.to_owned(), path: at.clone() }));
+                texts.insert(std::mem::replace(text, clean.clone()), clean);
+            }
+            // Lists have the path of what they are the value of: their elements have no names.
+            Value::Array(items) => items.iter_mut().for_each(|item| self.value(item, path, texts, found)),
+            Value::Object(map) => {
+                for (name, value) in map.iter_mut() {
+                    path.push(name.clone());
+                    self.value(value, path, texts, found);
+                    path.pop();
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+}

@@ -1,0 +1,157 @@
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::detect::redact;
+use super::{Kind, Redaction, Sanitizer, apply, find};
+use crate::call::tests::scale;
+use crate::call::{Body, HttpRequest, Payload, ToolCall};
+use crate::policy::Mode;
+
+fn all() -> BTreeSet<Kind> {
+    Kind::ALL.into()
+}
+
+fn names(field: &str, text: &str) -> Vec<&'static str> {
+    redact(field, text, &all()).map(|(_, names)| names.into_iter().collect()).unwrap_or_default()
+}
+
+/// Put together here, so that no scanner of this repository takes it for a real one.
+fn secret(head: &str, of: &str, length: usize) -> String {
+    format!("{head}{}", of.repeat(length).chars().take(length).collect::<String>())
+}
+
+#[test]
+fn what_is_looked_for_is_found() {
+    let cases = [
+        ("mail jane.doe@example.org now".to_owned(), "email"),
+        ("card 4111 1111 1111 1111".to_owned(), "card_number"),
+        ("card 4111111111111111.".to_owned(), "card_number"),
+        ("ssn 123-45-6789".to_owned(), "us_ssn"),
+        ("to DE89 3704 0044 0532 0130 00".to_owned(), "iban"),
+        ("call +49 (30) 1234-5678".to_owned(), "phone_number"),
+        ("medicare 1EG4-TE5-MK73".to_owned(), "us_mbi"),
+        (secret("AKIA", "ABCDEFGH", 16), "aws_access_key"),
+        (secret("ghp_", "a1B2c3D4", 36), "github_token"),
+        (secret("xoxb-", "1234567890-abc", 20), "slack_token"),
+        (secret("sk_live_", "a1B2", 24), "stripe_key"),
+        (format!("{}.{}.{}", secret("eyJ", "ab", 10), secret("eyJ", "cd", 10), secret("", "ef", 10)), "jwt"),
+        (format!("-----BEGIN {} KEY-----\nabc\n-----END {} KEY-----", "PRIVATE", "PRIVATE"), "private_key"),
+        (format!("postgres://app:{}@db/x", "hunter2"), "url_password"),
+    ];
+    for (text, name) in cases {
+        assert_eq!(names("message", &text), [name], "{text}");
+    }
+    assert_eq!(names("client_secret", "x"), ["secret_field"]);
+    assert_eq!(names("MRN", "12345"), ["medical_record_number"]);
+}
+
+#[test]
+fn what_only_looks_alike_stays() {
+    let cases = [
+        "card 4111 1111 1111 1112",    // the check digit is wrong
+        "0000 0000 0000 0000",         // no card
+        "666-12-3456",                 // never issued
+        "DE88 3704 0044 0532 0130 00", // the check digits are wrong
+        "replicas 50, image nginx@sha256:4111",
+        "git@github",
+        "2026-11-22T12:00:00Z",
+        "v1.2.3+build.7",
+    ];
+    for text in cases {
+        assert_eq!(names("message", text), Vec::<&str>::new(), "{text}");
+    }
+}
+
+fn sanitizer(params: Option<&[&str]>) -> Sanitizer {
+    let path = |path: &&str| path.split('.').map(str::to_owned).collect();
+    Sanitizer {
+        policy: "p".to_owned(),
+        mode: Mode::Enforce,
+        detect: all(),
+        params: params.map(|paths| paths.iter().map(path).collect()),
+    }
+}
+
+fn post(content_type: &str, body: &str, params: Value) -> ToolCall {
+    let Value::Object(params) = params else { panic!("a mapping") };
+    let mut headers = http::HeaderMap::new();
+    headers.insert("content-type", content_type.parse().expect("a value"));
+    let body = Body::Whole(Bytes::from(body.to_owned()));
+    let target = "/send?to=x%40example.org".parse().expect("a target");
+    let request = HttpRequest { method: http::Method::POST, target, headers, body };
+    ToolCall { params, payload: Payload::Http(request), ..scale("staging", json!(1)) }
+}
+
+fn sent(call: &ToolCall) -> (String, String) {
+    let Payload::Http(HttpRequest { target, body: Body::Whole(body), .. }) = &call.payload else { panic!("http") };
+    (target.to_string(), String::from_utf8(body.to_vec()).expect("text"))
+}
+
+#[test]
+fn parameters_and_payload_are_redacted_alike() {
+    let body = r#"{"text":"mail a@example.org","n":1.5,"list":["a@example.org"],"other":"b@example.org"}"#;
+    let params = json!({"text": "mail a@example.org", "list": ["a@example.org"], "to": "x@example.org"});
+    let mut call = post("application/json", body, params);
+    let redactions = apply(&mut call, &[sanitizer(None)]).expect("can be redacted");
+    let mail = "[REDACTED:email]";
+    assert_eq!(call.params["text"], format!("mail {mail}"));
+    let (target, body) = sent(&call);
+    assert_eq!(target, "/send?to=%5BREDACTED%3Aemail%5D");
+    assert_eq!(body, format!(r#"{{"list":["{mail}"],"n":1.5,"other":"{mail}","text":"mail {mail}"}}"#));
+    let paths: Vec<&str> = redactions.iter().map(|one| one.path.as_str()).collect();
+    assert_eq!(paths, ["body.other", "params.list", "params.text", "params.to"]);
+    assert!(apply(&mut call, &[sanitizer(None)]).expect("again").is_empty(), "a redacted call is left as it is");
+}
+
+#[test]
+fn only_the_named_parameters_are_looked_at() {
+    let body = r#"{"meta":{"note":"a@example.org"},"to":"b@example.org"}"#;
+    let params = json!({"meta": {"note": "a@example.org"}, "to": "b@example.org"});
+    let mut call = post("application/json; charset=utf-8", body, params);
+    let only = [sanitizer(Some(&["meta.note"]))];
+    assert_eq!(find(&call, &only), [Redaction { kind: "email".into(), path: "params.meta.note".into() }]);
+    apply(&mut call, &only).expect("can be redacted");
+    assert_eq!(sent(&call).1, r#"{"meta":{"note":"[REDACTED:email]"},"to":"b@example.org"}"#);
+}
+
+#[test]
+fn what_cannot_be_rewritten_is_refused() {
+    let params = json!({"text": "a@example.org"});
+    let reason = |mut call: ToolCall| apply(&mut call, &[sanitizer(Some(&["text"]))]).expect_err("refused").reason;
+    let json = r#"{"text":"a@example.org"}"#;
+    assert_eq!(reason(post("application/x-protobuf", json, params.clone())), "body_format");
+    assert_eq!(reason(post("application/json", "{}", params.clone())), "elsewhere");
+    assert_eq!(reason(post("application/json", r#"{"text":1,"text":2}"#, params.clone())), "body_format");
+    for (name, value, expected) in [("content-encoding", "gzip", "body_encoded"), ("content-md5", "x", "body_signed")] {
+        let mut call = post("application/json", json, params.clone());
+        if let Payload::Http(request) = &mut call.payload {
+            request.headers.insert(http::HeaderName::from_static(name), value.parse().expect("a value"));
+        }
+        assert_eq!(reason(call), expected);
+    }
+    let mut call = post("application/json", json, params);
+    if let Payload::Http(request) = &mut call.payload {
+        request.body = Body::Streamed;
+    }
+    assert_eq!(reason(call), "body_unread");
+}
+
+#[test]
+fn forms_are_rewritten_pair_by_pair() {
+    let mut call =
+        post("application/x-www-form-urlencoded", "a=1&text=a%40example.org&a=2", json!({"text": "a@example.org"}));
+    apply(&mut call, &[sanitizer(Some(&["text"]))]).expect("can be redacted");
+    assert_eq!(sent(&call).1, "a=1&text=%5BREDACTED%3Aemail%5D&a=2");
+}
+
+proptest! {
+    #[test]
+    fn redacting_twice_changes_nothing_more(text in r"[ -~]{0,40}(a@b\.de|4111111111111111|123-45-6789|\+49301234567)?[ -~]{0,40}") {
+        if let Some((clean, _)) = redact("message", &text, &all()) {
+            prop_assert_eq!(redact("message", &clean, &all()), None, "{}", clean);
+        }
+    }
+}
