@@ -88,6 +88,8 @@ fn amounts_and_durations_that_could_be_misread_are_refused() {
         let said = said_of(line);
         assert!(said.contains(why), "{line}: {said}");
     }
+    let globs: String = (0..1_001).map(|n| format!("\"{n}*\",")).collect();
+    assert!(said_of(&format!("allowed_x: [{globs}]")).contains("more than 1000 texts with `*` in one list"));
     let min_and_max = "agent: a\nactions:\n  - {name: x, min_x: 5, max_x: 5, min_t: 1s, max_t: 1m}\n";
     assert_eq!(set(min_and_max).len(), 1);
     let warnings = |line: &str| {
