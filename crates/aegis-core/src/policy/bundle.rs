@@ -21,7 +21,6 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 pub use archive::{Archive, ArchiveError, MAX_UNPACKED};
@@ -113,7 +112,7 @@ impl Bundle {
         for shape in shapes {
             condition.push_str(&shape.rego);
         }
-        let data = serde_json::to_vec(&json!({ TABLES: serde_json::to_value(tables)? }))?;
+        let data = serde_json::to_vec(&BTreeMap::from([(TABLES, tables)]))?;
         let sources = serde_json::to_vec(&Sources { mode: tables.mode, sources: portable(sources) })?;
         let files = [
             (CONDITION_FILE, condition.into_bytes()),
