@@ -13,12 +13,12 @@ mod audit;
 mod guard;
 mod policies;
 mod public;
+mod versions;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use aegis_core::document::Diagnostic;
 use aegis_core::policy::PolicySet;
 use aegis_store::Store;
 use axum::Router;
@@ -28,6 +28,7 @@ use axum::routing::{delete, get, post};
 
 use crate::events::Events;
 use crate::identify::{Identify, OperatorToken};
+use crate::versions::Versions;
 
 /// The largest body that is read, in bytes.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -37,12 +38,6 @@ pub(crate) const OPERATOR: &str = "operator";
 
 /// Gives the policies in force.
 pub type CurrentPolicies = Arc<dyn Fn() -> Arc<PolicySet> + Send + Sync>;
-
-/// Loads the policies anew and puts them in force; on errors the last good ones stay.
-pub type ReloadPolicies = Arc<dyn Fn() -> Result<Arc<PolicySet>, Vec<Diagnostic>> + Send + Sync>;
-
-/// What was wrong with the policies when they were last loaded anew, if they were refused: older ones are in force then.
-pub type RefusedPolicies = Arc<dyn Fn() -> Vec<Diagnostic> + Send + Sync>;
 
 /// What the API is made of. Cheap to clone.
 #[derive(Clone)]
@@ -55,10 +50,8 @@ pub struct ApiState {
     pub operator: OperatorToken,
     /// The policies in force.
     pub policies: CurrentPolicies,
-    /// Loads them anew.
-    pub reload: ReloadPolicies,
-    /// What was wrong with those on disk.
-    pub refused: RefusedPolicies,
+    /// Their versions.
+    pub versions: Versions,
     /// Tells what happens.
     pub events: Events,
     /// Whether `/metrics` is answered without the operator's token.
@@ -106,7 +99,6 @@ fn operators() -> Router<ApiState> {
         .route("/v1/approvals/{id}/cancel", post(approvals::cancel))
         .route("/v1/audit", get(audit::records))
         .route("/v1/decisions", get(audit::decisions))
-        .route("/v1/policies", get(policies::show))
-        .route("/v1/policies/reload", post(policies::reload))
+        .merge(versions::routes())
         .route("/v1/bundles/{name}", get(policies::bundle))
 }

@@ -13,3 +13,4 @@ pub mod identify;
 pub mod intercept;
 pub mod pipeline;
 pub mod trace;
+pub mod versions;

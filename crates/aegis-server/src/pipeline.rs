@@ -20,7 +20,7 @@ use aegis_core::policy::Asked;
 use aegis_core::problem::{Code, Violation};
 use case::{Case, Refused};
 pub(crate) use case::{decision_id, random};
-pub use governing::Governing;
+pub use governing::{Canary, CanaryOf, Governing};
 use http::Response;
 pub use incoming::{Incoming, Way};
 use parts::Inner;
@@ -62,6 +62,7 @@ impl Pipeline {
         let Incoming { way, credential, override_token, head, body, upgrade, .. } = incoming;
         let identified = self.0.identify.verify(&credential, case.now);
         let agent = identified.map_err(|Rejected(reason)| case.unread(None, Refused::identity(reason)))?;
+        case.is_of(&agent);
 
         let way = way.map_err(|unreadable| case.unread(Some(&agent), unreadable.into()))?;
         case.held = Some(self.0.room.enter(&agent.id));
@@ -75,7 +76,7 @@ impl Pipeline {
             approval: approval.as_ref(),
             over_rate: self.0.rates.over(case.policies.rates(asked)),
             spends: self.0.store.spends(case.policies.budgets(asked), case.now),
-            guards: guard.into_iter().chain(other).collect(),
+            guards: case.guard().into_iter().chain(guard).chain(other).collect(),
             cross_check: case.drawn_below(self.0.engine_check),
             ..case.facts()
         };

@@ -16,6 +16,7 @@ use aegis_server::enforce::{self, Enforcer};
 use aegis_server::gateway::{self, Bound, Gateway};
 use aegis_server::intercept::{self, Intercept};
 use aegis_server::pipeline::{Parts, Pipeline};
+use aegis_server::versions::Versions;
 use anyhow::Result;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
@@ -25,7 +26,7 @@ use crate::config::{Config, Route};
 use crate::data::{self, DataDir};
 use crate::descriptors::Room;
 use crate::load;
-use crate::reload::Reloader;
+use crate::reload::{self, Reloader};
 
 /// How long calls under way may take once the gateway is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -36,36 +37,44 @@ const BODY_IDLE: Duration = Duration::from_secs(30);
 /// The share of all connections that one client's address may have.
 const PER_CLIENT_SHARE: usize = 2;
 
-/// What a configuration leads to on disk, loaded and checked.
-pub(crate) struct Loaded {
-    /// Tools and the environment map.
-    pub(crate) catalogue: Catalogue,
-    /// The policies.
-    pub(crate) policies: PolicySet,
-}
-
 /// A gateway that takes calls.
 pub(crate) struct Running {
     /// Its listeners.
     pub(crate) addresses: Vec<Bound>,
     /// The policies in force at the start.
     pub(crate) policy_version: String,
+    /// Whether there were any; without, every call is denied until there are.
+    pub(crate) in_force: bool,
+    /// Whether something else was to be in force, and was refused.
+    pub(crate) refused: bool,
     /// The mode that holds where a policy doesn't say.
     pub(crate) mode: Mode,
-    /// Loads the policies anew.
-    pub(crate) reloader: Arc<Reloader>,
+    /// Looks for policies that were edited; to be run beside the gateway.
+    pub(crate) reloader: Option<Reloader>,
     stop: CancellationToken,
     data_dir: PathBuf,
     task: JoinHandle<()>,
 }
 
-/// Loads everything that `config` leads to.
+/// Loads what the gateway can't start without: tools and environments, and what its routes need. Policies are loaded by the
+/// start, which goes on without.
 ///
 /// # Errors
 /// Everything that is wrong with any of it.
-pub(crate) fn load(config: &Config) -> Result<Loaded, Vec<Diagnostic>> {
+pub(crate) fn load(config: &Config) -> Result<Catalogue, Vec<Diagnostic>> {
+    match (load::catalogue(config), unusable_routes(config)) {
+        (Ok(catalogue), routes) if routes.is_empty() => Ok(catalogue),
+        (loaded, routes) => Err(loaded.err().into_iter().flatten().chain(routes).collect()),
+    }
+}
+
+/// Loads everything that `config` leads to, the folder of policies included.
+///
+/// # Errors
+/// Everything that is wrong with any of it.
+pub(crate) fn check(config: &Config) -> Result<PolicySet, Vec<Diagnostic>> {
     match (load::all(config), unusable_routes(config)) {
-        (Ok((catalogue, policies)), routes) if routes.is_empty() => Ok(Loaded { catalogue, policies }),
+        (Ok((_, policies)), routes) if routes.is_empty() => Ok(policies),
         (loaded, routes) => Err(loaded.err().into_iter().flatten().chain(routes).collect()),
     }
 }
@@ -97,40 +106,45 @@ fn enforcement(config: &Config) -> enforce::Settings {
 ///
 /// # Errors
 /// What can't be opened, made or bound.
-pub(crate) async fn start(config: Config, loaded: Loaded) -> Result<Running> {
+pub(crate) async fn start(config: Config, catalogue: Catalogue) -> Result<Running> {
     let data = DataDir::open(&config).await?;
     // One that a killed gateway left: its port may be anybody's by now.
     data::remove_note(&config.data_dir)?;
     let enforcer = Enforcer::new(enforcement(&config), data.store.clone(), data.events.clone())?;
-    let (policy_version, mode) = (loaded.policies.version().to_owned(), loaded.policies.mode());
-    let (policies, defined) = (loaded.policies.len(), loaded.catalogue.defined());
+    let defined = catalogue.defined();
+    let settings =
+        reload::settings(&config, data.store.clone(), data.events.clone(), move || Ok(defined.clone()));
+    let versions = Versions::open(settings).await?;
+    // Before it is read, so that an edit meanwhile is seen.
+    let reloader =
+        Reloader::new(config.policies.clone(), versions.clone(), data.store.clone(), data.events.clone());
+    let governing = versions.start().await?;
+    let (policy_version, in_force) = (governing.active.version().to_owned(), versions.in_force());
+    let refused = versions.is_refused();
     let pipeline = Pipeline::new(Parts {
         identify: Arc::clone(&data.identify),
-        catalogue: loaded.catalogue,
-        policies: loaded.policies,
+        catalogue,
+        governing,
         store: data.store.clone(),
         enforcer: enforcer.clone(),
         events: data.events.clone(),
         body_limit: config.limits.body,
         engine_check: config.engine_check,
     });
+    versions.govern(pipeline.clone());
     let gateway = Gateway::bind(listeners(&config)?).await?;
     let addresses = gateway.addresses();
     enforcer.guard_own(addresses.iter().map(|bound| bound.address).collect());
-    let detail = format!("{policies} policies");
-    data.store.record_policy(&policy_version, "loaded", &detail).await?;
-    let reloader = Reloader::new(&config, defined, pipeline.clone(), data.store.clone(), data.events.clone());
-    let reloader = Arc::new(reloader);
     let intercept = Intercept::new(pipeline.clone(), routes(&config), BODY_IDLE);
-    let router = api::router(api_state(&data, pipeline, &reloader));
+    let router = api::router(api_state(&data, pipeline, versions));
     if let Some(api) = address_of(&addresses, "api") {
         data::leave_note(&config.data_dir, api)?;
     }
     let stop = CancellationToken::new();
     let served = gateway.run(intercept, router, stop.clone());
-    let data_dir = config.data_dir;
+    let (data_dir, mode, reloader) = (config.data_dir, config.mode, Some(reloader));
     let task = tokio::spawn(finish(served, enforcer, data));
-    Ok(Running { addresses, policy_version, mode, reloader, stop, data_dir, task })
+    Ok(Running { addresses, policy_version, in_force, refused, mode, reloader, stop, data_dir, task })
 }
 
 /// Serves until told to stop, then ends in order: no new calls, calls under way, the store, the last spans.
@@ -204,15 +218,13 @@ fn routes(config: &Config) -> impl Iterator<Item = intercept::Route> {
     })
 }
 
-fn api_state(data: &DataDir, pipeline: Pipeline, reloader: &Arc<Reloader>) -> ApiState {
-    let (reloader, refused) = (Arc::clone(reloader), Arc::clone(reloader));
+fn api_state(data: &DataDir, pipeline: Pipeline, versions: Versions) -> ApiState {
     ApiState {
         store: data.store.clone(),
         identify: Arc::clone(&data.identify),
         operator: data.operator.clone(),
         policies: Arc::new(move || pipeline.policies()),
-        refused: Arc::new(move || refused.refused()),
-        reload: Arc::new(move || reloader.reload()),
+        versions,
         events: data.events.clone(),
         metrics_public: false,
     }

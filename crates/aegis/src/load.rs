@@ -36,7 +36,7 @@ fn unknown_tool(catalogue: &Catalogue, route: &crate::config::Route) -> Option<D
 /// # Errors
 /// Everything that is wrong with any of them.
 pub(crate) fn all(config: &Config) -> Result<(Catalogue, PolicySet), Vec<Diagnostic>> {
-    let options = Options { engine: config.engine, mode: config.mode };
+    let options = options(config);
     let found = sources(std::slice::from_ref(&config.policies), "policies");
     let catalogue = catalogue(config);
     // Where the catalogue is bad there is nothing that the policies could fit; what else is wrong with them is said all the same.
@@ -49,6 +49,11 @@ pub(crate) fn all(config: &Config) -> Result<(Catalogue, PolicySet), Vec<Diagnos
         (Ok(catalogue), Ok(policies)) => Ok((catalogue, policies)),
         (catalogue, policies) => Err([catalogue.err(), policies.err()].into_iter().flatten().flatten().collect()),
     }
+}
+
+/// How the policies of a configuration are loaded.
+pub(crate) fn options(config: &Config) -> Options {
+    Options { engine: config.engine, mode: config.mode, ..Options::default() }
 }
 
 /// Policies that fit the actions that are defined.

@@ -54,7 +54,7 @@ struct Report {
 }
 
 /// Reads all sources; their order doesn't matter.
-pub(super) fn load(sources: &[Source], options: Options) -> Result<Loaded, Vec<Diagnostic>> {
+pub(super) fn load(sources: &[Source], options: &Options) -> Result<Loaded, Vec<Diagnostic>> {
     let mut sorted: Vec<&Source> = sources.iter().collect();
     sorted.sort_by(|a, b| (&a.file, &a.text).cmp(&(&b.file, &b.text)));
     let mut report = Report::default();
@@ -64,7 +64,7 @@ pub(super) fn load(sources: &[Source], options: Options) -> Result<Loaded, Vec<D
     }
     let ids = assign_ids(&drafts, &mut report);
     let mut shapes = BTreeSet::new();
-    let tables = index(drafts, ids, options.mode, &mut shapes, &mut report);
+    let tables = index(drafts, ids, options, &mut shapes, &mut report);
     let Report { mut errors, warnings } = report;
     if errors.is_empty() {
         return Ok(Loaded { tables, shapes, warnings });
@@ -73,7 +73,7 @@ pub(super) fn load(sources: &[Source], options: Options) -> Result<Loaded, Vec<D
     Err(errors)
 }
 
-fn read_source(source: &Source, options: Options, drafts: &mut Vec<Draft>, report: &mut Report) {
+fn read_source(source: &Source, options: &Options, drafts: &mut Vec<Draft>, report: &mut Report) {
     let Source { file, text } = source;
     let start = Place { line: 1, column: 1 };
     if file.ends_with(".rego") {
@@ -97,7 +97,7 @@ fn read_source(source: &Source, options: Options, drafts: &mut Vec<Draft>, repor
     }
 }
 
-fn read_policy(source: &Source, node: &Node, options: Options, report: &mut Report) -> Option<Draft> {
+fn read_policy(source: &Source, node: &Node, options: &Options, report: &mut Report) -> Option<Draft> {
     let file = source.file.as_str();
     let mut fields = Fields::of(file, "", node, &mut report.errors)?;
     if let Some(version) = fields.text("apiVersion")
@@ -188,11 +188,11 @@ fn assign_ids(drafts: &[Draft], report: &mut Report) -> Vec<String> {
 fn index(
     drafts: Vec<Draft>,
     ids: Vec<String>,
-    mode: Mode,
+    options: &Options,
     shapes: &mut BTreeSet<Shape>,
     report: &mut Report,
 ) -> Tables {
-    let mut tables = Tables { mode, ..Tables::default() };
+    let mut tables = Tables { mode: options.mode, ..Tables::default() };
     for (position, (draft, id)) in drafts.into_iter().zip(ids).enumerate() {
         match draft.agent {
             Some(agent) if agent.contains('*') => match Pattern::glob(&agent, None) {
@@ -219,6 +219,7 @@ fn index(
             entries.push(entry);
         }
         let Draft { mode, tools, egress, rate, .. } = draft;
+        let mode = options.modes.get(&id).copied().unwrap_or(mode);
         tables.policies.push(Policy { id, mode, tools, egress, rate, entries });
     }
     tables

@@ -19,13 +19,16 @@ use crate::identify::{Issued, api_key_hash};
 
 /// The process answers; and whether the policies in force are those on disk. What is wrong with them is for operators.
 pub(super) async fn healthz(State(state): State<ApiState>) -> Json<Value> {
-    let policies = if (state.refused)().is_empty() { "current" } else { "refused" };
+    let policies = if state.versions.is_refused() { "refused" } else { "current" };
     Json(json!({"status": "ok", "policies": policies}))
 }
 
-/// The gateway can decide and record.
+/// The gateway can decide and record: it has policies in force, be they the last good ones.
 pub(super) async fn readyz(State(state): State<ApiState>) -> Result<Json<Value>, ApiError> {
     state.store.health().await.map_err(ApiError::unavailable)?;
+    if !state.versions.in_force() {
+        return Err(ApiError::unavailable("no policy is in force: every call is denied"));
+    }
     Ok(Json(json!({"status": "ready", "policy_version": (state.policies)().version()})))
 }
 

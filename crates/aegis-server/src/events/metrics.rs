@@ -13,6 +13,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::policies::PolicyMetrics;
+
 /// How many different pairs of agent and tool, and how many alarms, are told apart.
 const MAX_LABELS: usize = 1000;
 
@@ -27,6 +29,7 @@ pub(super) struct Metrics {
     duration: Histogram,
     alarms: Family<AlarmLabels, Counter>,
     spans: Spans,
+    pub(super) policies: PolicyMetrics,
     seen: Mutex<HashSet<(String, String)>>,
 }
 
@@ -67,7 +70,8 @@ impl Default for Metrics {
         registry.register("aegis_spans_exported", "Spans given to the collector", spans.exported.clone());
         registry.register("aegis_spans_dropped", "Spans lost to a full queue", spans.dropped.clone());
         registry.register("aegis_spans_failed", "Spans that the collector did not take", spans.failed.clone());
-        Self { registry, decisions, duration, alarms, spans, seen: Mutex::default() }
+        let policies = PolicyMetrics::registered(&mut registry);
+        Self { registry, decisions, duration, alarms, spans, policies, seen: Mutex::default() }
     }
 }
 

@@ -1,0 +1,330 @@
+//! What operators do with versions: publish, go back, switch a mode, try on a part of the calls.
+
+use std::sync::Arc;
+
+use aegis_core::audit::Event;
+use aegis_core::policy::{Mode, PolicySet, Source};
+use aegis_store::{About, Activation, NewVersion, Origin, PolicyState, Risk, Trial, TrialOf};
+use jiff::Timestamp;
+
+use super::content::digest;
+use super::{ChangeError, Content, Now, Versions, is_one};
+use crate::pipeline::{Canary, CanaryOf, random};
+
+/// Policies to publish.
+#[derive(Debug, Clone)]
+pub struct Publish {
+    /// The files.
+    pub sources: Vec<Source>,
+    /// Who wrote them.
+    pub author: String,
+    /// Why.
+    pub note: String,
+    /// How much they can break.
+    pub risk: Option<Risk>,
+    /// Whether they come into force, or are only stored.
+    pub activate: bool,
+}
+
+/// What a change led to.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// The version that it was about.
+    pub policies: Arc<PolicySet>,
+    /// Whether anything is different now.
+    pub changed: bool,
+}
+
+/// Which calls a canary is to judge.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Which {
+    /// Those of these agents, and of agents in these groups.
+    Named {
+        /// Agents.
+        agents: Vec<String>,
+        /// Groups.
+        groups: Vec<String>,
+    },
+    /// Those of a share of the agents, 0 to 1.
+    ShareOfAgents(f64),
+    /// A share of the calls, 0 to 1.
+    ShareOfCalls(f64),
+}
+
+/// A version that is to come into force.
+pub(super) struct Next {
+    pub(super) policies: Arc<PolicySet>,
+    pub(super) content: Content,
+    pub(super) about: About,
+    /// How it comes into force, by whom and why.
+    pub(super) origin: Origin,
+    pub(super) by: String,
+    pub(super) note: String,
+    /// Digest of the folder, when this makes what is in it a thing of the past.
+    pub(super) taken: Option<String>,
+}
+
+impl Versions {
+    /// Stores policies as a version, and puts it in force unless told not to.
+    ///
+    /// # Errors
+    /// [`ChangeError::Invalid`] with everything that is wrong with them, or the store's; everything stays as it is.
+    pub async fn publish(&self, publish: Publish, by: &str) -> Result<Changed, ChangeError> {
+        let _one = self.0.changing.lock().await;
+        let Publish { sources, author, note, risk, activate } = publish;
+        let (policies, content) = self.compile_new(sources).await?;
+        let about = About { origin: Origin::Published, author, note: note.clone(), risk, policies: policies.len() };
+        if activate {
+            let taken = Some(self.digest_of_folder().await);
+            let (origin, by) = (Origin::Published, by.to_owned());
+            return self.activate(Next { policies, content, about, origin, by, note, taken }).await;
+        }
+        let keep = vec![new_version(&policies, &content, about)?];
+        let record = operation(by, "policy.store", policies.version(), &note);
+        self.store().change_policies(keep, self.now().state, vec![record]).await?;
+        Ok(Changed { policies, changed: true })
+    }
+
+    /// Puts an earlier version in force: the one named, else the one that was in force before.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`], [`ChangeError::Conflict`] when there is none or it is in force already,
+    /// [`ChangeError::Invalid`] when this gateway can't load it any more, or the store's.
+    pub async fn rollback(&self, to: Option<String>, note: String, by: &str) -> Result<Changed, ChangeError> {
+        let _one = self.0.changing.lock().await;
+        let Now { state, active, .. } = self.now();
+        let none = || ChangeError::Conflict("no other version was in force before: name one, from `aegis policy list`".to_owned());
+        let version = to.or(state.previous).ok_or_else(none)?;
+        if active.is_some_and(|active| active.version() == version) {
+            return Err(ChangeError::Conflict(format!("version {version} is in force already")));
+        }
+        let (kept, policies, content) = self.load(&version).await?;
+        let taken = Some(self.digest_of_folder().await);
+        let (origin, by) = (Origin::Rollback, by.to_owned());
+        self.activate(Next { policies, content, about: kept, origin, by, note, taken }).await
+    }
+
+    /// Switches a policy to a mode whatever its file says, or (`None`) back to what its file says: another version.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] for the policy, [`ChangeError::Conflict`] when it isn't clear which policy that is or nothing is
+    /// in force, or the store's.
+    pub async fn set_mode(&self, policy: &str, mode: Option<Mode>, by: &str) -> Result<Changed, ChangeError> {
+        let _one = self.0.changing.lock().await;
+        let none = || ChangeError::Conflict("no policy is in force: publish some first".to_owned());
+        let version = self.now().state.active.ok_or_else(none)?.version;
+        let (about, before, content) = self.load(&version).await?;
+        if !before.ids().any(|id| id == policy) {
+            return Err(ChangeError::NotFound("policy", policy.to_owned()));
+        }
+        if !is_one(&before, policy) {
+            let message = format!(
+                "{policy:?} has no name of its own: which policy it is depends on the order of the files; give it a `name`"
+            );
+            return Err(ChangeError::Conflict(message));
+        }
+        let mut content = content;
+        match mode {
+            Some(mode) => content.modes.insert(policy.to_owned(), mode),
+            None => content.modes.remove(policy),
+        };
+        let (policies, content) = self.compile(content).await.map_err(ChangeError::Invalid)?;
+        let note = match mode {
+            Some(Mode::Enforce) => format!("{policy}: enforce"),
+            Some(Mode::Shadow) => format!("{policy}: shadow"),
+            None => format!("{policy}: as its file says"),
+        };
+        let about = About { origin: Origin::Mode, author: by.to_owned(), note: note.clone(), ..about };
+        let (origin, by) = (Origin::Mode, by.to_owned());
+        self.activate(Next { policies, content, about, origin, by, note, taken: None }).await
+    }
+
+    /// Lets a version judge a part of the calls; the version in force goes on judging the others.
+    ///
+    /// # Errors
+    /// As [`Versions::rollback`]; [`ChangeError::Conflict`] also for a share that isn't one.
+    pub async fn start_canary(&self, version: &str, which: Which, by: &str) -> Result<Changed, ChangeError> {
+        let _one = self.0.changing.lock().await;
+        let conflict = |message: String| Err(ChangeError::Conflict(message));
+        if let Which::ShareOfAgents(share) | Which::ShareOfCalls(share) = which
+            && !(share > 0.0 && share <= 1.0)
+        {
+            return conflict("a share is more than 0 and at most 1".to_owned());
+        }
+        let now = self.now();
+        if now.active.as_ref().is_some_and(|active| active.version() == version) {
+            return conflict(format!("version {version} is in force already, for every call"));
+        }
+        let (about, policies, content) = self.load(version).await?;
+        let keep = vec![new_version(&policies, &content, about)?];
+        let trial = Trial {
+            version: policies.version().to_owned(),
+            since: Timestamp::now(),
+            by: by.to_owned(),
+            of: trial_of(which),
+        };
+        let record = operation(by, "policy.canary", &trial.version, &described(&trial.of));
+        let canary = Canary { policies: Arc::clone(&policies), of: canary_of(&trial.of) };
+        let state = PolicyState { canary: Some(trial), ..now.state.clone() };
+        self.store().change_policies(keep, state.clone(), vec![record]).await?;
+        self.set(Now { state, canary: Some(canary), ..now });
+        Ok(Changed { policies, changed: true })
+    }
+
+    /// Puts the canary in force for every call.
+    ///
+    /// # Errors
+    /// [`ChangeError::Conflict`] when there is none, or the store's.
+    pub async fn promote_canary(&self, by: &str) -> Result<Changed, ChangeError> {
+        let _one = self.0.changing.lock().await;
+        let version = self.now().state.canary.ok_or_else(no_canary)?.version;
+        let (about, policies, content) = self.load(&version).await?;
+        let taken = Some(self.digest_of_folder().await);
+        let (note, origin, by) = (about.note.clone(), Origin::Canary, by.to_owned());
+        self.activate(Next { policies, content, about, origin, by, note, taken }).await
+    }
+
+    /// Ends the canary; the version in force judges every call again.
+    ///
+    /// # Errors
+    /// As [`Versions::promote_canary`].
+    pub async fn stop_canary(&self, by: &str) -> Result<String, ChangeError> {
+        let _one = self.0.changing.lock().await;
+        let now = self.now();
+        let version = now.state.canary.as_ref().ok_or_else(no_canary)?.version.clone();
+        let state = PolicyState { canary: None, ..now.state.clone() };
+        let record = operation(by, "policy.canary_stop", &version, "");
+        self.store().change_policies(Vec::new(), state.clone(), vec![record]).await?;
+        self.set(Now { state, canary: None, ..now });
+        Ok(version)
+    }
+
+    /// Watches a version beside the one in force on the same calls, without obeying it; `None` ends that.
+    ///
+    /// # Errors
+    /// As [`Versions::rollback`].
+    pub async fn set_candidate(&self, version: Option<&str>, by: &str) -> Result<Option<Changed>, ChangeError> {
+        let _one = self.0.changing.lock().await;
+        let now = self.now();
+        let (keep, candidate) = match version {
+            Some(version) => {
+                let (about, policies, content) = self.load(version).await?;
+                (vec![new_version(&policies, &content, about)?], Some(policies))
+            }
+            None => (Vec::new(), None),
+        };
+        let named = candidate.as_ref().map(|policies| policies.version().to_owned());
+        let record = operation(by, "policy.candidate", named.as_deref().unwrap_or("none"), "");
+        let state = PolicyState { candidate: named, ..now.state.clone() };
+        self.store().change_policies(keep, state.clone(), vec![record]).await?;
+        self.set(Now { state, candidate: candidate.clone(), ..now });
+        Ok(candidate.map(|policies| Changed { policies, changed: true }))
+    }
+
+    /// Stores a version if it is new, and puts it in force: first on disk and on record, then for the next call.
+    pub(super) async fn activate(&self, next: Next) -> Result<Changed, ChangeError> {
+        let Next { policies, content, about, origin, by, note, taken } = next;
+        let mut now = self.now();
+        let before = now.state.active.as_ref().map(|active| active.version.clone());
+        let version = policies.version().to_owned();
+        let changed = before.as_ref() != Some(&version) || now.active.is_none();
+        if before.is_some() && before.as_ref() != Some(&version) {
+            now.state.previous = before;
+        }
+        if now.state.canary.as_ref().is_some_and(|canary| canary.version == version) {
+            (now.state.canary, now.canary) = (None, None);
+        }
+        if now.state.candidate.as_ref() == Some(&version) {
+            (now.state.candidate, now.candidate) = (None, None);
+        }
+        // What a refused folder has to say is over once something else was chosen; switching a mode chooses nothing.
+        if taken.is_some() {
+            (now.state.taken, now.refused) = (taken, None);
+        }
+        let loaded = Event::Policy {
+            policy_version: version.clone(),
+            change: "loaded".to_owned(),
+            detail: format!("{} policies, {}", policies.len(), origin.as_str()),
+        };
+        let records = vec![operation(&by, operation_of(origin), &version, &note), loaded];
+        now.state.active = Some(Activation { version: version.clone(), at: Timestamp::now(), by, origin, note });
+        let keep = vec![new_version(&policies, &content, about)?];
+        self.store().change_policies(keep, now.state.clone(), records).await?;
+        now.active = Some(Arc::clone(&policies));
+        self.set(now);
+        self.events().policies_reloaded(if changed { "activated" } else { "unchanged" });
+        tracing::info!(policy_version = version, origin = origin.as_str(), policies = policies.len(), "policies in force");
+        Ok(Changed { policies, changed })
+    }
+
+    /// A stored version, compiled as this gateway does.
+    pub(super) async fn load(&self, version: &str) -> Result<(About, Arc<PolicySet>, Content), ChangeError> {
+        let (kept, archive) = self.store().policy_version(version).await?;
+        let content = Content::read(&archive)
+            .map_err(|error| ChangeError::Internal(format!("version {version} can't be read back: {error}")))?;
+        let (policies, content) = self.compile(content).await.map_err(ChangeError::Invalid)?;
+        Ok((kept.about, policies, content))
+    }
+
+    /// What the folder holds at this moment, so that it is known what of it is a thing of the past.
+    async fn digest_of_folder(&self) -> String {
+        digest(&self.read_folder().await)
+    }
+}
+
+/// A version as it is to be kept.
+pub(super) fn new_version(policies: &PolicySet, content: &Content, about: About) -> Result<NewVersion, ChangeError> {
+    let archive = content.written().map_err(|error| ChangeError::Internal(error.to_string()))?;
+    Ok(NewVersion { version: policies.version().to_owned(), about, archive })
+}
+
+fn operation(by: &str, operation: &str, version: &str, note: &str) -> Event {
+    let subject = if note.is_empty() { version.to_owned() } else { format!("{version}: {note}") };
+    Event::Operation { by: by.to_owned(), operation: operation.to_owned(), subject }
+}
+
+fn operation_of(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Folder => "policy.take_folder",
+        Origin::Published => "policy.publish",
+        Origin::BundleUrl => "policy.take_bundle",
+        Origin::Rollback => "policy.rollback",
+        Origin::Mode => "policy.mode",
+        Origin::Canary => "policy.canary_promote",
+    }
+}
+
+fn no_canary() -> ChangeError {
+    ChangeError::Conflict("there is no canary: start one with `aegis policy canary VERSION --share 5%`".to_owned())
+}
+
+fn trial_of(which: Which) -> TrialOf {
+    match which {
+        Which::Named { agents, groups } => TrialOf::Named { agents, groups },
+        Which::ShareOfAgents(share) => {
+            let key = random::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
+            TrialOf::ShareOfAgents { share, key }
+        }
+        Which::ShareOfCalls(share) => TrialOf::ShareOfCalls { share },
+    }
+}
+
+/// As the pipeline has it.
+pub(super) fn canary_of(of: &TrialOf) -> CanaryOf {
+    match of {
+        TrialOf::Named { agents, groups } => {
+            CanaryOf::Named { agents: agents.iter().cloned().collect(), groups: groups.iter().cloned().collect() }
+        }
+        TrialOf::ShareOfAgents { share, key } => CanaryOf::ShareOfAgents { share: *share, key: key.clone() },
+        TrialOf::ShareOfCalls { share } => CanaryOf::ShareOfCalls { share: *share },
+    }
+}
+
+/// In words, without the key.
+fn described(of: &TrialOf) -> String {
+    match of {
+        TrialOf::Named { agents, groups } => format!("agents {agents:?}, groups {groups:?}"),
+        TrialOf::ShareOfAgents { share, .. } => format!("{} % of agents", share * 100.0),
+        TrialOf::ShareOfCalls { share } => format!("{} % of calls", share * 100.0),
+    }
+}

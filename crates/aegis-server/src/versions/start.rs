@@ -1,0 +1,214 @@
+//! What comes into force by itself: at a start, and when the folder was edited.
+
+use std::sync::Arc;
+
+use aegis_core::document::Diagnostic;
+use aegis_core::policy::{PolicySet, Source};
+use aegis_store::{About, NewVersion, Origin, PolicyState};
+use jiff::Timestamp;
+
+use super::changes::{Next, canary_of, new_version};
+use super::content::digest;
+use super::{ChangeError, Changed, GATEWAY, Now, Refused, Versions, whole};
+use crate::pipeline::{Canary, Governing};
+
+type Found = Result<Vec<Source>, Vec<Diagnostic>>;
+
+impl Versions {
+    /// Puts in force what is to be in force at a start: the folder where it was edited since it was last taken, else what was
+    /// in force before. What is wrong is told and recorded; the last good version stays, or everything is denied.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn start(&self) -> Result<Governing, ChangeError> {
+        let one = self.0.changing.lock().await;
+        self.restore_trials().await?;
+        let found = self.read_folder().await;
+        let state = self.now().state;
+        let edited = state.active.is_none() || state.taken.as_ref() != Some(&digest(&found));
+        let refused = match edited {
+            true => self.take_found(found, GATEWAY).await.err(),
+            false => None,
+        };
+        match refused {
+            Some(error @ (ChangeError::Store(_) | ChangeError::Internal(_))) => return Err(error),
+            Some(_) => self.restore().await?,
+            None if !edited => self.restore().await?,
+            None => {}
+        }
+        drop(one);
+        Ok(self.now().governing())
+    }
+
+    /// Reads the folder again and puts it in force, whatever is in force now.
+    ///
+    /// # Errors
+    /// [`ChangeError::Invalid`] with everything that is wrong with it, or the store's; the last good version stays in force.
+    pub async fn take_folder(&self, by: &str) -> Result<Changed, ChangeError> {
+        let _one = self.0.changing.lock().await;
+        let found = self.read_folder().await;
+        self.take_found(found, by).await
+    }
+
+    /// The same, if it was edited since it was last taken.
+    ///
+    /// # Errors
+    /// As [`Versions::take_folder`].
+    pub async fn take_folder_if_edited(&self) -> Result<Option<Changed>, ChangeError> {
+        let _one = self.0.changing.lock().await;
+        let found = self.read_folder().await;
+        let now = self.now();
+        if now.state.taken.as_ref() != Some(&digest(&found)) {
+            return self.take_found(found, GATEWAY).await.map(Some);
+        }
+        // What was refused since is gone from the folder again, and what came into force since then stays.
+        if now.refused.is_some() && now.active.is_some() {
+            self.set(Now { refused: None, ..now });
+        }
+        Ok(None)
+    }
+
+    pub(super) async fn read_folder(&self) -> Found {
+        let folder = Arc::clone(&self.0.settings.folder);
+        let read = tokio::task::spawn_blocking(move || folder());
+        read.await.unwrap_or_else(|error| Err(vec![whole(format!("the folder of policies can't be read: {error}"))]))
+    }
+
+    /// Puts what was found in the folder in force, or tells what is wrong with it.
+    async fn take_found(&self, found: Found, by: &str) -> Result<Changed, ChangeError> {
+        let taken = Some(digest(&found));
+        let compiled = match found {
+            Ok(sources) => self.compile_new(sources).await,
+            Err(errors) => Err(ChangeError::Invalid(errors)),
+        };
+        let result = match compiled {
+            Ok((policies, content)) => {
+                for warning in policies.warnings() {
+                    let Diagnostic { file, line, key, message, suggestion, .. } = warning;
+                    tracing::warn!(file, line, key, suggestion, "{message}");
+                }
+                let (by, note, origin) = (by.to_owned(), String::new(), Origin::Folder);
+                let about =
+                    About { origin, author: by.clone(), note: note.clone(), risk: None, policies: policies.len() };
+                self.activate(Next { policies, content, about, origin, by, note, taken }).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &result {
+            self.refuse(Origin::Folder, error).await;
+        }
+        result
+    }
+
+    /// Tells that policies were not put in force, and why.
+    async fn refuse(&self, origin: Origin, error: &ChangeError) {
+        let errors = match error {
+            ChangeError::Invalid(errors) => errors.clone(),
+            other => vec![whole(other.to_string())],
+        };
+        for Diagnostic { file, line, column, key, message, suggestion, .. } in &errors {
+            tracing::error!(file, line, column, key, suggestion, "{message}");
+        }
+        let mut now = self.now();
+        let stays = now.in_force().map(|(version, _)| version.to_owned());
+        let first = errors.first().map(ToString::to_string).unwrap_or_default();
+        let count = errors.len();
+        let detail = format!("policies ({}): {count} errors; the first: {first}", origin.as_str());
+        let then = stays.as_ref().map_or("what was in force before is tried".to_owned(), |stays| format!("{stays} stays in force"));
+        self.events().policies_reloaded("refused");
+        self.events().alarm("policies refused", &format!("{detail}; {then}"));
+        let recorded = self.store().record_policy(stays.as_deref().unwrap_or("none"), "refused", &detail).await;
+        if let Err(error) = recorded {
+            self.events().alarm("a change of policies could not be recorded", &error.to_string());
+        }
+        now.refused = Some(Refused { at: Timestamp::now(), origin, errors });
+        self.set(now);
+    }
+
+    /// Puts in force again what the store says is in force; where that can't be, everything is denied.
+    async fn restore(&self) -> Result<(), ChangeError> {
+        let mut now = self.now();
+        let Some(activation) = now.state.active.clone() else {
+            self.set(now);
+            self.events().alarm("no policy is in force", "there is no last good version: every call is denied until one is");
+            return Ok(());
+        };
+        match self.load(&activation.version).await {
+            Ok((about, policies, content)) => {
+                let version = policies.version().to_owned();
+                // Another one where this gateway's mode, or Aegis itself, is another one than when it was stored.
+                if version != activation.version {
+                    tracing::warn!(stored = activation.version, policy_version = version, "compiled anew: the mode or the version of Aegis has changed");
+                }
+                let keep = vec![new_version(&policies, &content, about)?];
+                let state = PolicyState {
+                    active: Some(aegis_store::Activation { version: version.clone(), ..activation }),
+                    ..now.state.clone()
+                };
+                let detail = format!("{} policies, as before the start", policies.len());
+                let loaded =
+                    aegis_core::audit::Event::Policy { policy_version: version, change: "loaded".to_owned(), detail };
+                self.store().change_policies(keep, state.clone(), vec![loaded]).await?;
+                (now.state, now.active) = (state, Some(policies));
+                self.set(now);
+                Ok(())
+            }
+            Err(error @ ChangeError::Store(_)) => Err(error),
+            Err(error) => {
+                self.refuse(activation.origin, &error).await;
+                self.events().alarm("no policy is in force", "the last good version can't be loaded: every call is denied");
+                Ok(())
+            }
+        }
+    }
+
+    /// The canary and the candidate of before the start. One that can't be loaded any more ends, and that is told: the
+    /// version in force judges its calls.
+    async fn restore_trials(&self) -> Result<(), ChangeError> {
+        let before = self.now();
+        let (mut now, mut keep) = (before.clone(), Vec::new());
+        if let Some(trial) = &mut now.state.canary {
+            match self.restore_trial("canary", &trial.version, &mut keep).await? {
+                Some(policies) => {
+                    policies.version().clone_into(&mut trial.version);
+                    now.canary = Some(Canary { policies, of: canary_of(&trial.of) });
+                }
+                None => now.state.canary = None,
+            }
+        }
+        if let Some(version) = &mut now.state.candidate {
+            match self.restore_trial("candidate", version, &mut keep).await? {
+                Some(policies) => {
+                    policies.version().clone_into(version);
+                    now.candidate = Some(policies);
+                }
+                None => now.state.candidate = None,
+            }
+        }
+        if now.state != before.state {
+            self.store().change_policies(keep, now.state.clone(), Vec::new()).await?;
+        }
+        self.set(now);
+        Ok(())
+    }
+
+    async fn restore_trial(
+        &self,
+        what: &str,
+        version: &str,
+        keep: &mut Vec<NewVersion>,
+    ) -> Result<Option<Arc<PolicySet>>, ChangeError> {
+        match self.load(version).await {
+            Ok((about, policies, content)) => {
+                keep.push(new_version(&policies, &content, about)?);
+                Ok(Some(policies))
+            }
+            Err(error @ ChangeError::Store(_)) => Err(error),
+            Err(error) => {
+                self.events().alarm("a version on trial can't be loaded", &format!("{what} {version}: {error}"));
+                let recorded = self.store().record_policy(version, "refused", &format!("{what} ended: {error}")).await;
+                recorded.map_err(ChangeError::from).map(|()| None)
+            }
+        }
+    }
+}
