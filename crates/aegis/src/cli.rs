@@ -1,5 +1,7 @@
 //! The command line as typed by the user. What each command does: [`crate::commands`].
 
+pub(crate) mod versions;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -67,7 +69,7 @@ pub(crate) enum Command {
     /// Short-lived tokens, which agents send with their calls
     #[command(subcommand, after_help = "Example:\n  aegis token issue deploy-manager --ttl 10m")]
     Token(TokenCommand),
-    /// Check, compile and explain policies
+    /// Check, compile and explain policies; publish them, go back, try them on a part of the calls
     #[command(subcommand, after_help = "Example:\n  aegis policy check policies/")]
     Policy(PolicyCommand),
     /// What waits for a human, and the human's answer
@@ -235,6 +237,8 @@ pub(crate) enum PolicyCommand {
                             call.json: {\"agent\": \"deploy-manager\", \"tool\": \"kubernetes\", \"action\": \"scale\",\n            \
                             \"classes\": [\"deploy\"], \"env\": \"staging\", \"params\": {\"replicas\": 51}}")]
     Explain(ExplainArgs),
+    #[command(flatten)]
+    Versions(versions::VersionsCommand),
 }
 
 #[derive(Debug, Args)]

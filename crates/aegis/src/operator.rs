@@ -182,6 +182,11 @@ fn answer(status: StatusCode, bytes: &[u8]) -> Result<Value> {
         if detail.is_empty() { format!("the gateway answered {status}") } else { format!("{detail}. {guidance}") };
     match status {
         StatusCode::NOT_FOUND | StatusCode::CONFLICT => Err(No(message).into()),
+        StatusCode::UNPROCESSABLE_ENTITY => {
+            let errors = body.get("errors").cloned().unwrap_or_default();
+            let errors = serde_json::from_value(errors).context("an answer that says nothing of what is wrong")?;
+            Err(invalid(errors).context("refused, and nothing was changed"))
+        }
         StatusCode::UNAUTHORIZED => bail!("the gateway doesn't take this operator's token: {message}"),
         _ => bail!(message),
     }

@@ -20,6 +20,7 @@ use tower::ServiceExt as _;
 use super::{ApiState, router};
 use crate::events::{self, Events};
 use crate::identify::{Credential, Identify, OperatorToken, Settings};
+use crate::versions::{self, Versions};
 
 const POLICY: &str = "agent: deploy-manager\nactions:\n  - name: deploy\n    allowed_environments: [staging]\n    approval_needed: env == \"production\"\n";
 
@@ -59,28 +60,36 @@ impl Answer {
 }
 
 impl Api {
-    fn new() -> Self {
+    async fn new() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let store = Store::open(dir.path(), Durability::Buffered).expect("a store");
         let identify = Identify::open(dir.path(), store.clone(), Settings::default()).expect("keys");
         let operator = OperatorToken::open(dir.path()).expect("a token");
-        let load = |text: &str| {
-            let source = Source { file: "policy.yaml".to_owned(), text: text.to_owned() };
-            PolicySet::load(&[source], Options::default()).map(Arc::new)
+        let events = Events::new(&events::Settings::default()).expect("events");
+        // The first reload finds a mistake, the next ones don't.
+        let reads = AtomicUsize::new(0);
+        let folder = move || {
+            let text = if reads.fetch_add(1, Ordering::Relaxed) == 1 { "agnet: x\n" } else { POLICY };
+            Ok(vec![Source { file: "policy.yaml".to_owned(), text: text.to_owned() }])
         };
-        let policies = load(POLICY).expect("a policy");
-        let reloads = AtomicUsize::new(0);
+        let settings = versions::Settings {
+            store: store.clone(),
+            events: events.clone(),
+            compile: Arc::new(|content| {
+                PolicySet::load(&content.sources, Options { modes: content.modes.clone(), ..Options::default() })
+            }),
+            folder: Arc::new(folder),
+        };
+        let versions = Versions::open(settings).await.expect("versions");
+        versions.start().await.expect("a policy");
+        let current = versions.clone();
         let state = ApiState {
-            refused: Arc::new(Vec::new),
             store,
             identify: Arc::new(identify),
             operator,
-            policies: Arc::new(move || Arc::clone(&policies)),
-            // The first reload finds a mistake, the next ones don't.
-            reload: Arc::new(move || {
-                load(if reloads.fetch_add(1, Ordering::Relaxed) == 0 { "agnet: x\n" } else { POLICY })
-            }),
-            events: Events::new(&events::Settings::default()).expect("events"),
+            policies: Arc::new(move || current.status().active.expect("in force")),
+            versions,
+            events,
             metrics_public: false,
         };
         let operator = std::fs::read_to_string(dir.path().join("operator.token")).expect("a token").trim().to_owned();
@@ -147,7 +156,7 @@ fn text(value: &Value) -> &str {
 
 #[tokio::test]
 async fn only_the_operator_gets_in_and_the_refusal_is_recorded() {
-    let api = Api::new();
+    let api = Api::new().await;
     api.post("/v1/agents", json!({"id": "a"})).await;
     let agent = api.state.identify.issue("a", None, jiff::Timestamp::now()).expect("a token").token;
     let token = &api.operator;
@@ -188,7 +197,7 @@ async fn only_the_operator_gets_in_and_the_refusal_is_recorded() {
 
 #[tokio::test]
 async fn agents_are_added_suspended_resumed_and_removed() {
-    let api = Api::new();
+    let api = Api::new().await;
     let made = api.post("/v1/agents", json!({"id": "ci/build@acme", "groups": ["sre"]})).await;
     assert_eq!((made.status.as_u16(), &made.json()["id"]), (201, &json!("ci/build@acme")));
     api.post("/v1/agents", json!({"id": "ci/build@acme"})).await.problem(409, "Conflict");
@@ -243,7 +252,7 @@ async fn agents_are_added_suspended_resumed_and_removed() {
 
 #[tokio::test]
 async fn an_api_key_becomes_a_token_until_it_is_revoked() {
-    let api = Api::new();
+    let api = Api::new().await;
     api.post("/v1/agents", json!({"id": "ci/build"})).await;
     api.post("/v1/agents", json!({"id": "other"})).await;
     let made = api.post("/v1/agents/ci%2Fbuild/keys", Value::Null).await;
@@ -330,7 +339,7 @@ async fn asked(api: &Api, name: &str) -> String {
 
 #[tokio::test]
 async fn an_operator_approves_rejects_and_cancels() {
-    let api = Api::new();
+    let api = Api::new().await;
     api.post("/v1/agents", json!({"id": "deploy-manager"})).await;
     let id = asked(&api, "web").await;
     let pending = api.get("/v1/approvals?status=pending").await.json();
@@ -355,7 +364,7 @@ async fn an_operator_approves_rejects_and_cancels() {
 
 #[tokio::test]
 async fn the_record_is_followed_without_a_gap() {
-    let api = Api::new();
+    let api = Api::new().await;
     for number in 0..5 {
         api.post("/v1/agents", json!({"id": format!("agent-{number}")})).await;
     }
@@ -379,7 +388,7 @@ async fn the_record_is_followed_without_a_gap() {
 
 #[tokio::test]
 async fn policies_and_bundles_are_served_by_version() {
-    let api = Api::new();
+    let api = Api::new().await;
     let policies = api.get("/v1/policies").await.json();
     assert_eq!((&policies["policies"], &policies["mode"]), (&json!(1), &json!("enforce")));
     let version = text(&policies["version"]);
@@ -403,12 +412,13 @@ async fn policies_and_bundles_are_served_by_version() {
     let refused = api.post("/v1/policies/reload", Value::Null).await.problem(422, "PolicyInvalid");
     assert_eq!(refused["errors"][0]["file"], "policy.yaml");
     assert_eq!(api.post("/v1/policies/reload", Value::Null).await.json()["version"], version);
-    assert_eq!(api.operations().await, [format!("policies.reload {version}")]);
+    let operations = api.operations().await;
+    assert_eq!(operations, [format!("policy.take_folder {version}"), format!("policy.take_folder {version}")]);
 }
 
 #[tokio::test]
 async fn health_keys_and_metrics() {
-    let api = Api::new();
+    let api = Api::new().await;
     let open = |path: &str| Request::builder().uri(path).body(Body::empty()).expect("a request");
     assert_eq!(api.send(open("/healthz")).await.status.as_u16(), 200);
     assert_eq!(api.send(open("/readyz")).await.json()["status"], "ready");
@@ -429,7 +439,7 @@ async fn health_keys_and_metrics() {
 
 #[tokio::test]
 async fn what_is_not_there_is_a_problem_too() {
-    let api = Api::new();
+    let api = Api::new().await;
     api.get("/v2").await.problem(404, "NotFound");
     let wrong = api.call("PUT", "/v1/agents", Value::Null).await;
     wrong.problem(405, "MethodNotAllowed");
@@ -445,7 +455,7 @@ async fn what_is_not_there_is_a_problem_too() {
 
 #[tokio::test]
 async fn a_web_page_can_change_nothing() {
-    let api = Api::new();
+    let api = Api::new().await;
     let from_page = |method: &str, path: &str| {
         let request = Request::builder().method(method).uri(path).header("origin", "http://127.0.0.1:4181");
         request.header("authorization", api.bearer()).body(Body::from(r#"{"id":"a"}"#)).expect("a request")

@@ -1,6 +1,10 @@
-//! `aegis policy`: check, compile, explain. No gateway is asked: policies are files.
+//! `aegis policy`: check, compile and explain files, for which no gateway is asked; and the versions of a gateway.
 
+mod canary;
 mod explain;
+mod mode;
+mod publish;
+mod versions;
 
 use std::path::PathBuf;
 
@@ -9,7 +13,7 @@ use aegis_core::policy::{Options, PolicySet};
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::print;
+use super::{operate, print};
 use crate::cli::{Global, PolicyCommand};
 use crate::config::Config;
 use crate::diagnostics;
@@ -30,6 +34,9 @@ pub(super) fn run(command: PolicyCommand, global: &Global) -> Result<()> {
             })
         }
         PolicyCommand::Explain(args) => explain::run(&args, global),
+        PolicyCommand::Versions(command) => {
+            operate(global, async |operator| versions::run(command, operator, global).await)
+        }
     }
 }
 
