@@ -103,7 +103,7 @@ pub struct Status {
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
     /// The policies are refused.
-    #[error("{} errors in the policies", .0.len())]
+    #[error("{} in the policies", counted(.0.len(), "error", "errors"))]
     Invalid(Vec<Diagnostic>),
     /// There is no such thing.
     #[error("there is no {0} {1:?}")]
@@ -245,6 +245,11 @@ pub fn nothing() -> PolicySet {
 fn is_one(policies: &PolicySet, id: &str) -> bool {
     let numbered = |other: &str| other.strip_prefix(id).is_some_and(|rest| rest.starts_with('#'));
     !id.contains('#') && policies.ids().any(|other| other == id) && !policies.ids().any(numbered)
+}
+
+/// A count in words.
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// An error that is about all of the policies.

@@ -368,18 +368,19 @@ async fn the_record_is_followed_without_a_gap() {
     for number in 0..5 {
         api.post("/v1/agents", json!({"id": format!("agent-{number}")})).await;
     }
+    // The first two are of the policies that came into force.
     let first = api.get("/v1/audit?after=0&limit=2").await.json();
     assert_eq!((first["records"][0]["seq"].as_u64(), first["next"].as_u64()), (Some(1), Some(2)));
     let rest = api.get("/v1/audit?after=2").await.json();
-    assert_eq!((rest["records"].as_array().map(Vec::len), rest["next"].as_u64()), (Some(3), Some(5)));
-    assert_eq!(api.get("/v1/audit?after=5").await.json(), json!({"records": [], "next": 5}));
+    assert_eq!((rest["records"].as_array().map(Vec::len), rest["next"].as_u64()), (Some(5), Some(7)));
+    assert_eq!(api.get("/v1/audit?after=7").await.json(), json!({"records": [], "next": 7}));
 
-    let (waited, _) = tokio::join!(api.get("/v1/audit?after=5&wait=30"), async {
+    let (waited, _) = tokio::join!(api.get("/v1/audit?after=7&wait=30"), async {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         api.post("/v1/agents", json!({"id": "late"})).await
     });
     assert_eq!(waited.json()["records"][0]["subject"], "late");
-    assert_eq!(api.get("/v1/audit?after=6&wait=1").await.json(), json!({"records": [], "next": 6}));
+    assert_eq!(api.get("/v1/audit?after=8&wait=1").await.json(), json!({"records": [], "next": 8}));
     for bad in ["after=x", "wait=1", "colour=red", "after=1&after=2", "since=yesterday", "decision=maybe"] {
         api.get(&format!("/v1/audit?{bad}")).await.problem(400, "BadRequest");
     }
@@ -468,4 +469,83 @@ async fn a_web_page_can_change_nothing() {
         assert!(answer.headers.keys().all(|name| !name.as_str().starts_with("access-control")));
     }
     assert!(api.state.store.agents().is_empty());
+}
+
+#[tokio::test]
+async fn versions_are_published_listed_shown_and_gone_back_from() {
+    let api = Api::new().await;
+    let first = text(&api.get("/v1/policies").await.json()["version"]).to_owned();
+    let sources = json!([{"file": "p.yaml", "text": format!("{POLICY}    max_replicas: 5\n")}]);
+    let published = api.post("/v1/policies", json!({"sources": sources, "note": "a cap", "risk": "low"})).await.json();
+    let second = text(&published["version"]).to_owned();
+    assert_ne!(second, first);
+    let members = ["by", "origin", "note"].map(|member| published["active"][member].clone());
+    assert_eq!(members, ["operator", "published", "a cap"]);
+
+    let list = api.get("/v1/policies").await.json();
+    let ids: Vec<&str> = list["versions"].as_array().expect("versions").iter().map(|kept| text(&kept["version"])).collect();
+    assert_eq!(ids, [second.as_str(), first.as_str()]);
+    let shown = api.get(&format!("/v1/policies/{second}?source=true")).await.json();
+    assert_eq!((&shown["sources"], &shown["risk"], &shown["author"]), (&sources, &json!("low"), &json!("operator")));
+    assert!(api.get(&format!("/v1/policies/{second}")).await.json().get("sources").is_none());
+
+    let bad = json!({"sources": [{"file": "p.yaml", "text": "agnet: x\n"}]});
+    let refused = api.post("/v1/policies", bad).await.problem(422, "PolicyInvalid");
+    assert_eq!(refused["errors"][0]["file"], "p.yaml");
+    assert!(text(&refused["detail"]).contains(&second), "{refused}");
+    for bad in [json!({}), json!({"sources": "x"}), json!({"sources": [], "risk": "none"}), json!({"sources": [], "x": 1})] {
+        api.post("/v1/policies", bad).await.problem(400, "BadRequest");
+    }
+    let long = json!({"sources": [], "note": "x".repeat(1001)});
+    api.post("/v1/policies", long).await.problem(400, "BadRequest");
+
+    assert_eq!(api.post("/v1/policies/rollback", Value::Null).await.json()["version"], first);
+    api.post("/v1/policies/rollback", json!({"version": first})).await.problem(409, "Conflict");
+    api.post("/v1/policies/rollback", json!({"version": "pol_none"})).await.problem(404, "NotFound");
+    api.get("/v1/policies/pol_none").await.problem(404, "NotFound");
+    let operations = api.operations().await;
+    assert!(operations.contains(&format!("policy.publish {second}: a cap")), "{operations:?}");
+    assert!(operations.contains(&format!("policy.rollback {first}")), "{operations:?}");
+}
+
+#[tokio::test]
+async fn a_policy_is_switched_and_a_version_is_tried() {
+    let api = Api::new().await;
+    let first = text(&api.get("/v1/policies").await.json()["version"]).to_owned();
+    let mode = "/v1/policies/modes/deploy-manager";
+    let switched = api.call("PUT", mode, json!({"mode": "shadow"})).await.json();
+    assert_ne!(switched["version"], first);
+    api.call("PUT", mode, json!({"mode": "off"})).await.problem(400, "BadRequest");
+    api.call("PUT", "/v1/policies/modes/x", json!({"mode": "shadow"})).await.problem(404, "NotFound");
+    assert_eq!(api.call("DELETE", mode, Value::Null).await.json()["version"], first);
+
+    let canary = async |body: Value| api.call("PUT", "/v1/policies/canary", body).await;
+    let tried = switched["version"].clone();
+    for bad in [
+        json!({"version": tried}),
+        json!({"version": tried, "share": 0.5, "agents": ["a"]}),
+        json!({"version": tried, "agents": ["a"], "by": "call"}),
+        json!({"share": 0.5}),
+    ] {
+        canary(bad).await.problem(400, "BadRequest");
+    }
+    canary(json!({"version": tried, "share": 2.0})).await.problem(409, "Conflict");
+    canary(json!({"version": first, "share": 0.5})).await.problem(409, "Conflict");
+    canary(json!({"version": "pol_none", "share": 0.5})).await.problem(404, "NotFound");
+    let started = canary(json!({"version": tried, "share": 0.5})).await.json();
+    assert_eq!((&started["canary"]["version"], &started["version"]), (&tried, &json!(first)));
+    assert_eq!(started["canary"]["of"], json!({"share_of_agents": {"share": 0.5}}), "nobody is told the key");
+    assert!(api.call("DELETE", "/v1/policies/canary", Value::Null).await.json()["canary"].is_null());
+    api.post("/v1/policies/canary/promote", Value::Null).await.problem(409, "Conflict");
+    canary(json!({"version": tried, "groups": ["beta"]})).await;
+    assert_eq!(api.post("/v1/policies/canary/promote", Value::Null).await.json()["version"], tried);
+}
+
+/// More than the other endpoints take: policies are large.
+#[tokio::test]
+async fn large_policies_are_taken_and_larger_ones_are_not() {
+    let api = Api::new().await;
+    let padded = |bytes: usize| json!({"sources": [{"file": "p.yaml", "text": format!("{POLICY}# {}\n", "x".repeat(bytes))}]});
+    assert_eq!(api.post("/v1/policies", padded(900_000)).await.status.as_u16(), 200);
+    api.post("/v1/policies", padded(33 << 20)).await.problem(413, "TooLarge");
 }

@@ -224,12 +224,14 @@ fn answer(state: &ApiState, changed: Result<Changed, ChangeError>, status: Statu
             }
             Ok((status, Json(document)).into_response())
         }
-        Err(ChangeError::Invalid(errors)) => Ok(invalid(&state.versions.status(), &errors)),
-        Err(error) => Err(error.into()),
+        Err(error) => match &error {
+            ChangeError::Invalid(errors) => Ok(invalid(&state.versions.status(), &error.to_string(), errors)),
+            _ => Err(error.into()),
+        },
     }
 }
 
-fn invalid(status: &Status, errors: &[Diagnostic]) -> Response {
+fn invalid(status: &Status, what: &str, errors: &[Diagnostic]) -> Response {
     let stays = match &status.active {
         Some(active) => format!("version {} stays in force", active.version()),
         None => "nothing was changed".to_owned(),
@@ -241,7 +243,7 @@ fn invalid(status: &Status, errors: &[Diagnostic]) -> Response {
             "title": "PolicyInvalid",
             "status": 422,
             "code": "PolicyInvalid",
-            "detail": format!("{} errors in the policies; {stays}", errors.len()),
+            "detail": format!("{what}; {stays}"),
             "guidance": "Correct the policies at the places given, then try again.",
             "retryable": false,
             "errors": errors,
@@ -255,7 +257,7 @@ impl From<ChangeError> for ApiError {
             ChangeError::NotFound(kind, id) => Self::not_found(kind, &id),
             ChangeError::Conflict(message) => Self::conflict(message),
             ChangeError::Store(error) => error.into(),
-            ChangeError::Invalid(errors) => Self::bad_request(format!("{} errors in the policies", errors.len())),
+            ChangeError::Invalid(_) => Self::bad_request(error.to_string()),
             ChangeError::Internal(cause) => Self::unavailable(cause),
         }
     }

@@ -8,7 +8,7 @@ use aegis_store::{About, Activation, NewVersion, Origin, PolicyState, Risk, Tria
 use jiff::Timestamp;
 
 use super::content::digest;
-use super::{ChangeError, Content, Now, Versions, is_one};
+use super::{ChangeError, Content, Now, Versions, counted, is_one};
 use crate::pipeline::{Canary, CanaryOf, random};
 
 /// Policies to publish.
@@ -244,7 +244,7 @@ impl Versions {
         let loaded = Event::Policy {
             policy_version: version.clone(),
             change: "loaded".to_owned(),
-            detail: format!("{} policies, {}", policies.len(), origin.as_str()),
+            detail: format!("{}, {}", counted(policies.len(), "policy", "policies"), origin.as_str()),
         };
         let records = vec![operation(&by, operation_of(origin), &version, &note), loaded];
         now.state.active = Some(Activation { version: version.clone(), at: Timestamp::now(), by, origin, note });

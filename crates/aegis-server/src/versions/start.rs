@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::changes::{Next, canary_of, new_version};
 use super::content::digest;
-use super::{ChangeError, Changed, GATEWAY, Now, Refused, Versions, whole};
+use super::{ChangeError, Changed, GATEWAY, Now, Refused, Versions, counted, whole};
 use crate::pipeline::{Canary, Governing};
 
 type Found = Result<Vec<Source>, Vec<Diagnostic>>;
@@ -110,11 +110,14 @@ impl Versions {
             tracing::error!(file, line, column, key, suggestion, "{message}");
         }
         let mut now = self.now();
-        let stays = now.in_force().map(|(version, _)| version.to_owned());
+        let stays = now.state.active.as_ref().map(|active| active.version.clone());
+        let then = match (&stays, &now.active) {
+            (Some(version), Some(_)) => format!("{version} stays in force"),
+            (Some(version), None) => format!("{version}, which was in force before, is tried"),
+            (None, _) => "there is none to stay in force".to_owned(),
+        };
         let first = errors.first().map(ToString::to_string).unwrap_or_default();
-        let count = errors.len();
-        let detail = format!("policies ({}): {count} errors; the first: {first}", origin.as_str());
-        let then = stays.as_ref().map_or("what was in force before is tried".to_owned(), |stays| format!("{stays} stays in force"));
+        let detail = format!("{} ({}); the first: {first}", counted(errors.len(), "error", "errors"), origin.as_str());
         self.events().policies_reloaded("refused");
         self.events().alarm("policies refused", &format!("{detail}; {then}"));
         let recorded = self.store().record_policy(stays.as_deref().unwrap_or("none"), "refused", &detail).await;
@@ -145,7 +148,7 @@ impl Versions {
                     active: Some(aegis_store::Activation { version: version.clone(), ..activation }),
                     ..now.state.clone()
                 };
-                let detail = format!("{} policies, as before the start", policies.len());
+                let detail = format!("{}, as before the start", counted(policies.len(), "policy", "policies"));
                 let loaded =
                     aegis_core::audit::Event::Policy { policy_version: version, change: "loaded".to_owned(), detail };
                 self.store().change_policies(keep, state.clone(), vec![loaded]).await?;
