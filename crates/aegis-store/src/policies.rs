@@ -1,6 +1,6 @@
 //! Policy versions: what each is made of, which one is in force, and that it came so.
 //!
-//! A version is named by its content and never changes. The state (what is in force, what is tried beside it) is one row,
+//! A version is named by what its content means, and that never changes. The state (what is in force, what is tried beside it) is one row,
 //! and changes in one transaction with the versions that it names and the records of the change: a crash leaves the old
 //! state or the new one, whole, and no state names a version that isn't there. Deliberately absent: what policies mean.
 
@@ -190,8 +190,9 @@ impl PolicyState {
 }
 
 impl Store {
-    /// Keeps versions, changes the state and records both, in one transaction. A version that is kept already stays as it
-    /// is. Versions beyond the newest hundred go, but none that the state names.
+    /// Keeps versions, changes the state and records both, in one transaction. Of a version that is kept already only
+    /// what it is made of is exchanged, which means the same. Versions beyond the newest hundred go, but none that the state
+    /// names.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when the state names a version that isn't kept, or the database's; nothing is changed then.
@@ -282,7 +283,7 @@ impl Store {
 fn insert(tx: &Tx<'_>, new: &NewVersion) -> Result<(), StoreError> {
     let about = serde_json::to_string(&new.about).map_err(StoreError::encoding("a policy version"))?;
     let sql = "INSERT INTO policy_versions (version, created_at, about, archive) VALUES (?1, ?2, ?3, ?4)
-               ON CONFLICT (version) DO NOTHING";
+               ON CONFLICT (version) DO UPDATE SET archive = excluded.archive";
     tx.conn.prepare_cached(sql)?.execute((&new.version, tx.now.as_microsecond(), about, &new.archive))?;
     Ok(())
 }

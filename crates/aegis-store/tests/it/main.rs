@@ -12,6 +12,7 @@ mod calls;
 mod identities;
 mod killed;
 mod log;
+mod policies;
 mod start;
 
 use aegis_store::{Durability, Store};
