@@ -75,6 +75,8 @@ struct Now {
     canary: Option<Canary>,
     candidate: Option<Arc<PolicySet>>,
     refused: Option<Refused>,
+    /// Digest of the folder's content when it was last looked into; `None` where no gateway runs.
+    looked: Option<String>,
 }
 
 /// Policies that were not put in force.

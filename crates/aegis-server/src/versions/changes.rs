@@ -75,7 +75,7 @@ impl Versions {
         let (policies, content) = self.compile_new(sources).await?;
         let about = About { origin: Origin::Published, author, note: note.clone(), risk, policies: policies.len() };
         if activate {
-            let taken = Some(self.digest_of_folder().await);
+            let taken = Some(self.folder_before().await);
             let (origin, by) = (Origin::Published, by.to_owned());
             return self.activate(Next { policies, content, about, origin, by, note, taken }).await;
         }
@@ -99,7 +99,7 @@ impl Versions {
             return Err(ChangeError::Conflict(format!("version {version} is in force already")));
         }
         let (kept, policies, content) = self.load(&version).await?;
-        let taken = Some(self.digest_of_folder().await);
+        let taken = Some(self.folder_before().await);
         let (origin, by) = (Origin::Rollback, by.to_owned());
         self.activate(Next { policies, content, about: kept, origin, by, note, taken }).await
     }
@@ -179,7 +179,7 @@ impl Versions {
         let _one = self.0.changing.lock().await;
         let version = self.now().state.canary.ok_or_else(no_canary)?.version;
         let (about, policies, content) = self.load(&version).await?;
-        let taken = Some(self.digest_of_folder().await);
+        let taken = Some(self.folder_before().await);
         let (note, origin, by) = (about.note.clone(), Origin::Canary, by.to_owned());
         self.activate(Next { policies, content, about, origin, by, note, taken }).await
     }
@@ -266,9 +266,13 @@ impl Versions {
         Ok((kept.about, policies, content))
     }
 
-    /// What the folder holds at this moment, so that it is known what of it is a thing of the past.
-    async fn digest_of_folder(&self) -> String {
-        digest(&self.read_folder().await)
+    /// Digest of what in the folder is a thing of the past once something else is chosen: what the gateway has looked into. An
+    /// edit that it hasn't seen yet still comes into force. Where no gateway runs, all that is there has been passed over.
+    async fn folder_before(&self) -> String {
+        match self.now().looked {
+            Some(looked) => looked,
+            None => digest(&self.read_folder().await),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What comes into force by itself: at a start, and when the folder was edited.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use aegis_core::document::Diagnostic;
 use aegis_core::policy::{PolicySet, Source};
@@ -23,9 +23,9 @@ impl Versions {
     pub async fn start(&self) -> Result<Governing, ChangeError> {
         let one = self.0.changing.lock().await;
         self.restore_trials().await?;
-        let found = self.read_folder().await;
-        let state = self.now().state;
-        let edited = state.active.is_none() || state.taken.as_ref() != Some(&digest(&found));
+        let found = self.look().await;
+        let Now { state, looked, .. } = self.now();
+        let edited = state.active.is_none() || state.taken != looked;
         let refused = match edited {
             true => self.take_found(found, GATEWAY).await.err(),
             false => None,
@@ -46,7 +46,7 @@ impl Versions {
     /// [`ChangeError::Invalid`] with everything that is wrong with it, or the store's; the last good version stays in force.
     pub async fn take_folder(&self, by: &str) -> Result<Changed, ChangeError> {
         let _one = self.0.changing.lock().await;
-        let found = self.read_folder().await;
+        let found = self.look().await;
         self.take_found(found, by).await
     }
 
@@ -56,9 +56,9 @@ impl Versions {
     /// As [`Versions::take_folder`].
     pub async fn take_folder_if_edited(&self) -> Result<Option<Changed>, ChangeError> {
         let _one = self.0.changing.lock().await;
-        let found = self.read_folder().await;
+        let found = self.look().await;
         let now = self.now();
-        if now.state.taken.as_ref() != Some(&digest(&found)) {
+        if now.state.taken != now.looked {
             return self.take_found(found, GATEWAY).await.map(Some);
         }
         // What was refused since is gone from the folder again, and what came into force since then stays.
@@ -66,6 +66,13 @@ impl Versions {
             self.set(Now { refused: None, ..now });
         }
         Ok(None)
+    }
+
+    /// What the folder holds; remembered as looked into.
+    async fn look(&self) -> Found {
+        let found = self.read_folder().await;
+        self.0.now.write().unwrap_or_else(PoisonError::into_inner).looked = Some(digest(&found));
+        found
     }
 
     pub(super) async fn read_folder(&self) -> Found {

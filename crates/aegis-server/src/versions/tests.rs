@@ -83,7 +83,8 @@ impl Running {
     }
 
     async fn publish(&self, replicas: u32) -> String {
-        let changed = self.versions.publish(publishing(max(replicas), true), "operator").await.expect("published");
+        let publish = publishing(max(replicas), true);
+        let changed = self.versions.publish(publish, "operator").await.expect("published");
         changed.policies.version().to_owned()
     }
 
@@ -148,6 +149,22 @@ async fn publishing_over_a_bad_folder_settles_it() {
     let running = world.restart(running).await;
     assert_eq!(running.version(), published);
     assert!(!running.versions.is_refused(), "the folder is as it was when something else was chosen");
+}
+
+#[tokio::test]
+async fn an_edit_that_was_not_seen_yet_is_not_lost_to_a_publication() {
+    let world = World::new(max(1));
+    let running = world.start().await;
+    world.edit(max(2));
+    let published = running.publish(3).await;
+    running.versions.take_folder_if_edited().await.expect("fine").expect("the edit is seen after it");
+    assert_ne!(running.version(), published);
+
+    running.store.close().await;
+    world.edit(max(4));
+    let stopped = world.open().await;
+    let published = stopped.publish(5).await;
+    assert_eq!(world.restart(stopped).await.version(), published, "nobody was there to see an edit: the publication is later");
 }
 
 #[tokio::test]

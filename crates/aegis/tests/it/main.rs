@@ -20,3 +20,4 @@ mod reload;
 mod standin;
 mod tools;
 mod upstream;
+mod versions;
