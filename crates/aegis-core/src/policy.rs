@@ -266,7 +266,7 @@ impl PolicySet {
     pub fn load(sources: &[Source], options: Options) -> Result<Self, Vec<Diagnostic>> {
         let load::Loaded { tables, shapes, warnings } = load::load(sources, &options)?;
         let whole = |message: String| vec![Diagnostic::error("", Place { line: 1, column: 1 }, "", message)];
-        let bundle = bundle::Bundle::of(&tables, &shapes, sources)
+        let bundle = bundle::Bundle::of(&tables, &shapes, sources, &options.modes)
             .map_err(|error| whole(format!("the policies can't be written as data: {error}")))?;
         let positions = tables.policies.iter().enumerate().map(|(at, policy)| (policy.id.clone(), at)).collect();
         let version = bundle.version();
