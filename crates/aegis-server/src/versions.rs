@@ -21,10 +21,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use aegis_core::document::Diagnostic;
-use aegis_core::policy::{Mode, Options, PolicySet, Source};
+use aegis_core::policy::{Options, PolicySet, Source};
 use aegis_store::{Activation, Origin, PolicyState, Store, StoreError};
 pub use changes::{Changed, Publish, Which};
-pub use content::Content;
+pub use content::{Content, Written};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::Mutex;
@@ -49,8 +49,8 @@ pub struct Settings {
     pub events: Events,
     /// Compiles.
     pub compile: Compile,
-    /// Reads.
-    pub folder: ReadFolder,
+    /// Reads; `None` where policies come from a bundle's URL.
+    pub folder: Option<ReadFolder>,
 }
 
 /// The policy versions of one gateway. Cheap to clone.
@@ -170,7 +170,7 @@ impl Versions {
     /// [`ChangeError::NotFound`], or the store's.
     pub async fn content(&self, version: &str) -> Result<Content, ChangeError> {
         let (_, archive) = self.store().policy_version(version).await?;
-        Content::read(&archive).map_err(|error| ChangeError::Internal(format!("version {version}: {error}")))
+        Content::read(archive).map_err(|error| ChangeError::Internal(format!("version {version}: {error}")))
     }
 
     fn store(&self) -> &Store {
@@ -197,30 +197,32 @@ impl Versions {
     }
 
     /// Compiles, off the threads that answer calls.
-    async fn compile(&self, content: Content) -> Result<(Arc<PolicySet>, Content), Vec<Diagnostic>> {
+    async fn compile(&self, content: Content) -> Result<(PolicySet, Content), Vec<Diagnostic>> {
         let compile = Arc::clone(&self.0.settings.compile);
-        let task = tokio::task::spawn_blocking(move || compile(&content).map(|policies| (Arc::new(policies), content)));
+        let task = tokio::task::spawn_blocking(move || compile(&content).map(|policies| (policies, content)));
         task.await.unwrap_or_else(|error| Err(vec![whole(format!("the policies can't be compiled: {error}"))]))
     }
 
     /// The same for sources that are new: the modes that operators have switched policies to stay, where there is no doubt
     /// which policy is meant.
-    async fn compile_new(&self, sources: Vec<Source>) -> Result<(Arc<PolicySet>, Content), ChangeError> {
+    async fn compile_new(&self, sources: Vec<Source>) -> Result<(PolicySet, Content), ChangeError> {
         let active = self.now().state.active;
         let modes = match &active {
-            Some(Activation { version, .. }) => self.content(version).await?.modes,
+            Some(Activation { version, .. }) => self.content(version).await?.modes(),
             None => BTreeMap::new(),
         };
-        let (policies, content) = self.compile(Content { sources, modes }).await.map_err(ChangeError::Invalid)?;
-        let kept: BTreeMap<String, Mode> =
-            content.modes.iter().filter(|(id, _)| is_one(&policies, id)).map(|(id, mode)| (id.clone(), *mode)).collect();
-        if kept == content.modes {
+        let written = Content::Written(Written { sources, modes: modes.clone() });
+        let (policies, content) = self.compile(written).await.map_err(ChangeError::Invalid)?;
+        let (kept, given_up): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            modes.into_iter().partition(|(id, _)| is_one(&policies, id));
+        if given_up.is_empty() {
             return Ok((policies, content));
         }
-        for id in content.modes.keys().filter(|id| !kept.contains_key(*id)) {
-            tracing::warn!(policy = id, "the mode that this policy was switched to is given up: there is no policy that is surely it");
+        for policy in given_up.keys() {
+            tracing::warn!(policy, "the mode that it was switched to is given up: no policy is surely this one");
         }
-        self.compile(Content { modes: kept, ..content }).await.map_err(ChangeError::Invalid)
+        let written = Written { sources: content.sources().to_vec(), modes: kept };
+        self.compile(Content::Written(written)).await.map_err(ChangeError::Invalid)
     }
 }
 

@@ -60,7 +60,7 @@ use std::thread::JoinHandle;
 pub use admission::{Admitted, Receipt, Unsettled};
 pub use agents::{AgentEntry, KeyEntry};
 pub use error::StoreError;
-pub use policies::{About, Activation, NewVersion, Origin, PolicyState, PolicyVersion, Risk, Trial, TrialOf};
+pub use policies::{About, Activation, NewVersion, Origin, PolicyState, PolicyVersion, Trial, TrialOf};
 pub use records::Query;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};

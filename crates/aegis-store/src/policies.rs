@@ -5,6 +5,7 @@
 //! state or the new one, whole, and no state names a version that isn't there. Deliberately absent: what policies mean.
 
 use aegis_core::audit::Event;
+use aegis_core::policy::Risk;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,8 @@ pub enum Origin {
     Mode,
     /// It was tried on a share of agents or calls, and promoted.
     Canary,
+    /// It was watched on live calls, and promoted.
+    Candidate,
 }
 
 impl Origin {
@@ -45,20 +48,9 @@ impl Origin {
             Self::Rollback => "rollback",
             Self::Mode => "mode",
             Self::Canary => "canary",
+            Self::Candidate => "candidate",
         }
     }
-}
-
-/// How much a change can break, as its author says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Risk {
-    /// Little.
-    Low,
-    /// Something.
-    Medium,
-    /// Much.
-    High,
 }
 
 /// What is told of a version besides its content.
@@ -83,6 +75,8 @@ pub struct About {
 pub struct NewVersion {
     /// Its name, by its content: `pol_…`.
     pub version: String,
+    /// When it was made; of one that is kept already, the first time counts.
+    pub created_at: Timestamp,
     /// What is told of it.
     pub about: About,
     /// What it is made of.
@@ -94,7 +88,7 @@ pub struct NewVersion {
 pub struct PolicyVersion {
     /// Its name, by its content: `pol_…`.
     pub version: String,
-    /// When it was first kept.
+    /// When it was made, or first kept.
     pub created_at: Timestamp,
     /// When it last came into force; `None` if it never did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -284,7 +278,7 @@ fn insert(tx: &Tx<'_>, new: &NewVersion) -> Result<(), StoreError> {
     let about = serde_json::to_string(&new.about).map_err(StoreError::encoding("a policy version"))?;
     let sql = "INSERT INTO policy_versions (version, created_at, about, archive) VALUES (?1, ?2, ?3, ?4)
                ON CONFLICT (version) DO UPDATE SET archive = excluded.archive";
-    tx.conn.prepare_cached(sql)?.execute((&new.version, tx.now.as_microsecond(), about, &new.archive))?;
+    tx.conn.prepare_cached(sql)?.execute((&new.version, new.created_at.as_microsecond(), about, &new.archive))?;
     Ok(())
 }
 

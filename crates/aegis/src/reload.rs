@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aegis_core::document::Diagnostic;
-use aegis_core::policy::{DefinedAction, Options};
+use aegis_core::policy::DefinedAction;
 use aegis_server::events::Events;
 use aegis_server::versions::{ChangeError, Content, Settings, Versions};
 use aegis_store::Store;
@@ -47,11 +47,8 @@ pub(crate) fn settings(
     Settings {
         store,
         events,
-        compile: Arc::new(move |content: &Content| {
-            let options = Options { modes: content.modes.clone(), ..options.clone() };
-            load::policies(&content.sources, options, &defined()?)
-        }),
-        folder: Arc::new(move || load::sources(std::slice::from_ref(&folder), "policies")),
+        compile: Arc::new(move |content: &Content| content.compile(options.clone())?.fitted_to(&defined()?)),
+        folder: Some(Arc::new(move || load::sources(std::slice::from_ref(&folder), "policies"))),
     }
 }
 

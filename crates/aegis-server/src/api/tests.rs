@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use aegis_core::agent::Agent;
 use aegis_core::call::{Companion, Effect, Environment, Payload, Shape, ToolCall};
 use aegis_core::decide::{Decision, Facts, decide};
-use aegis_core::policy::{Options, PolicySet, Source};
+use aegis_core::policy::{Options, Source};
 use aegis_store::{Durability, Store};
 use axum::Router;
 use axum::body::Body;
@@ -75,10 +75,8 @@ impl Api {
         let settings = versions::Settings {
             store: store.clone(),
             events: events.clone(),
-            compile: Arc::new(|content| {
-                PolicySet::load(&content.sources, Options { modes: content.modes.clone(), ..Options::default() })
-            }),
-            folder: Arc::new(folder),
+            compile: Arc::new(|content| content.compile(Options::default())),
+            folder: Some(Arc::new(folder)),
         };
         let versions = Versions::open(settings).await.expect("versions");
         versions.start().await.expect("a policy");
@@ -396,7 +394,8 @@ async fn policies_and_bundles_are_served_by_version() {
     let bundle = api.get("/v1/bundles/aegis").await;
     assert_eq!((bundle.status.as_u16(), bundle.header("etag")), (200, format!("\"{version}\"").as_str()));
     assert_eq!(bundle.header("content-type"), "application/gzip");
-    assert_eq!(bundle.body, (api.state.policies)().bundle(None));
+    let policies = (api.state.policies)();
+    assert!(bundle.body == policies.bundle(policies.publication()));
     for (tag, status) in [
         (format!("\"{version}\""), 304),
         (format!("W/\"{version}\""), 304),

@@ -1,8 +1,7 @@
 //! Policy versions: which is in force, and putting another one in its place.
 
 use aegis_core::document::Diagnostic;
-use aegis_core::policy::{Mode, Source};
-use aegis_store::Risk;
+use aegis_core::policy::{Mode, Risk, Source};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
@@ -142,10 +141,10 @@ async fn show(
     let content = state.versions.content(&version).await?;
     let mut document = json!(kept);
     if let Some(document) = document.as_object_mut() {
-        document.insert("modes".to_owned(), json!(content.modes));
-        document.insert("files".to_owned(), content.sources.iter().map(|source| source.file.as_str()).collect());
+        document.insert("modes".to_owned(), json!(content.modes()));
+        document.insert("files".to_owned(), content.sources().iter().map(|source| source.file.as_str()).collect());
         if shown.source == Some(true) {
-            document.insert("sources".to_owned(), json!(content.sources));
+            document.insert("sources".to_owned(), json!(content.sources()));
         }
     }
     Ok(Json(document))

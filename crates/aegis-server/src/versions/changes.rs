@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use aegis_core::audit::Event;
-use aegis_core::policy::{Mode, PolicySet, Source};
-use aegis_store::{About, Activation, NewVersion, Origin, PolicyState, Risk, Trial, TrialOf};
+use aegis_core::policy::{Mode, PolicySet, Publication, Risk, Source};
+use aegis_store::{About, Activation, NewVersion, Origin, PolicyState, StoreError, Trial, TrialOf};
 use jiff::Timestamp;
 
 use super::content::digest;
@@ -53,7 +53,7 @@ pub enum Which {
 
 /// A version that is to come into force.
 pub(super) struct Next {
-    pub(super) policies: Arc<PolicySet>,
+    pub(super) policies: PolicySet,
     pub(super) content: Content,
     pub(super) about: About,
     /// How it comes into force, by whom and why.
@@ -79,9 +79,9 @@ impl Versions {
             let (origin, by) = (Origin::Published, by.to_owned());
             return self.activate(Next { policies, content, about, origin, by, note, taken }).await;
         }
-        let keep = vec![new_version(&policies, &content, about)?];
+        let (policies, new) = self.described(policies, &content, about).await?;
         let record = operation(by, "policy.store", policies.version(), &note);
-        self.store().change_policies(keep, self.now().state, vec![record]).await?;
+        self.store().change_policies(vec![new], self.now().state, vec![record]).await?;
         Ok(Changed { policies, changed: true })
     }
 
@@ -123,12 +123,15 @@ impl Versions {
             );
             return Err(ChangeError::Conflict(message));
         }
-        let mut content = content;
-        match mode {
-            Some(mode) => content.modes.insert(policy.to_owned(), mode),
-            None => content.modes.remove(policy),
+        let Content::Written(mut written) = content else {
+            let message = format!("version {version} is a bundle of nothing but Rego: its policies can't be switched");
+            return Err(ChangeError::Conflict(message));
         };
-        let (policies, content) = self.compile(content).await.map_err(ChangeError::Invalid)?;
+        match mode {
+            Some(mode) => written.modes.insert(policy.to_owned(), mode),
+            None => written.modes.remove(policy),
+        };
+        let (policies, content) = self.compile(Content::Written(written)).await.map_err(ChangeError::Invalid)?;
         let note = match mode {
             Some(Mode::Enforce) => format!("{policy}: enforce"),
             Some(Mode::Shadow) => format!("{policy}: shadow"),
@@ -156,7 +159,7 @@ impl Versions {
             return conflict(format!("version {version} is in force already, for every call"));
         }
         let (about, policies, content) = self.load(version).await?;
-        let keep = vec![new_version(&policies, &content, about)?];
+        let (policies, new) = self.described(policies, &content, about).await?;
         let trial = Trial {
             version: policies.version().to_owned(),
             since: Timestamp::now(),
@@ -166,7 +169,7 @@ impl Versions {
         let record = operation(by, "policy.canary", &trial.version, &described(&trial.of));
         let canary = Canary { policies: Arc::clone(&policies), of: canary_of(&trial.of) };
         let state = PolicyState { canary: Some(trial), ..now.state.clone() };
-        self.store().change_policies(keep, state.clone(), vec![record]).await?;
+        self.store().change_policies(vec![new], state.clone(), vec![record]).await?;
         self.set(Now { state, canary: Some(canary), ..now });
         Ok(Changed { policies, changed: true })
     }
@@ -199,31 +202,79 @@ impl Versions {
         Ok(version)
     }
 
-    /// Watches a version beside the one in force on the same calls, without obeying it; `None` ends that.
+    /// Watches policies beside those in force on the same calls, without obeying them; they are stored as a version.
+    ///
+    /// # Errors
+    /// As [`Versions::publish`].
+    pub async fn watch(&self, publish: Publish, by: &str) -> Result<Changed, ChangeError> {
+        let _one = self.0.changing.lock().await;
+        let Publish { sources, author, note, risk, .. } = publish;
+        let (policies, content) = self.compile_new(sources).await?;
+        let about = About { origin: Origin::Published, author, note, risk, policies: policies.len() };
+        self.set_candidate(policies, content, about, by).await
+    }
+
+    /// Watches a version that is stored.
     ///
     /// # Errors
     /// As [`Versions::rollback`].
-    pub async fn set_candidate(&self, version: Option<&str>, by: &str) -> Result<Option<Changed>, ChangeError> {
+    pub async fn watch_version(&self, version: &str, by: &str) -> Result<Changed, ChangeError> {
+        let _one = self.0.changing.lock().await;
+        let (about, policies, content) = self.load(version).await?;
+        self.set_candidate(policies, content, about, by).await
+    }
+
+    /// Ends the watching; the version that was watched.
+    ///
+    /// # Errors
+    /// [`ChangeError::Conflict`] when none is, or the store's.
+    pub async fn unwatch(&self, by: &str) -> Result<String, ChangeError> {
         let _one = self.0.changing.lock().await;
         let now = self.now();
-        let (keep, candidate) = match version {
-            Some(version) => {
-                let (about, policies, content) = self.load(version).await?;
-                (vec![new_version(&policies, &content, about)?], Some(policies))
-            }
-            None => (Vec::new(), None),
-        };
-        let named = candidate.as_ref().map(|policies| policies.version().to_owned());
-        let record = operation(by, "policy.candidate", named.as_deref().unwrap_or("none"), "");
-        let state = PolicyState { candidate: named, ..now.state.clone() };
-        self.store().change_policies(keep, state.clone(), vec![record]).await?;
-        self.set(Now { state, candidate: candidate.clone(), ..now });
-        Ok(candidate.map(|policies| Changed { policies, changed: true }))
+        let watched = now.state.candidate.clone().ok_or_else(no_candidate)?;
+        let state = PolicyState { candidate: None, ..now.state.clone() };
+        let record = operation(by, "policy.candidate_clear", &watched, "");
+        self.store().change_policies(Vec::new(), state.clone(), vec![record]).await?;
+        self.set(Now { state, candidate: None, ..now });
+        Ok(watched)
+    }
+
+    /// Puts the candidate in force, if it is still this one. Whether enough was seen of it is the caller's to say.
+    ///
+    /// # Errors
+    /// [`ChangeError::Conflict`] when it is another one, or the store's.
+    pub async fn promote_candidate(&self, version: &str, note: String, by: &str) -> Result<Changed, ChangeError> {
+        let _one = self.0.changing.lock().await;
+        if self.now().state.candidate.as_deref() != Some(version) {
+            return Err(no_candidate());
+        }
+        let (about, policies, content) = self.load(version).await?;
+        let taken = Some(self.folder_before().await);
+        let (origin, by) = (Origin::Candidate, by.to_owned());
+        self.activate(Next { policies, content, about, origin, by, note, taken }).await
+    }
+
+    async fn set_candidate(
+        &self,
+        policies: PolicySet,
+        content: Content,
+        about: About,
+        by: &str,
+    ) -> Result<Changed, ChangeError> {
+        let now = self.now();
+        let (policies, new) = self.described(policies, &content, about).await?;
+        let version = policies.version().to_owned();
+        let record = operation(by, "policy.candidate", &version, "");
+        let state = PolicyState { candidate: Some(version), ..now.state.clone() };
+        self.store().change_policies(vec![new], state.clone(), vec![record]).await?;
+        self.set(Now { state, candidate: Some(Arc::clone(&policies)), ..now });
+        Ok(Changed { policies, changed: true })
     }
 
     /// Stores a version if it is new, and puts it in force: first on disk and on record, then for the next call.
     pub(super) async fn activate(&self, next: Next) -> Result<Changed, ChangeError> {
         let Next { policies, content, about, origin, by, note, taken } = next;
+        let (policies, new) = self.described(policies, &content, about).await?;
         let mut now = self.now();
         let before = now.state.active.as_ref().map(|active| active.version.clone());
         let version = policies.version().to_owned();
@@ -248,8 +299,7 @@ impl Versions {
         };
         let records = vec![operation(&by, operation_of(origin), &version, &note), loaded];
         now.state.active = Some(Activation { version: version.clone(), at: Timestamp::now(), by, origin, note });
-        let keep = vec![new_version(&policies, &content, about)?];
-        self.store().change_policies(keep, now.state.clone(), records).await?;
+        self.store().change_policies(vec![new], now.state.clone(), records).await?;
         now.active = Some(Arc::clone(&policies));
         self.set(now);
         self.events().policies_reloaded(if changed { "activated" } else { "unchanged" });
@@ -258,12 +308,37 @@ impl Versions {
     }
 
     /// A stored version, compiled as this gateway does.
-    pub(super) async fn load(&self, version: &str) -> Result<(About, Arc<PolicySet>, Content), ChangeError> {
+    pub(super) async fn load(&self, version: &str) -> Result<(About, PolicySet, Content), ChangeError> {
         let (kept, archive) = self.store().policy_version(version).await?;
-        let content = Content::read(&archive)
+        let content = Content::read(archive)
             .map_err(|error| ChangeError::Internal(format!("version {version} can't be read back: {error}")))?;
         let (policies, content) = self.compile(content).await.map_err(ChangeError::Invalid)?;
         Ok((kept.about, policies, content))
+    }
+
+    /// A version as it is to be kept, and the same with what its bundle tells of it: what was first told, where it is kept
+    /// already, so that its bundle stays the same bytes.
+    pub(super) async fn described(
+        &self,
+        policies: PolicySet,
+        content: &Content,
+        about: About,
+    ) -> Result<(Arc<PolicySet>, NewVersion), ChangeError> {
+        let version = policies.version().to_owned();
+        let (about, created_at) = match self.store().policy_version(&version).await {
+            Ok((kept, _)) => (kept.about, kept.created_at),
+            Err(StoreError::NotFound { .. }) => (about, to_microseconds(Timestamp::now())),
+            Err(error) => return Err(error.into()),
+        };
+        let policies = match policies.publication() {
+            Some(_) => policies,
+            None => {
+                let About { author, note, risk, .. } = about.clone();
+                policies.published(Some(Publication { author, at: created_at, note, risk: risk.unwrap_or_default() }))
+            }
+        };
+        let archive = content.kept().map_err(|error| ChangeError::Internal(error.to_string()))?;
+        Ok((Arc::new(policies), NewVersion { version, created_at, about, archive }))
     }
 
     /// Digest of what in the folder is a thing of the past once something else is chosen: what the gateway has looked into. An
@@ -271,15 +346,9 @@ impl Versions {
     async fn folder_before(&self) -> String {
         match self.now().looked {
             Some(looked) => looked,
-            None => digest(&self.read_folder().await),
+            None => self.read_folder().await.as_ref().map(digest).unwrap_or_default(),
         }
     }
-}
-
-/// A version as it is to be kept.
-pub(super) fn new_version(policies: &PolicySet, content: &Content, about: About) -> Result<NewVersion, ChangeError> {
-    let archive = content.written().map_err(|error| ChangeError::Internal(error.to_string()))?;
-    Ok(NewVersion { version: policies.version().to_owned(), about, archive })
 }
 
 fn operation(by: &str, operation: &str, version: &str, note: &str) -> Event {
@@ -295,7 +364,17 @@ fn operation_of(origin: Origin) -> &'static str {
         Origin::Rollback => "policy.rollback",
         Origin::Mode => "policy.mode",
         Origin::Canary => "policy.canary_promote",
+        Origin::Candidate => "policy.candidate_promote",
     }
+}
+
+/// As the store keeps it.
+fn to_microseconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
+}
+
+fn no_candidate() -> ChangeError {
+    ChangeError::Conflict("this version isn't watched: see `aegis policy candidate`".to_owned())
 }
 
 fn no_canary() -> ChangeError {

@@ -3,14 +3,25 @@
 use std::collections::BTreeMap;
 
 use aegis_core::document::Diagnostic;
-use aegis_core::policy::{Mode, Source};
+use aegis_core::policy::{Mode, Options, PolicySet, Source};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::whole;
+
 /// What a version is made of. The gateway's own mode and engine are not in it: those are the configuration's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Policies as they were written.
+    Written(Written),
+    /// A bundle that is judged as the Rego that it is: there is nothing else that it was written as.
+    Bundle(Vec<u8>),
+}
+
+/// Policies as they were written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Content {
+pub struct Written {
     /// The policy files.
     pub sources: Vec<Source>,
     /// Policy ids → the mode that an operator has switched them to.
@@ -19,20 +30,60 @@ pub struct Content {
 }
 
 impl Content {
-    /// As it is kept.
+    /// The policy files; none of a bundle.
+    pub fn sources(&self) -> &[Source] {
+        match self {
+            Self::Written(written) => &written.sources,
+            Self::Bundle(_) => &[],
+        }
+    }
+
+    /// What operators have switched policies to; nothing of a bundle.
+    pub fn modes(&self) -> BTreeMap<String, Mode> {
+        match self {
+            Self::Written(written) => written.modes.clone(),
+            Self::Bundle(_) => BTreeMap::new(),
+        }
+    }
+
+    /// Compiles it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn compile(&self, options: Options) -> Result<PolicySet, Vec<Diagnostic>> {
+        match self {
+            Self::Written(Written { sources, modes }) => {
+                PolicySet::load(sources, Options { modes: modes.clone(), ..options })
+            }
+            Self::Bundle(bytes) => match PolicySet::from_bundle(bytes, options) {
+                Ok((policies, _)) => Ok(policies),
+                Err(error) => Err(vec![whole(error.to_string())]),
+            },
+        }
+    }
+
+    /// As it is kept: texts rather than what they compile to, so that a later Aegis, which compiles to something else, can
+    /// still put it in force.
     ///
     /// # Errors
     /// When it can't be written as JSON.
-    pub fn written(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec(self)
+    pub fn kept(&self) -> Result<Vec<u8>, serde_json::Error> {
+        match self {
+            Self::Written(written) => serde_json::to_vec(written),
+            Self::Bundle(bytes) => Ok(bytes.clone()),
+        }
     }
 
-    /// What [`Content::written`] wrote.
+    /// What [`Content::kept`] gave.
     ///
     /// # Errors
     /// When it is something else.
-    pub fn read(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(bytes)
+    pub fn read(bytes: Vec<u8>) -> Result<Self, serde_json::Error> {
+        // RFC 1952 §2.3.1: how a bundle begins, and no JSON.
+        if bytes.starts_with(&[0x1f, 0x8b]) {
+            return Ok(Self::Bundle(bytes));
+        }
+        serde_json::from_slice(&bytes).map(Self::Written)
     }
 }
 

@@ -3,13 +3,13 @@
 use std::sync::{Arc, PoisonError};
 
 use aegis_core::document::Diagnostic;
-use aegis_core::policy::{PolicySet, Source};
+use aegis_core::policy::{Archive, PolicySet, Publication, Source};
 use aegis_store::{About, NewVersion, Origin, PolicyState};
 use jiff::Timestamp;
 
-use super::changes::{Next, canary_of, new_version};
+use super::changes::{Next, canary_of};
 use super::content::digest;
-use super::{ChangeError, Changed, GATEWAY, Now, Refused, Versions, counted, whole};
+use super::{ChangeError, Changed, Content, GATEWAY, Now, Refused, Versions, Written, counted, whole};
 use crate::pipeline::{Canary, Governing};
 
 type Found = Result<Vec<Source>, Vec<Diagnostic>>;
@@ -25,16 +25,14 @@ impl Versions {
         self.restore_trials().await?;
         let found = self.look().await;
         let Now { state, looked, .. } = self.now();
-        let edited = state.active.is_none() || state.taken != looked;
-        let refused = match edited {
-            true => self.take_found(found, GATEWAY).await.err(),
-            false => None,
+        let taken = match found {
+            Some(found) if state.active.is_none() || state.taken != looked => self.take_found(found, GATEWAY).await.map(Some),
+            _ => Ok(None),
         };
-        match refused {
-            Some(error @ (ChangeError::Store(_) | ChangeError::Internal(_))) => return Err(error),
-            Some(_) => self.restore().await?,
-            None if !edited => self.restore().await?,
-            None => {}
+        match taken {
+            Ok(Some(_)) => {}
+            Err(error @ (ChangeError::Store(_) | ChangeError::Internal(_))) => return Err(error),
+            Ok(None) | Err(_) => self.restore().await?,
         }
         drop(one);
         Ok(self.now().governing())
@@ -46,7 +44,8 @@ impl Versions {
     /// [`ChangeError::Invalid`] with everything that is wrong with it, or the store's; the last good version stays in force.
     pub async fn take_folder(&self, by: &str) -> Result<Changed, ChangeError> {
         let _one = self.0.changing.lock().await;
-        let found = self.look().await;
+        let no_folder = || ChangeError::Conflict("policies come from a bundle's URL, not from a folder".to_owned());
+        let found = self.look().await.ok_or_else(no_folder)?;
         self.take_found(found, by).await
     }
 
@@ -56,7 +55,7 @@ impl Versions {
     /// As [`Versions::take_folder`].
     pub async fn take_folder_if_edited(&self) -> Result<Option<Changed>, ChangeError> {
         let _one = self.0.changing.lock().await;
-        let found = self.look().await;
+        let Some(found) = self.look().await else { return Ok(None) };
         let now = self.now();
         if now.state.taken != now.looked {
             return self.take_found(found, GATEWAY).await.map(Some);
@@ -68,17 +67,57 @@ impl Versions {
         Ok(None)
     }
 
-    /// What the folder holds; remembered as looked into.
-    async fn look(&self) -> Found {
+    /// Puts a bundle in force that came from a URL, verified. The modes that operators switched policies to here end with it;
+    /// those of where it is from are in it.
+    ///
+    /// # Errors
+    /// [`ChangeError::Invalid`] with what is wrong with it, or the store's; the last good version stays in force.
+    pub async fn take_bundle(&self, bytes: Vec<u8>) -> Result<Changed, ChangeError> {
+        let _one = self.0.changing.lock().await;
+        let result = match self.compile_bundle(bytes).await {
+            Ok((policies, content, about)) => {
+                let (by, note, origin) = (GATEWAY.to_owned(), about.note.clone(), Origin::BundleUrl);
+                let taken = self.now().state.taken.or_else(|| Some(String::new()));
+                self.activate(Next { policies, content, about, origin, by, note, taken }).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &result {
+            self.refuse(Origin::BundleUrl, error).await;
+        }
+        result
+    }
+
+    async fn compile_bundle(&self, bytes: Vec<u8>) -> Result<(PolicySet, Content, About), ChangeError> {
+        let (policies, content) = self.compile(Content::Bundle(bytes)).await.map_err(ChangeError::Invalid)?;
+        let (author, note, risk) = match policies.publication() {
+            Some(Publication { author, note, risk, .. }) => (author.clone(), note.clone(), Some(*risk)),
+            None => (GATEWAY.to_owned(), String::new(), None),
+        };
+        let about = About { origin: Origin::BundleUrl, author, note, risk, policies: policies.len() };
+        let written = match &content {
+            Content::Bundle(bytes) if !policies.is_rego_only() => Archive::read(bytes).ok().and_then(|archive| archive.sources()),
+            _ => None,
+        };
+        match written {
+            // The files that were compared with what they compile to.
+            Some((sources, modes)) => Ok((policies, Content::Written(Written { sources, modes }), about)),
+            None => Ok((policies, content, about)),
+        }
+    }
+
+    /// What the folder holds, where there is one; remembered as looked into.
+    async fn look(&self) -> Option<Found> {
         let found = self.read_folder().await;
-        self.0.now.write().unwrap_or_else(PoisonError::into_inner).looked = Some(digest(&found));
+        self.0.now.write().unwrap_or_else(PoisonError::into_inner).looked = found.as_ref().map(digest);
         found
     }
 
-    pub(super) async fn read_folder(&self) -> Found {
-        let folder = Arc::clone(&self.0.settings.folder);
+    pub(super) async fn read_folder(&self) -> Option<Found> {
+        let folder = self.0.settings.folder.clone()?;
         let read = tokio::task::spawn_blocking(move || folder());
-        read.await.unwrap_or_else(|error| Err(vec![whole(format!("the folder of policies can't be read: {error}"))]))
+        let broken = |error| Err(vec![whole(format!("the folder of policies can't be read: {error}"))]);
+        Some(read.await.unwrap_or_else(broken))
     }
 
     /// Puts what was found in the folder in force, or tells what is wrong with it.
@@ -150,15 +189,15 @@ impl Versions {
                 if version != activation.version {
                     tracing::warn!(stored = activation.version, policy_version = version, "compiled anew: the mode or the version of Aegis has changed");
                 }
-                let keep = vec![new_version(&policies, &content, about)?];
+                let detail = format!("{}, as before the start", counted(policies.len(), "policy", "policies"));
+                let (policies, new) = self.described(policies, &content, about).await?;
                 let state = PolicyState {
                     active: Some(aegis_store::Activation { version: version.clone(), ..activation }),
                     ..now.state.clone()
                 };
-                let detail = format!("{}, as before the start", counted(policies.len(), "policy", "policies"));
                 let loaded =
                     aegis_core::audit::Event::Policy { policy_version: version, change: "loaded".to_owned(), detail };
-                self.store().change_policies(keep, state.clone(), vec![loaded]).await?;
+                self.store().change_policies(vec![new], state.clone(), vec![loaded]).await?;
                 (now.state, now.active) = (state, Some(policies));
                 self.set(now);
                 Ok(())
@@ -210,7 +249,8 @@ impl Versions {
     ) -> Result<Option<Arc<PolicySet>>, ChangeError> {
         match self.load(version).await {
             Ok((about, policies, content)) => {
-                keep.push(new_version(&policies, &content, about)?);
+                let (policies, new) = self.described(policies, &content, about).await?;
+                keep.push(new);
                 Ok(Some(policies))
             }
             Err(error @ ChangeError::Store(_)) => Err(error),

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex as Shared;
 
+use aegis_core::policy::Mode;
 use aegis_store::Durability;
 
 use super::*;
@@ -52,11 +53,8 @@ impl World {
         let settings = Settings {
             store: store.clone(),
             events,
-            compile: Arc::new(move |content| {
-                let options = Options { mode, modes: content.modes.clone(), ..Options::default() };
-                PolicySet::load(&content.sources, options)
-            }),
-            folder: Arc::new(move || folder.lock().expect("whole").clone()),
+            compile: Arc::new(move |content| content.compile(Options { mode, ..Options::default() })),
+            folder: Some(Arc::new(move || folder.lock().expect("whole").clone())),
         };
         Running { versions: Versions::open(settings).await.expect("opens"), store }
     }
@@ -231,7 +229,7 @@ async fn a_mode_is_switched_and_carried_to_the_next_version() {
     assert_ne!(shadow, first);
     world.edit(sources(2));
     running.versions.take_folder_if_edited().await.expect("taken").expect("edited");
-    let modes = running.versions.content(&running.version()).await.expect("kept").modes;
+    let modes = running.versions.content(&running.version()).await.expect("kept").modes();
     assert_eq!(modes, BTreeMap::from([("limits".to_owned(), Mode::Shadow)]));
     switch(None).await.expect("cleared");
     world.edit(sources(1));
@@ -255,7 +253,7 @@ async fn a_switch_is_given_up_where_it_is_not_clear_whose_it_is() {
     // Now the id `a` belongs to the new file's policy, and the old one is `a#2`.
     world.edit(vec![policy("a.yaml", 2), policy("b.yaml", 1)]);
     running.versions.take_folder_if_edited().await.expect("taken").expect("edited");
-    assert!(running.versions.content(&running.version()).await.expect("kept").modes.is_empty());
+    assert!(running.versions.content(&running.version()).await.expect("kept").modes().is_empty());
     for id in ["a", "a#2"] {
         let switched = running.versions.set_mode(id, Some(Mode::Shadow), "operator").await;
         assert!(matches!(switched, Err(ChangeError::Conflict(_))), "{id}");
@@ -296,13 +294,16 @@ async fn a_candidate_is_watched_until_it_is_in_force() {
     let running = world.start().await;
     let stored = running.versions.publish(publishing(max(2), false), "operator").await.expect("stored");
     let second = stored.policies.version().to_owned();
-    running.versions.set_candidate(Some(&second), "operator").await.expect("watched");
+    running.versions.watch_version(&second, "operator").await.expect("watched");
     let running = world.restart(running).await;
     assert_eq!(running.versions.now().governing().candidate.expect("watched").version(), second);
-    running.versions.set_candidate(None, "operator").await.expect("not any more");
+    running.versions.unwatch("operator").await.expect("not any more");
     assert!(running.versions.now().governing().candidate.is_none());
-    running.versions.set_candidate(Some(&second), "operator").await.expect("watched again");
-    running.publish(2).await;
+    running.versions.watch(publishing(max(3), false), "operator").await.expect("another");
+    let third = running.versions.status().state.candidate.expect("watched");
+    assert!(matches!(running.versions.promote_candidate(&second, String::new(), "o").await, Err(ChangeError::Conflict(_))));
+    running.versions.promote_candidate(&third, "gate passed".to_owned(), "operator").await.expect("promoted");
+    assert_eq!((running.version(), running.activation().origin), (third, Origin::Candidate));
     assert!(running.versions.now().governing().candidate.is_none());
 }
 
@@ -318,4 +319,51 @@ async fn another_mode_of_the_gateway_compiles_what_is_in_force_anew() {
     assert_ne!(active.version(), published, "another mode is another version");
     assert_eq!(running.activation().origin, Origin::Published);
     running.versions.content(active.version()).await.expect("it is kept");
+}
+
+#[tokio::test]
+async fn the_bundle_says_who_published_and_is_the_same_bytes_after_a_restart() {
+    let world = World::new(max(1));
+    let running = world.start().await;
+    running.publish(2).await;
+    let bundle = |running: &Running| {
+        let active = running.versions.status().active.expect("in force");
+        let publication = active.publication().expect("it is known");
+        assert_eq!((publication.author.as_str(), publication.note.as_str()), ("alice", "why"));
+        active.bundle(Some(publication))
+    };
+    let before = bundle(&running);
+    let running = world.restart(running).await;
+    assert!(bundle(&running) == before);
+}
+
+#[tokio::test]
+async fn a_bundle_from_a_url_is_put_in_force_and_a_bad_one_is_not() {
+    let world = World::new(max(1));
+    let running = world.start().await;
+    let modes = BTreeMap::from([("a".to_owned(), Mode::Shadow)]);
+    let theirs = PolicySet::load(&max(2), Options { modes: modes.clone(), ..Options::default() }).expect("loads");
+    running.versions.take_bundle(theirs.bundle(None)).await.expect("taken");
+    assert_eq!((running.version().as_str(), running.activation().origin), (theirs.version(), Origin::BundleUrl));
+    assert_eq!(running.versions.content(theirs.version()).await.expect("kept").modes(), modes);
+
+    let refused = running.versions.take_bundle(b"not a bundle".to_vec()).await;
+    assert!(matches!(refused, Err(ChangeError::Invalid(_))));
+    assert_eq!(running.versions.status().refused.expect("refused").origin, Origin::BundleUrl);
+    let running = world.restart(running).await;
+    assert_eq!(running.version(), theirs.version(), "the folder is as it was when it was last taken");
+
+    // One line more than the compiler writes: nothing but its Rego says what it means.
+    let archive = aegis_core::policy::Archive::read(&theirs.bundle(None)).expect("reads");
+    let mut gate = archive.file("aegis/gate.rego").expect("there").to_vec();
+    gate.extend_from_slice(b"\n# edited\n");
+    let edited = archive.with("aegis/gate.rego", gate).write();
+    running.versions.take_bundle(edited).await.expect("taken");
+    let version = running.version();
+    assert!(running.versions.status().active.expect("in force").is_rego_only());
+    assert!(matches!(running.versions.content(&version).await, Ok(Content::Bundle(_))));
+    let switched = running.versions.set_mode("a", Some(Mode::Enforce), "operator").await;
+    assert!(matches!(switched, Err(ChangeError::Conflict(_))));
+    let running = world.restart(running).await;
+    assert!(running.version() == version && running.versions.status().active.expect("in force").is_rego_only());
 }

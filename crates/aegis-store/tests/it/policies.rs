@@ -1,14 +1,16 @@
 //! Policy versions: what is kept, what goes, and that the state never names what isn't there.
 
 use aegis_core::audit::Event;
-use aegis_store::{About, Activation, NewVersion, Origin, PolicyState, Risk, Store, StoreError, Trial, TrialOf};
+use aegis_core::policy::Risk;
+use aegis_store::{About, Activation, NewVersion, Origin, PolicyState, Store, StoreError, Trial, TrialOf};
 use jiff::Timestamp;
 
 use crate::{opened, reopened};
 
 fn version(n: u32) -> NewVersion {
     let about = About { origin: Origin::Published, author: "alice".into(), note: String::new(), risk: Some(Risk::High), policies: 2 };
-    NewVersion { version: format!("pol_{n:03}"), about, archive: n.to_be_bytes().to_vec() }
+    let created_at = Timestamp::UNIX_EPOCH;
+    NewVersion { version: format!("pol_{n:03}"), created_at, about, archive: n.to_be_bytes().to_vec() }
 }
 
 fn active(n: u32) -> PolicyState {
