@@ -16,6 +16,7 @@ mod content;
 mod start;
 #[cfg(test)]
 mod tests;
+mod trials;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -23,11 +24,12 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use aegis_core::document::Diagnostic;
 use aegis_core::policy::{Options, PolicySet, Source};
 use aegis_store::{Activation, Origin, PolicyState, Store, StoreError};
-pub use changes::{Changed, Publish, Which};
+pub use changes::{Changed, Publish};
 pub use content::{Content, Written};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::Mutex;
+pub use trials::Which;
 
 use crate::events::Events;
 use crate::pipeline::{Canary, Governing, Pipeline};

@@ -112,12 +112,10 @@ pub(crate) async fn start(config: Config, catalogue: Catalogue) -> Result<Runnin
     data::remove_note(&config.data_dir)?;
     let enforcer = Enforcer::new(enforcement(&config), data.store.clone(), data.events.clone())?;
     let defined = catalogue.defined();
-    let settings =
-        reload::settings(&config, data.store.clone(), data.events.clone(), move || Ok(defined.clone()));
+    let settings = reload::settings(&config, data.store.clone(), data.events.clone(), move || Ok(defined.clone()));
     let versions = Versions::open(settings).await?;
     // Before it is read, so that an edit meanwhile is seen.
-    let reloader =
-        Reloader::new(config.policies.clone(), versions.clone(), data.store.clone(), data.events.clone());
+    let reloader = Reloader::new(config.policies.clone(), versions.clone(), data.store.clone(), data.events.clone());
     let governing = versions.start().await?;
     let (policy_version, in_force) = (governing.active.version().to_owned(), versions.in_force());
     let refused = versions.is_refused();

@@ -81,7 +81,8 @@ impl Governing {
     /// The guard against calls that come while no policy is in force. It holds in shadow mode too: what can't be read may
     /// have held a policy that enforces.
     pub(super) fn guard(&self) -> Option<Violation> {
-        let message = "no policy is in force: none could be loaded; the operator finds the reason with `aegis policy status`";
+        let message =
+            "no policy is in force: none could be loaded; the operator finds the reason with `aegis policy status`";
         self.withheld.then(|| Violation::of_gateway("policy", "none_in_force", message))
     }
 }

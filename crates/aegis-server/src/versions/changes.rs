@@ -1,15 +1,14 @@
-//! What operators do with versions: publish, go back, switch a mode, try on a part of the calls.
+//! What operators do with versions: publish, go back, switch a mode.
 
 use std::sync::Arc;
 
 use aegis_core::audit::Event;
 use aegis_core::policy::{Mode, PolicySet, Publication, Risk, Source};
-use aegis_store::{About, Activation, NewVersion, Origin, PolicyState, StoreError, Trial, TrialOf};
+use aegis_store::{About, Activation, NewVersion, Origin, StoreError};
 use jiff::Timestamp;
 
 use super::content::digest;
 use super::{ChangeError, Content, Now, Versions, counted, is_one};
-use crate::pipeline::{Canary, CanaryOf, random};
 
 /// Policies to publish.
 #[derive(Debug, Clone)]
@@ -33,22 +32,6 @@ pub struct Changed {
     pub policies: Arc<PolicySet>,
     /// Whether anything is different now.
     pub changed: bool,
-}
-
-/// Which calls a canary is to judge.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Which {
-    /// Those of these agents, and of agents in these groups.
-    Named {
-        /// Agents.
-        agents: Vec<String>,
-        /// Groups.
-        groups: Vec<String>,
-    },
-    /// Those of a share of the agents, 0 to 1.
-    ShareOfAgents(f64),
-    /// A share of the calls, 0 to 1.
-    ShareOfCalls(f64),
 }
 
 /// A version that is to come into force.
@@ -93,7 +76,9 @@ impl Versions {
     pub async fn rollback(&self, to: Option<String>, note: String, by: &str) -> Result<Changed, ChangeError> {
         let _one = self.0.changing.lock().await;
         let Now { state, active, .. } = self.now();
-        let none = || ChangeError::Conflict("no other version was in force before: name one, from `aegis policy list`".to_owned());
+        let none = || {
+            ChangeError::Conflict("no other version was in force before: name one, from `aegis policy list`".to_owned())
+        };
         let version = to.or(state.previous).ok_or_else(none)?;
         if active.is_some_and(|active| active.version() == version) {
             return Err(ChangeError::Conflict(format!("version {version} is in force already")));
@@ -142,135 +127,6 @@ impl Versions {
         self.activate(Next { policies, content, about, origin, by, note, taken: None }).await
     }
 
-    /// Lets a version judge a part of the calls; the version in force goes on judging the others.
-    ///
-    /// # Errors
-    /// As [`Versions::rollback`]; [`ChangeError::Conflict`] also for a share that isn't one.
-    pub async fn start_canary(&self, version: &str, which: Which, by: &str) -> Result<Changed, ChangeError> {
-        let _one = self.0.changing.lock().await;
-        let conflict = |message: String| Err(ChangeError::Conflict(message));
-        if let Which::ShareOfAgents(share) | Which::ShareOfCalls(share) = which
-            && !(share > 0.0 && share <= 1.0)
-        {
-            return conflict("a share is more than 0 and at most 1".to_owned());
-        }
-        let now = self.now();
-        if now.active.as_ref().is_some_and(|active| active.version() == version) {
-            return conflict(format!("version {version} is in force already, for every call"));
-        }
-        let (about, policies, content) = self.load(version).await?;
-        let (policies, new) = self.described(policies, &content, about).await?;
-        let trial = Trial {
-            version: policies.version().to_owned(),
-            since: Timestamp::now(),
-            by: by.to_owned(),
-            of: trial_of(which),
-        };
-        let record = operation(by, "policy.canary", &trial.version, &described(&trial.of));
-        let canary = Canary { policies: Arc::clone(&policies), of: canary_of(&trial.of) };
-        let state = PolicyState { canary: Some(trial), ..now.state.clone() };
-        self.store().change_policies(vec![new], state.clone(), vec![record]).await?;
-        self.set(Now { state, canary: Some(canary), ..now });
-        Ok(Changed { policies, changed: true })
-    }
-
-    /// Puts the canary in force for every call.
-    ///
-    /// # Errors
-    /// [`ChangeError::Conflict`] when there is none, or the store's.
-    pub async fn promote_canary(&self, by: &str) -> Result<Changed, ChangeError> {
-        let _one = self.0.changing.lock().await;
-        let version = self.now().state.canary.ok_or_else(no_canary)?.version;
-        let (about, policies, content) = self.load(&version).await?;
-        let taken = Some(self.folder_before().await);
-        let (note, origin, by) = (about.note.clone(), Origin::Canary, by.to_owned());
-        self.activate(Next { policies, content, about, origin, by, note, taken }).await
-    }
-
-    /// Ends the canary; the version in force judges every call again.
-    ///
-    /// # Errors
-    /// As [`Versions::promote_canary`].
-    pub async fn stop_canary(&self, by: &str) -> Result<String, ChangeError> {
-        let _one = self.0.changing.lock().await;
-        let now = self.now();
-        let version = now.state.canary.as_ref().ok_or_else(no_canary)?.version.clone();
-        let state = PolicyState { canary: None, ..now.state.clone() };
-        let record = operation(by, "policy.canary_stop", &version, "");
-        self.store().change_policies(Vec::new(), state.clone(), vec![record]).await?;
-        self.set(Now { state, canary: None, ..now });
-        Ok(version)
-    }
-
-    /// Watches policies beside those in force on the same calls, without obeying them; they are stored as a version.
-    ///
-    /// # Errors
-    /// As [`Versions::publish`].
-    pub async fn watch(&self, publish: Publish, by: &str) -> Result<Changed, ChangeError> {
-        let _one = self.0.changing.lock().await;
-        let Publish { sources, author, note, risk, .. } = publish;
-        let (policies, content) = self.compile_new(sources).await?;
-        let about = About { origin: Origin::Published, author, note, risk, policies: policies.len() };
-        self.set_candidate(policies, content, about, by).await
-    }
-
-    /// Watches a version that is stored.
-    ///
-    /// # Errors
-    /// As [`Versions::rollback`].
-    pub async fn watch_version(&self, version: &str, by: &str) -> Result<Changed, ChangeError> {
-        let _one = self.0.changing.lock().await;
-        let (about, policies, content) = self.load(version).await?;
-        self.set_candidate(policies, content, about, by).await
-    }
-
-    /// Ends the watching; the version that was watched.
-    ///
-    /// # Errors
-    /// [`ChangeError::Conflict`] when none is, or the store's.
-    pub async fn unwatch(&self, by: &str) -> Result<String, ChangeError> {
-        let _one = self.0.changing.lock().await;
-        let now = self.now();
-        let watched = now.state.candidate.clone().ok_or_else(no_candidate)?;
-        let state = PolicyState { candidate: None, ..now.state.clone() };
-        let record = operation(by, "policy.candidate_clear", &watched, "");
-        self.store().change_policies(Vec::new(), state.clone(), vec![record]).await?;
-        self.set(Now { state, candidate: None, ..now });
-        Ok(watched)
-    }
-
-    /// Puts the candidate in force, if it is still this one. Whether enough was seen of it is the caller's to say.
-    ///
-    /// # Errors
-    /// [`ChangeError::Conflict`] when it is another one, or the store's.
-    pub async fn promote_candidate(&self, version: &str, note: String, by: &str) -> Result<Changed, ChangeError> {
-        let _one = self.0.changing.lock().await;
-        if self.now().state.candidate.as_deref() != Some(version) {
-            return Err(no_candidate());
-        }
-        let (about, policies, content) = self.load(version).await?;
-        let taken = Some(self.folder_before().await);
-        let (origin, by) = (Origin::Candidate, by.to_owned());
-        self.activate(Next { policies, content, about, origin, by, note, taken }).await
-    }
-
-    async fn set_candidate(
-        &self,
-        policies: PolicySet,
-        content: Content,
-        about: About,
-        by: &str,
-    ) -> Result<Changed, ChangeError> {
-        let now = self.now();
-        let (policies, new) = self.described(policies, &content, about).await?;
-        let version = policies.version().to_owned();
-        let record = operation(by, "policy.candidate", &version, "");
-        let state = PolicyState { candidate: Some(version), ..now.state.clone() };
-        self.store().change_policies(vec![new], state.clone(), vec![record]).await?;
-        self.set(Now { state, candidate: Some(Arc::clone(&policies)), ..now });
-        Ok(Changed { policies, changed: true })
-    }
-
     /// Stores a version if it is new, and puts it in force: first on disk and on record, then for the next call.
     pub(super) async fn activate(&self, next: Next) -> Result<Changed, ChangeError> {
         let Next { policies, content, about, origin, by, note, taken } = next;
@@ -303,7 +159,12 @@ impl Versions {
         now.active = Some(Arc::clone(&policies));
         self.set(now);
         self.events().policies_reloaded(if changed { "activated" } else { "unchanged" });
-        tracing::info!(policy_version = version, origin = origin.as_str(), policies = policies.len(), "policies in force");
+        tracing::info!(
+            policy_version = version,
+            origin = origin.as_str(),
+            policies = policies.len(),
+            "policies in force"
+        );
         Ok(Changed { policies, changed })
     }
 
@@ -343,7 +204,7 @@ impl Versions {
 
     /// Digest of what in the folder is a thing of the past once something else is chosen: what the gateway has looked into. An
     /// edit that it hasn't seen yet still comes into force. Where no gateway runs, all that is there has been passed over.
-    async fn folder_before(&self) -> String {
+    pub(super) async fn folder_before(&self) -> String {
         match self.now().looked {
             Some(looked) => looked,
             None => self.read_folder().await.as_ref().map(digest).unwrap_or_default(),
@@ -351,7 +212,7 @@ impl Versions {
     }
 }
 
-fn operation(by: &str, operation: &str, version: &str, note: &str) -> Event {
+pub(super) fn operation(by: &str, operation: &str, version: &str, note: &str) -> Event {
     let subject = if note.is_empty() { version.to_owned() } else { format!("{version}: {note}") };
     Event::Operation { by: by.to_owned(), operation: operation.to_owned(), subject }
 }
@@ -371,43 +232,4 @@ fn operation_of(origin: Origin) -> &'static str {
 /// As the store keeps it.
 fn to_microseconds(time: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
-}
-
-fn no_candidate() -> ChangeError {
-    ChangeError::Conflict("this version isn't watched: see `aegis policy candidate`".to_owned())
-}
-
-fn no_canary() -> ChangeError {
-    ChangeError::Conflict("there is no canary: start one with `aegis policy canary VERSION --share 5%`".to_owned())
-}
-
-fn trial_of(which: Which) -> TrialOf {
-    match which {
-        Which::Named { agents, groups } => TrialOf::Named { agents, groups },
-        Which::ShareOfAgents(share) => {
-            let key = random::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
-            TrialOf::ShareOfAgents { share, key }
-        }
-        Which::ShareOfCalls(share) => TrialOf::ShareOfCalls { share },
-    }
-}
-
-/// As the pipeline has it.
-pub(super) fn canary_of(of: &TrialOf) -> CanaryOf {
-    match of {
-        TrialOf::Named { agents, groups } => {
-            CanaryOf::Named { agents: agents.iter().cloned().collect(), groups: groups.iter().cloned().collect() }
-        }
-        TrialOf::ShareOfAgents { share, key } => CanaryOf::ShareOfAgents { share: *share, key: key.clone() },
-        TrialOf::ShareOfCalls { share } => CanaryOf::ShareOfCalls { share: *share },
-    }
-}
-
-/// In words, without the key.
-fn described(of: &TrialOf) -> String {
-    match of {
-        TrialOf::Named { agents, groups } => format!("agents {agents:?}, groups {groups:?}"),
-        TrialOf::ShareOfAgents { share, .. } => format!("{} % of agents", share * 100.0),
-        TrialOf::ShareOfCalls { share } => format!("{} % of calls", share * 100.0),
-    }
 }

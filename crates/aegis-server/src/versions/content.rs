@@ -95,8 +95,12 @@ pub(super) fn digest(found: &Result<Vec<Source>, Vec<Diagnostic>>) -> String {
         hash.update(text);
     };
     match found {
-        Ok(sources) => sources.iter().for_each(|Source { file, text }| [file, text].into_iter().for_each(|text| add(text))),
-        Err(errors) => errors.iter().for_each(|error| ["unreadable", &error.file, &error.message].into_iter().for_each(&mut add)),
+        Ok(sources) => {
+            sources.iter().for_each(|Source { file, text }| [file, text].into_iter().for_each(|text| add(text)))
+        }
+        Err(errors) => {
+            errors.iter().for_each(|error| ["unreadable", &error.file, &error.message].into_iter().for_each(&mut add))
+        }
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

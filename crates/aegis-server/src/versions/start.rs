@@ -1,16 +1,16 @@
 //! What comes into force by itself: at a start, and when the folder was edited.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use aegis_core::document::Diagnostic;
 use aegis_core::policy::{Archive, PolicySet, Publication, Source};
-use aegis_store::{About, NewVersion, Origin, PolicyState};
+use aegis_store::{About, Origin, PolicyState};
 use jiff::Timestamp;
 
-use super::changes::{Next, canary_of};
+use super::changes::Next;
 use super::content::digest;
 use super::{ChangeError, Changed, Content, GATEWAY, Now, Refused, Versions, Written, counted, whole};
-use crate::pipeline::{Canary, Governing};
+use crate::pipeline::Governing;
 
 type Found = Result<Vec<Source>, Vec<Diagnostic>>;
 
@@ -26,7 +26,9 @@ impl Versions {
         let found = self.look().await;
         let Now { state, looked, .. } = self.now();
         let taken = match found {
-            Some(found) if state.active.is_none() || state.taken != looked => self.take_found(found, GATEWAY).await.map(Some),
+            Some(found) if state.active.is_none() || state.taken != looked => {
+                self.take_found(found, GATEWAY).await.map(Some)
+            }
             _ => Ok(None),
         };
         match taken {
@@ -96,7 +98,9 @@ impl Versions {
         };
         let about = About { origin: Origin::BundleUrl, author, note, risk, policies: policies.len() };
         let written = match &content {
-            Content::Bundle(bytes) if !policies.is_rego_only() => Archive::read(bytes).ok().and_then(|archive| archive.sources()),
+            Content::Bundle(bytes) if !policies.is_rego_only() => {
+                Archive::read(bytes).ok().and_then(|archive| archive.sources())
+            }
             _ => None,
         };
         match written {
@@ -179,7 +183,8 @@ impl Versions {
         let mut now = self.now();
         let Some(activation) = now.state.active.clone() else {
             self.set(now);
-            self.events().alarm("no policy is in force", "there is no last good version: every call is denied until one is");
+            self.events()
+                .alarm("no policy is in force", "there is no last good version: every call is denied until one is");
             return Ok(());
         };
         match self.load(&activation.version).await {
@@ -187,7 +192,11 @@ impl Versions {
                 let version = policies.version().to_owned();
                 // Another one where this gateway's mode, or Aegis itself, is another one than when it was stored.
                 if version != activation.version {
-                    tracing::warn!(stored = activation.version, policy_version = version, "compiled anew: the mode or the version of Aegis has changed");
+                    tracing::warn!(
+                        stored = activation.version,
+                        policy_version = version,
+                        "compiled anew: the mode or the version of Aegis has changed"
+                    );
                 }
                 let detail = format!("{}, as before the start", counted(policies.len(), "policy", "policies"));
                 let (policies, new) = self.described(policies, &content, about).await?;
@@ -205,59 +214,9 @@ impl Versions {
             Err(error @ ChangeError::Store(_)) => Err(error),
             Err(error) => {
                 self.refuse(activation.origin, &error).await;
-                self.events().alarm("no policy is in force", "the last good version can't be loaded: every call is denied");
+                self.events()
+                    .alarm("no policy is in force", "the last good version can't be loaded: every call is denied");
                 Ok(())
-            }
-        }
-    }
-
-    /// The canary and the candidate of before the start. One that can't be loaded any more ends, and that is told: the
-    /// version in force judges its calls.
-    async fn restore_trials(&self) -> Result<(), ChangeError> {
-        let before = self.now();
-        let (mut now, mut keep) = (before.clone(), Vec::new());
-        if let Some(trial) = &mut now.state.canary {
-            match self.restore_trial("canary", &trial.version, &mut keep).await? {
-                Some(policies) => {
-                    policies.version().clone_into(&mut trial.version);
-                    now.canary = Some(Canary { policies, of: canary_of(&trial.of) });
-                }
-                None => now.state.canary = None,
-            }
-        }
-        if let Some(version) = &mut now.state.candidate {
-            match self.restore_trial("candidate", version, &mut keep).await? {
-                Some(policies) => {
-                    policies.version().clone_into(version);
-                    now.candidate = Some(policies);
-                }
-                None => now.state.candidate = None,
-            }
-        }
-        if now.state != before.state {
-            self.store().change_policies(keep, now.state.clone(), Vec::new()).await?;
-        }
-        self.set(now);
-        Ok(())
-    }
-
-    async fn restore_trial(
-        &self,
-        what: &str,
-        version: &str,
-        keep: &mut Vec<NewVersion>,
-    ) -> Result<Option<Arc<PolicySet>>, ChangeError> {
-        match self.load(version).await {
-            Ok((about, policies, content)) => {
-                let (policies, new) = self.described(policies, &content, about).await?;
-                keep.push(new);
-                Ok(Some(policies))
-            }
-            Err(error @ ChangeError::Store(_)) => Err(error),
-            Err(error) => {
-                self.events().alarm("a version on trial can't be loaded", &format!("{what} {version}: {error}"));
-                let recorded = self.store().record_policy(version, "refused", &format!("{what} ended: {error}")).await;
-                recorded.map_err(ChangeError::from).map(|()| None)
             }
         }
     }

@@ -162,7 +162,11 @@ async fn an_edit_that_was_not_seen_yet_is_not_lost_to_a_publication() {
     world.edit(max(4));
     let stopped = world.open().await;
     let published = stopped.publish(5).await;
-    assert_eq!(world.restart(stopped).await.version(), published, "nobody was there to see an edit: the publication is later");
+    assert_eq!(
+        world.restart(stopped).await.version(),
+        published,
+        "nobody was there to see an edit: the publication is later"
+    );
 }
 
 #[tokio::test]
@@ -244,9 +248,8 @@ async fn a_mode_is_switched_and_carried_to_the_next_version() {
 /// A switch must never hit another policy than the one that was meant.
 #[tokio::test]
 async fn a_switch_is_given_up_where_it_is_not_clear_whose_it_is() {
-    let policy = |file: &str, max: u32| {
-        source(file, &format!("agent: a\nactions: [{{name: deploy, max_replicas: {max}}}]\n"))
-    };
+    let policy =
+        |file: &str, max: u32| source(file, &format!("agent: a\nactions: [{{name: deploy, max_replicas: {max}}}]\n"));
     let world = World::new(vec![policy("b.yaml", 1)]);
     let running = world.start().await;
     running.versions.set_mode("a", Some(Mode::Shadow), "operator").await.expect("one policy, no doubt");
@@ -301,7 +304,10 @@ async fn a_candidate_is_watched_until_it_is_in_force() {
     assert!(running.versions.now().governing().candidate.is_none());
     running.versions.watch(publishing(max(3), false), "operator").await.expect("another");
     let third = running.versions.status().state.candidate.expect("watched");
-    assert!(matches!(running.versions.promote_candidate(&second, String::new(), "o").await, Err(ChangeError::Conflict(_))));
+    assert!(matches!(
+        running.versions.promote_candidate(&second, String::new(), "o").await,
+        Err(ChangeError::Conflict(_))
+    ));
     running.versions.promote_candidate(&third, "gate passed".to_owned(), "operator").await.expect("promoted");
     assert_eq!((running.version(), running.activation().origin), (third, Origin::Candidate));
     assert!(running.versions.now().governing().candidate.is_none());

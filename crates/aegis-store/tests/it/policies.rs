@@ -8,7 +8,13 @@ use jiff::Timestamp;
 use crate::{opened, reopened};
 
 fn version(n: u32) -> NewVersion {
-    let about = About { origin: Origin::Published, author: "alice".into(), note: String::new(), risk: Some(Risk::High), policies: 2 };
+    let about = About {
+        origin: Origin::Published,
+        author: "alice".into(),
+        note: String::new(),
+        risk: Some(Risk::High),
+        policies: 2,
+    };
     let created_at = Timestamp::UNIX_EPOCH;
     NewVersion { version: format!("pol_{n:03}"), created_at, about, archive: n.to_be_bytes().to_vec() }
 }
@@ -72,7 +78,11 @@ async fn a_state_that_names_what_is_not_kept_changes_nothing() {
         assert!(matches!(error, StoreError::NotFound { .. }), "{error}");
     }
     assert_eq!(store.policy_state().await.expect("reads"), active(1));
-    assert_eq!((kept(&store).await, store.head()), (vec!["pol_001".to_owned()], head), "nothing of it, not even the record");
+    assert_eq!(
+        (kept(&store).await, store.head()),
+        (vec!["pol_001".to_owned()], head),
+        "nothing of it, not even the record"
+    );
 }
 
 #[tokio::test]

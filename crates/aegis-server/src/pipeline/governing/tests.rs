@@ -48,10 +48,10 @@ fn an_agent_keeps_its_side_and_the_share_is_kept() {
 
 #[test]
 fn nothing_and_everything_are_exact() {
-    for of in [
-        (|share| CanaryOf::ShareOfCalls { share }) as fn(f64) -> CanaryOf,
-        |share| CanaryOf::ShareOfAgents { share, key: "k".to_owned() },
-    ] {
+    for of in [(|share| CanaryOf::ShareOfCalls { share }) as fn(f64) -> CanaryOf, |share| CanaryOf::ShareOfAgents {
+        share,
+        key: "k".to_owned(),
+    }] {
         for n in 0..1000 {
             let agent = Agent::named(format!("agent-{n}"));
             assert!(!judged_by_canary(&governing(of(0.0)), &agent) && judged_by_canary(&governing(of(1.0)), &agent));

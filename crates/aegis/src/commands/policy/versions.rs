@@ -23,8 +23,11 @@ pub(super) async fn run(command: VersionsCommand, operator: &Operator, global: &
             print(global, &list, listed)
         }
         VersionsCommand::Show { version, source } => {
-            let path =
-                format!("/v1/policies/{}{}", segment(&version), query(&[("source", source.then(|| "true".to_owned()))]));
+            let path = format!(
+                "/v1/policies/{}{}",
+                segment(&version),
+                query(&[("source", source.then(|| "true".to_owned()))])
+            );
             print(global, &operator.call(Method::GET, &path, None).await?, shown)
         }
         VersionsCommand::Status => {
@@ -67,10 +70,15 @@ fn diagnostics_of(answer: &Value, pointer: &str) -> Vec<Diagnostic> {
 
 fn listed(list: &Value) -> String {
     let role = |version: &str| {
-        [("/active/version", "in force"), ("/canary/version", "canary"), ("/candidate", "candidate"), ("/previous", "before")]
-            .into_iter()
-            .find(|(pointer, _)| cell(list, pointer) == version)
-            .map_or("-", |(_, role)| role)
+        [
+            ("/active/version", "in force"),
+            ("/canary/version", "canary"),
+            ("/candidate", "candidate"),
+            ("/previous", "before"),
+        ]
+        .into_iter()
+        .find(|(pointer, _)| cell(list, pointer) == version)
+        .map_or("-", |(_, role)| role)
     };
     let row = |version: &Value| {
         let id = cell(version, "/version");
@@ -118,7 +126,10 @@ fn shown(version: &Value) -> String {
 
 /// A line of a file, its tabs kept.
 fn printable(line: &str) -> String {
-    line.split('\t').map(|part| if part.is_empty() { String::new() } else { cell(&json!(part), "") }).collect::<Vec<_>>().join("\t")
+    line.split('\t')
+        .map(|part| if part.is_empty() { String::new() } else { cell(&json!(part), "") })
+        .collect::<Vec<_>>()
+        .join("\t")
 }
 
 fn described(operator: &Operator, status: &Value) -> String {
@@ -141,7 +152,10 @@ fn described(operator: &Operator, status: &Value) -> String {
         ]);
     }
     if status.pointer("/canary/version").is_some() {
-        rows.push(("canary", format!("{} since {} for {}", cell("/canary/version"), time(status, "/canary/since"), cell("/canary/of"))));
+        rows.push((
+            "canary",
+            format!("{} since {} for {}", cell("/canary/version"), time(status, "/canary/since"), cell("/canary/of")),
+        ));
     }
     if cell("/candidate") != "-" {
         rows.push(("candidate", cell("/candidate")));
@@ -150,7 +164,10 @@ fn described(operator: &Operator, status: &Value) -> String {
     let refused = diagnostics_of(status, "/refused");
     if !refused.is_empty() {
         let (at, origin) = (time(status, "/refused_at"), cell("/refused_origin"));
-        text.push_str(&format!("\nrefused at {at}, from the {origin}:\n{}", diagnostics::render(&refused, Style::stdout())));
+        text.push_str(&format!(
+            "\nrefused at {at}, from the {origin}:\n{}",
+            diagnostics::render(&refused, Style::stdout())
+        ));
     }
     text
 }

@@ -45,7 +45,8 @@ impl Client {
             let Some((name, value)) = line.split_once(':') else { break };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
+        let length =
+            headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
         let mut body = vec![0; length.expect("every answer here has a length")];
         self.stream.read_exact(&mut body)?;
         Ok(Answer { status, headers, body: String::from_utf8(body).expect("text") })
@@ -77,7 +78,9 @@ impl Answer {
             .filter(|(name, _)| name == "aegis-policy-version")
             .map(|(_, value)| value.as_str())
             .collect();
-        let [version] = versions.as_slice() else { panic!("{} versions in {:?}: {}", versions.len(), self.headers, self.body) };
+        let [version] = versions.as_slice() else {
+            panic!("{} versions in {:?}: {}", versions.len(), self.headers, self.body)
+        };
         version
     }
 }

@@ -25,7 +25,12 @@ fn publication(max: u32) -> String {
 }
 
 /// Calls until told to stop; each answer must be the one that its version gives. How often each version answered.
-fn calls(address: std::net::SocketAddr, token: &str, max_of: &BTreeMap<String, u32>, stop: &AtomicBool) -> BTreeMap<u32, u32> {
+fn calls(
+    address: std::net::SocketAddr,
+    token: &str,
+    max_of: &BTreeMap<String, u32>,
+    stop: &AtomicBool,
+) -> BTreeMap<u32, u32> {
     let mut client = Client::new(address);
     let mut seen = BTreeMap::new();
     for n in (0..).take_while(|_| !stop.load(Ordering::Relaxed)) {
@@ -88,7 +93,11 @@ fn no_request_is_dropped_and_each_answer_is_of_one_version() {
         stop.store(true, Ordering::Relaxed);
         let mut seen: BTreeMap<u32, u32> = BTreeMap::new();
         for client in clients {
-            client.join().expect("every answer was right").into_iter().for_each(|(max, n)| *seen.entry(max).or_default() += n);
+            client
+                .join()
+                .expect("every answer was right")
+                .into_iter()
+                .for_each(|(max, n)| *seen.entry(max).or_default() += n);
         }
         (seen, flips_of(flipping.join()))
     });
