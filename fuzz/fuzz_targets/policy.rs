@@ -13,6 +13,6 @@ fuzz_target!(|text: &str| {
         Content-Type: application/merge-patch+json\r\nContent-Length: 24\r\n\r\n{\"spec\":{\"replicas\":200}}";
     let Ok(call) = catalogue.match_raw(raw, None) else { return };
     let agent = Agent::named("a");
-    let asked = Asked { agent: &agent, call: &call };
+    let asked = Asked::of(&agent, &call);
     assert_eq!(set.evaluate_with(Engine::Native, asked), set.evaluate_with(Engine::Rego, asked));
 });

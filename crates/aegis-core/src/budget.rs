@@ -141,6 +141,19 @@ impl Window {
         (midnight(from), until.map_or(Timestamp::MAX, midnight))
     }
 
+    /// Every window.
+    pub const ALL: [Self; 4] = [Self::Hourly, Self::Daily, Self::Weekly, Self::Monthly];
+
+    /// The wire form, and the key under `budget`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hourly => "hourly",
+            Self::Daily => "daily",
+            Self::Weekly => "weekly",
+            Self::Monthly => "monthly",
+        }
+    }
+
     /// `hour`, `day`, `week` or `month`.
     pub fn noun(self) -> &'static str {
         match self {

@@ -13,7 +13,7 @@ mod redact;
 mod tests;
 mod undeclared;
 
-pub use compose::decide;
+pub use compose::{decide, opinion};
 pub use explain::{CallSummary, Explanation, Verdict};
 use jiff::Timestamp;
 pub use redact::approval_digest;
@@ -25,6 +25,7 @@ use crate::call::ToolCall;
 use crate::policy::{Mode, RateLimit};
 use crate::problem::{Code, Violation};
 use crate::session::Session;
+use crate::shadow::Opinion;
 
 /// What was decided about one call.
 #[must_use = "a decision that nobody acts on leaves a call without an answer"]
@@ -79,6 +80,23 @@ pub enum Passage {
     Permit(Permit),
     /// Let pass by shadow mode.
     Observed(Observed),
+}
+
+impl Decision {
+    /// The same decision, with what a candidate would have made of the call told beside it.
+    pub fn beside(mut self, opinion: Option<Opinion>) -> Self {
+        let Some(opinion) = opinion else { return self };
+        let explanation = match &mut self {
+            Self::Allow(permit) | Self::Sanitize(permit) => &mut permit.explanation,
+            Self::Observe(observed) => &mut observed.explanation,
+            Self::ApprovalNeeded(ask) => &mut ask.explanation,
+            Self::Deny(denial) => &mut denial.explanation,
+        };
+        let comparison = opinion.compared_with(&explanation.watch.judged);
+        explanation.watch.difference = opinion.difference(&explanation.watch.judged, comparison.change);
+        explanation.candidate = Some(comparison);
+        self
+    }
 }
 
 impl Permit {

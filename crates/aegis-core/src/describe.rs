@@ -27,6 +27,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod tool;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +38,7 @@ pub(crate) use json::parse as strict_json;
 pub use raw::Match;
 use serde::Serialize;
 pub use target::canonical_target;
+pub use written::Written;
 
 use crate::call::{Destination, Effect, HttpRequest, IMAGES, ToolCall};
 use crate::document::Diagnostic;
@@ -171,6 +173,11 @@ impl Catalogue {
         params: serde_json::Map<String, serde_json::Value>,
     ) -> ToolCall {
         self.describe_undefined(tool, action, params)
+    }
+
+    /// The environments that the map can yield, without [`Environment::UNKNOWN`](crate::call::Environment::UNKNOWN).
+    pub fn environments(&self) -> BTreeSet<&str> {
+        self.environments.names()
     }
 
     /// How a tool's clients like to be refused.

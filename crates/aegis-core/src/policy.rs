@@ -35,14 +35,22 @@
 //!
 //! Deliberately absent: any way to allow by failing. A key that this version can't enforce refuses the file.
 
+mod agents;
+mod budget;
 mod bundle;
 mod condition;
+mod coverage;
+mod duration;
 mod egress;
 mod fit;
+mod lint;
 mod load;
 mod native;
+mod param;
 mod rego;
+mod sanitize;
 mod tables;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod wording;
@@ -50,11 +58,12 @@ mod wording;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
+pub use coverage::{Exercised, Rule};
 use jiff::Timestamp;
+pub use lint::{LINTS, Surroundings};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
-use crate::approval::ApprovalTerms;
 use crate::call::ToolCall;
 use crate::document::{Diagnostic, Place};
 use crate::problem::Violation;
@@ -71,6 +80,16 @@ pub enum Mode {
     Enforce,
     /// Observes.
     Shadow,
+}
+
+impl Mode {
+    /// The wire form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Shadow => "shadow",
+        }
+    }
 }
 
 /// Which back end decides.
@@ -132,6 +151,8 @@ pub struct PolicySet {
     /// `Some` when there are no tables, only a bundle's Rego: the policies that its data names.
     foreign: Option<Vec<String>>,
     warnings: Vec<Diagnostic>,
+    /// Whether any policy is in shadow mode.
+    observes: bool,
     /// Prepared when it is first asked: many sets are only ever asked natively.
     interpreter: OnceLock<Result<rego::Interpreter, String>>,
 }
@@ -202,8 +223,14 @@ pub enum Reason {
     AboveMaximum,
     /// The condition for asking a human is true.
     ApprovalCondition,
+    /// A number is below the minimum.
+    BelowMinimum,
     /// A condition can't be evaluated.
     ConditionUnknown,
+    /// A value is one of those that are refused.
+    Denied,
+    /// A condition for refusing the call is true.
+    DenyCondition,
     /// The engine failed; the call is refused.
     EngineFailed,
     /// A parameter that the rule needs isn't there.
@@ -216,6 +243,12 @@ pub enum Reason {
     NoPolicy,
     /// A value isn't one of those listed.
     NotAllowed,
+    /// An amount is in another currency than its limit, and so isn't compared.
+    OtherCurrency,
+    /// A text doesn't match the pattern.
+    PatternMismatch,
+    /// Parts of the call have to be redacted.
+    SanitizeRequired,
     /// A parameter that the rule needs has the wrong type or can't be read.
     WrongType,
 }
@@ -234,6 +267,12 @@ impl Reason {
             Self::ConditionUnknown => "condition_unknown",
             Self::ApprovalCondition => "approval_condition",
             Self::EngineFailed => "engine_failed",
+            Self::BelowMinimum => "below_minimum",
+            Self::Denied => "denied",
+            Self::DenyCondition => "deny_condition",
+            Self::OtherCurrency => "other_currency",
+            Self::PatternMismatch => "pattern_mismatch",
+            Self::SanitizeRequired => "sanitize_required",
         }
     }
 }
@@ -255,21 +294,20 @@ pub struct RateLimit {
     pub mode: Mode,
 }
 
-/// Time for an approval where no entry says another, in seconds.
-const APPROVAL_TTL_S: i64 = 1800;
-
 impl PolicySet {
     /// Reads and checks all sources together. Their order doesn't matter.
     ///
     /// # Errors
     /// Every error found, each with its place. One bad file refuses all: a set with a policy left out is another policy.
     pub fn load(sources: &[Source], options: Options) -> Result<Self, Vec<Diagnostic>> {
-        let load::Loaded { tables, shapes, warnings } = load::load(sources, &options)?;
+        let load::Loaded { tables, shapes, mut warnings } = load::load(sources, &options)?;
         let whole = |message: String| vec![Diagnostic::error("", Place { line: 1, column: 1 }, "", message)];
         let bundle = bundle::Bundle::of(&tables, &shapes, sources, &options.modes)
             .map_err(|error| whole(format!("the policies can't be written as data: {error}")))?;
+        warnings.extend(bundle.too_large());
         let positions = tables.policies.iter().enumerate().map(|(at, policy)| (policy.id.clone(), at)).collect();
         let version = bundle.version();
+        let observes = tables.policies.iter().any(|policy| policy.mode == Mode::Shadow);
         let set = Self {
             tables,
             positions,
@@ -279,6 +317,7 @@ impl PolicySet {
             publication: None,
             foreign: None,
             warnings,
+            observes,
             interpreter: OnceLock::new(),
         };
         match set.engine {
@@ -398,31 +437,40 @@ impl PolicySet {
         limits
     }
 
-    /// The budgets that apply to a call.
-    pub fn budgets(&self, _asked: Asked<'_>) -> Vec<crate::budget::BudgetLimit> {
-        Vec::new()
-    }
-
     /// The mode that decides for an agent: that of its enforcing policies, if it has any; the gateway's, if it has none at all.
     pub fn acting_mode(&self, asked: Asked<'_>) -> Mode {
         native::mode_of(&self.tables, asked)
     }
 
-    /// The parameters that a rule of some entry for this call is on.
-    pub fn declared(&self, _asked: Asked<'_>) -> BTreeSet<String> {
-        BTreeSet::new()
+    /// The parameters that a rule of some entry for this call is on, by the first key of their path.
+    pub fn declared(&self, asked: Asked<'_>) -> BTreeSet<String> {
+        native::declared(&self.tables, asked)
     }
 
-    /// What the policies want redacted in a call.
-    pub fn sanitizers(&self, _asked: Asked<'_>) -> Vec<crate::sanitize::Sanitizer> {
-        Vec::new()
+    /// The ids of the policies in shadow mode that are for the agent.
+    pub fn observing(&self, asked: Asked<'_>) -> Vec<String> {
+        if !self.observes {
+            return Vec::new();
+        }
+        let mine = native::policies_of(&self.tables, asked).into_iter();
+        mine.filter(|policy| policy.mode == Mode::Shadow).map(|policy| policy.id.clone()).collect()
     }
 
-    /// What an approval asked for by these findings has to fulfil.
-    pub fn approval_terms(&self, findings: &[Finding]) -> ApprovalTerms {
-        let entries = findings.iter().filter_map(|finding| self.policy(finding)?.entries.get(finding.entry?));
-        let ttl_s = entries.filter_map(|entry| entry.expires_s).min().unwrap_or(APPROVAL_TTL_S);
-        ApprovalTerms { ttl_s, requirements: Vec::new() }
+    /// The entry that a finding is about, as `policy/entry`; `None` for rules of a whole policy.
+    pub fn entry_label(&self, finding: &Finding) -> Option<&str> {
+        Some(&self.policy(finding)?.entries.get(finding.entry?)?.label)
+    }
+
+    /// Where a policy is written: its file and the place of its document.
+    pub fn place(&self, policy: &str) -> Option<(&str, Place)> {
+        let policy = self.tables.policies.get(*self.positions.get(policy)?)?;
+        Some((&policy.origin.file, policy.origin.place))
+    }
+
+    /// Where an entry is written: the index in its policy's `actions`.
+    pub fn entry_index(&self, policy: &str, label: &str) -> Option<usize> {
+        let policy = self.tables.policies.get(*self.positions.get(policy)?)?;
+        policy.entries.iter().position(|entry| entry.label == label)
     }
 
     /// A finding in words, with limit and actual value.

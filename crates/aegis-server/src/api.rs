@@ -10,12 +10,14 @@ mod agents;
 mod answer;
 mod approvals;
 mod audit;
+mod bundles;
+mod candidate;
 mod guard;
-mod policies;
 mod public;
-mod versions;
+mod reports;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use std::sync::Arc;
 
@@ -25,7 +27,9 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
+use tokio::sync::{Notify, watch};
 
+use crate::bundle::{Bundles, SourceStatus};
 use crate::events::Events;
 use crate::identify::{Identify, OperatorToken};
 use crate::versions::Versions;
@@ -50,8 +54,12 @@ pub struct ApiState {
     pub operator: OperatorToken,
     /// The policies in force.
     pub policies: CurrentPolicies,
-    /// Their versions.
+    /// Their versions, and the candidate.
     pub versions: Versions,
+    /// Signs and serves the bundle of the policies in force.
+    pub bundles: Arc<Bundles>,
+    /// How it stands with the bundle that policies are taken from, where they are; and what asks for it at once.
+    pub source: Option<(watch::Receiver<SourceStatus>, Arc<Notify>)>,
     /// Tells what happens.
     pub events: Events,
     /// Whether `/metrics` is answered without the operator's token.
@@ -99,6 +107,9 @@ fn operators() -> Router<ApiState> {
         .route("/v1/approvals/{id}/cancel", post(approvals::cancel))
         .route("/v1/audit", get(audit::records))
         .route("/v1/decisions", get(audit::decisions))
+        .route("/v1/reports/shadow", get(reports::shadow))
+        .merge(candidate::routes())
         .merge(versions::routes())
-        .route("/v1/bundles/{name}", get(policies::bundle))
+        .route("/v1/bundles/{name}", get(bundles::show))
+        .route("/v1/bundles/{name}/key", get(bundles::key))
 }

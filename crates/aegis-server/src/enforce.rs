@@ -22,7 +22,7 @@ mod relay;
 mod settings;
 #[cfg(test)]
 mod testing;
-mod tls;
+pub(crate) mod tls;
 mod tunnel;
 
 use std::fmt;

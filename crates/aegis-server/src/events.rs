@@ -193,6 +193,12 @@ fn attributes(explanation: &Explanation) -> Vec<KeyValue> {
     if let Some(would) = explanation.would_decision {
         list.push(text("would_decision", would.as_str()));
     }
+    if let Some(candidate) = &explanation.candidate {
+        list.push(text("candidate_version", candidate.version.clone()));
+        list.push(text("candidate_decision", candidate.decision.as_str()));
+        list.push(text("candidate_change", candidate.change.as_str()));
+        list.push(text("candidate_reason", candidate.reason.clone()));
+    }
     if let Some(agent) = &explanation.agent {
         list.push(text("agent_id", agent.id.clone()));
         list.push(text("gen_ai.agent.id", agent.id.clone()));
@@ -268,6 +274,8 @@ fn log_decision(explanation: &Explanation, trace: &TraceContext, latency_ms: f64
         policy_version = explanation.policy_version,
         mode = metrics::mode(explanation.mode),
         approval_id = explanation.approval.as_ref().map(|approval| approval.id.as_str()),
+        candidate_decision = explanation.candidate.as_ref().map(|candidate| candidate.decision.as_str()),
+        candidate_change = explanation.candidate.as_ref().map(|candidate| candidate.change.as_str()),
         trace_id = trace.trace_id_hex(),
         latency_ms,
         "decision"

@@ -5,7 +5,7 @@
 //! change), and any trust in where a connection comes from: an agent often shares the host.
 
 mod keys;
-mod secret;
+pub(crate) mod secret;
 #[cfg(test)]
 mod tests;
 mod token;

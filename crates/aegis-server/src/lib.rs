@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod api;
+pub mod bundle;
 pub mod ca;
 pub mod enforce;
 pub mod events;

@@ -5,6 +5,7 @@
 //! Deliberately absent: rules (the core's), wire formats (`intercept`'s and `answer`'s), SQL (the store's).
 
 mod body;
+mod candidate;
 mod case;
 mod facts;
 mod governing;
@@ -72,15 +73,17 @@ impl Pipeline {
         let asked = Asked { now: case.now, ..Asked::of(&agent, &call) };
         let (toward, guard) = self.reach(case, &way, asked).await;
         let (approval, other) = self.approval(&case.policies, asked, override_token.as_deref());
+        let guards: Vec<Violation> = case.guard().into_iter().chain(guard).chain(other).collect();
+        let opinion = self.opinion(case, asked, &guards);
         let facts = Facts {
             approval: approval.as_ref(),
             over_rate: self.0.rates.over(case.policies.rates(asked)),
             spends: self.0.store.spends(case.policies.budgets(asked), case.now),
-            guards: case.guard().into_iter().chain(guard).chain(other).collect(),
+            guards,
             cross_check: case.drawn_below(self.0.engine_check),
             ..case.facts()
         };
-        let decision = decide(&case.policies, &agent, call, &facts);
+        let decision = decide(&case.policies, &agent, call, &facts).beside(opinion);
         Ok((decision, Wire { toward, live: Live { body, upgrade } }))
     }
 

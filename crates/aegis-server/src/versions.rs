@@ -123,6 +123,16 @@ pub enum ChangeError {
     Internal(String),
 }
 
+impl ChangeError {
+    /// In a line: of policies that are refused, the first reason with its place.
+    pub fn first(&self) -> String {
+        match self {
+            Self::Invalid(errors) => errors.first().map(ToString::to_string).unwrap_or_default(),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl From<StoreError> for ChangeError {
     fn from(error: StoreError) -> Self {
         match error {
@@ -148,6 +158,16 @@ impl Versions {
     pub fn govern(&self, pipeline: Pipeline) {
         // A second one would be a second gateway on the same versions; the first stays.
         let _ = self.0.pipeline.set(pipeline);
+    }
+
+    /// What governs the calls of the gateway; `None` where none runs.
+    pub fn governing(&self) -> Option<Arc<Governing>> {
+        self.0.pipeline.get().map(Pipeline::governing)
+    }
+
+    /// What governs calls once a gateway runs.
+    pub fn would_govern(&self) -> Governing {
+        self.now().governing()
     }
 
     /// What is in force, and what isn't.

@@ -16,6 +16,7 @@ use rusqlite::OptionalExtension as _;
 
 use crate::error::StoreError;
 use crate::records::Entry;
+use crate::shadow::Seen;
 use crate::writer::{Command, Message, Tx};
 use crate::{Inner, Store, approvals, budgets};
 
@@ -121,6 +122,7 @@ impl Store {
         let Some(agent) = explanation.agent.clone() else { return Ok(Err(nobody())) };
         let digest = explanation.call.as_ref().and_then(|call| call.call_digest.clone());
         let entry = Entry::of_decision(explanation, latency_ms)?;
+        let seen = Seen::of(explanation, &self.inner.key);
         let decision_id = explanation.decision_id.clone();
         let spends = passage.spends().map(str::to_owned);
         let charges = passage.charges().to_vec();
@@ -138,6 +140,7 @@ impl Store {
                 return Ok(Err(refusal));
             }
             let seq = tx.append(&entry)?;
+            seen.count(tx)?;
             let mut unsettled = tx.conn.prepare_cached("INSERT INTO unsettled (seq, decision_id) VALUES (?1, ?2)")?;
             unsettled.execute((seq.cast_signed(), &decision_id))?;
             budgets::reserve(tx, seq, &charges)?;
@@ -153,6 +156,7 @@ impl Store {
     pub async fn deny(&self, denial: &Denial, latency_ms: f64) -> Result<(), StoreError> {
         let explanation = denial.explanation();
         let entry = Entry::of_decision(explanation, latency_ms)?;
+        let seen = Seen::of(explanation, &self.inner.key);
         let told = explanation.approval.as_ref().filter(|_| explanation.code == Some(Code::ApprovalExpired));
         let told = told.map(|approval| approval.id.clone());
         self.write_or_refuse(move |tx| {
@@ -160,6 +164,7 @@ impl Store {
                 // Refused only if it didn't run out after all; the agent then finds it as it is.
                 let _ = approvals::apply(tx, &approval, &approval::Event::Told, None)?;
             }
+            seen.count(tx)?;
             tx.append(&entry).map(drop)
         })
         .await
@@ -187,6 +192,7 @@ impl Store {
 
     async fn try_ask(&self, ask: &Ask, latency_ms: f64) -> Result<Result<Approval, Refusal>, StoreError> {
         let request = ask.request().clone();
+        let seen = Seen::of(ask.explanation(), &self.inner.key);
         let mut explanation = ask.explanation().without_values();
         let id = approvals::new_id()?;
         self.write_or_refuse(move |tx| {
@@ -196,6 +202,7 @@ impl Store {
             let approval = approvals::open_or_join(tx, id, request)?;
             explanation.approval = Some(approval.info(None));
             tx.record(&Event::Decision { explanation, latency_ms })?;
+            seen.count(tx)?;
             Ok(Ok(approval))
         })
         .await

@@ -50,6 +50,7 @@ mod memory;
 mod policies;
 mod records;
 mod schema;
+mod shadow;
 mod writer;
 
 use std::fmt;
@@ -62,6 +63,7 @@ pub use agents::{AgentEntry, KeyEntry};
 pub use error::StoreError;
 pub use policies::{About, Activation, NewVersion, Origin, PolicyState, PolicyVersion, Trial, TrialOf};
 pub use records::Query;
+pub use shadow::first_of_last;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
 
@@ -92,6 +94,8 @@ struct Inner {
     /// Idle connections that only read; more are opened as needed, up to [`READERS`] are kept.
     readers: Mutex<Vec<Connection>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// What texts are hashed with before they are counted.
+    key: aegis_core::shadow::sighting::Key,
 }
 
 const READERS: usize = 4;
@@ -113,6 +117,7 @@ impl Store {
         let dir = DataDir::hold(dir)?;
         let database = dir.database()?;
         let conn = schema::open(&database, durability)?;
+        let key = shadow::key(&conn)?;
 
         let memory = Memory::default();
         memory.fill(|tables: &mut Tables| {
@@ -139,7 +144,7 @@ impl Store {
         let thread = std::thread::Builder::new().name("aegis-store".to_owned()).spawn(move || writer.run(receiver));
         let thread = Mutex::new(Some(thread.map_err(StoreError::io(&database))?));
         let readers = Mutex::new(Vec::new());
-        Ok(Self { inner: Arc::new(Inner { queue, shared, database, readers, thread }) })
+        Ok(Self { inner: Arc::new(Inner { queue, shared, database, readers, thread, key }) })
     }
 
     /// Finishes what is queued, then closes the database and lets go of the data directory. Later commands get

@@ -20,6 +20,7 @@ const CHECK_WHOLE: i64 = 16 << 20;
 const MIGRATIONS: &[&str] = &[
     include_str!("schema/0001.sql"),
     include_str!("schema/0006_budgets.sql"),
+    include_str!("schema/0004_shadow.sql"),
     include_str!("schema/0002_policy_versions.sql"),
 ];
 

@@ -1,10 +1,12 @@
 //! The command line as typed by the user. What each command does: [`crate::commands`].
 
+mod authoring;
 pub(crate) mod versions;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub(crate) use authoring::{CheckArgs, Format, TestArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A policy gateway for the agents that drive your CI/CD: decides, enforces and records every call.
@@ -78,12 +80,18 @@ pub(crate) enum Command {
     /// The record of every decision
     #[command(subcommand, after_help = "Example:\n  aegis audit tail --follow")]
     Audit(AuditCommand),
+    /// What was watched, for deciding whether to enforce it
+    #[command(subcommand, after_help = "Example:\n  aegis report shadow --since 14d")]
+    Report(ReportCommand),
     /// The tool catalogue
     #[command(
         subcommand,
         after_help = "Example:\n  aegis tools match --request request.http --route-tool kubernetes --cluster main"
     )]
     Tools(ToolsCommand),
+    /// Signed policy bundles
+    #[command(subcommand, after_help = "Example:\n  aegis bundle verify bundle.tar.gz --key bundle.pem")]
+    Bundle(BundleCommand),
     /// The gateway's own certificate authority
     #[command(subcommand, after_help = "Example:\n  aegis ca export --out aegis-ca.pem")]
     Ca(CaCommand),
@@ -217,11 +225,16 @@ pub(crate) enum TokenCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
     /// Say everything that is wrong with policies, and where
-    #[command(after_help = "Example:\n  aegis policy check policies/ extra.yaml")]
-    Check {
-        /// Folders and files; the configuration's policies when none is named
-        paths: Vec<PathBuf>,
-    },
+    #[command(after_help = "Examples:\n  aegis policy check policies/ extra.yaml\n  \
+                            aegis policy check policies/ --format sarif --deny-warnings > policies.sarif")]
+    Check(CheckArgs),
+    /// Run the cases beside policies: *.test.yaml
+    #[command(after_help = "Examples:\n  aegis policy test policies/\n  \
+                            aegis policy test policies/ --coverage-min 80% --junit results.xml\n\n\
+                            deploy.test.yaml:\n  cases:\n    - case: 51 replicas are too many\n      agent: deploy-manager\n      \
+                            call: {tool: kubernetes, action: scale, env: staging, params: {replicas: 51}}\n      \
+                            expect: {decision: deny, rules: [max_replicas]}")]
+    Test(TestArgs),
     /// Compile policies into a bundle that any Open Policy Agent loads
     #[command(after_help = "Example:\n  aegis policy compile policies/ --out bundle.tar.gz")]
     Compile {
@@ -239,6 +252,76 @@ pub(crate) enum PolicyCommand {
     Explain(ExplainArgs),
     #[command(flatten)]
     Versions(versions::VersionsCommand),
+    /// Turn what shadow mode has seen into a patch of the policies
+    #[command(
+        after_help = "Examples:\n  aegis policy suggest > suggestion.patch && patch -p0 < suggestion.patch\n  \
+                      aegis policy suggest --policy deploy-manager --since 14d\n\n\
+                      Read it before you apply it: what is frequent isn't always right."
+    )]
+    Suggest(ShadowArgs),
+    /// Watch other policies on live calls, and promote them once enough was seen
+    #[command(subcommand, after_help = "Example:\n  aegis policy candidate set next/ && aegis policy candidate show")]
+    Candidate(CandidateCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CandidateCommand {
+    /// Ask these policies about every call from now on, and don't obey them
+    #[command(after_help = "Example:\n  aegis policy candidate set next/")]
+    Set {
+        /// Folders and files
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// What the candidate would change: calls compared, disagreements by rule and agent
+    #[command(after_help = "Example:\n  aegis policy candidate show --json | jq .report.stricter")]
+    Show,
+    /// Stop asking it
+    #[command(after_help = "Example:\n  aegis policy candidate clear")]
+    Clear,
+    /// Put it in force, if enough was seen of it
+    #[command(
+        after_help = "Examples:\n  aegis policy candidate promote\n  \
+                            aegis policy candidate promote --days 14 --calls 1000 --allow-new-blocks\n\n\
+                            Exits 1 and says what is missing, unless every point is met or --force is given."
+    )]
+    Promote(PromoteArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PromoteArgs {
+    /// Days on which calls must have been compared
+    #[arg(long, default_value_t = 7)]
+    pub(crate) days: u32,
+    /// Calls that must have been compared
+    #[arg(long, default_value_t = 100)]
+    pub(crate) calls: u64,
+    /// Promote it although it holds back what passes now
+    #[arg(long)]
+    pub(crate) allow_new_blocks: bool,
+    /// Promote it although it lets pass what is held back now
+    #[arg(long)]
+    pub(crate) allow_new_allows: bool,
+    /// Promote it whatever was seen; recorded as forced
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReportCommand {
+    /// What shadow mode let pass: by rule, policy and agent, with the limits that would have let it pass
+    #[command(after_help = "Example:\n  aegis report shadow --since 14d --policy deploy-manager")]
+    Shadow(ShadowArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShadowArgs {
+    /// How far back, in whole days
+    #[arg(long, value_name = "DAYS", default_value = "30d")]
+    pub(crate) since: String,
+    /// Only this policy
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -369,6 +452,37 @@ pub(crate) enum ToolsCommand {
         request: PathBuf,
         #[command(flatten)]
         route: RouteArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BundleCommand {
+    /// Print the public key that this gateway's bundles are verified with
+    #[command(after_help = "Example:\n  aegis bundle key > bundle.pem")]
+    Key,
+    /// Sign a bundle, as OPA does
+    #[command(
+        after_help = "Example:\n  aegis policy compile --out bundle.tar.gz\n  \
+                            aegis bundle sign bundle.tar.gz --key aegis-data/bundle-signing.key"
+    )]
+    Sign {
+        /// The bundle; `-` reads it from standard input
+        bundle: PathBuf,
+        /// The private key: ECDSA P-256, PKCS#8 in PEM, readable by its owner only
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// Where to write the signed bundle; over the bundle when not given
+        #[arg(long, short, value_name = "FILE", required_if_eq("bundle", "-"))]
+        out: Option<PathBuf>,
+    },
+    /// Say whether a bundle is signed by one of these keys and unchanged; exits 0 or 1
+    #[command(after_help = "Example:\n  aegis bundle verify bundle.tar.gz --key bundle.pem")]
+    Verify {
+        /// The bundle; `-` reads it from standard input
+        bundle: PathBuf,
+        /// A public key in PEM; may be repeated
+        #[arg(long = "key", value_name = "FILE", required = true)]
+        keys: Vec<PathBuf>,
     },
 }
 

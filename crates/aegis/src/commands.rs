@@ -3,10 +3,12 @@
 mod agent;
 mod approvals;
 mod audit;
+mod bundle;
 mod ca;
 mod init;
 mod key;
 mod policy;
+mod report;
 mod serve;
 mod token;
 mod tools;
@@ -42,8 +44,10 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
             operate(&global, async |operator| approvals::run(command, operator, &global).await)
         }
         Command::Audit(command) => operate(&global, async |operator| audit::run(command, operator, &global).await),
+        Command::Report(command) => operate(&global, async |operator| report::run(command, operator, &global).await),
         Command::Tools(command) => tools::run(command, &global),
         Command::Ca(command) => ca::run(command, &global),
+        Command::Bundle(command) => bundle::run(command, &global),
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
             print(&global, &json!({"name": "aegis", "version": version}), |_| format!("aegis {version}\n"))

@@ -8,6 +8,7 @@
 //! may be a secret; a key that this version knows of but can't enforce is an error, not a silent promise. Deliberately
 //! absent: policies and tool definitions (see [`crate::load`]), and flags (see [`crate::cli`]).
 
+mod bundle;
 mod checked;
 mod routes;
 mod secrets;
@@ -27,6 +28,7 @@ use aegis_server::enforce::PrivateNetworks;
 use aegis_server::events::Otlp;
 use aegis_store::Durability;
 
+pub(crate) use bundle::Bundle;
 pub(crate) use routes::Route;
 pub(crate) use units::duration;
 
@@ -44,6 +46,8 @@ pub(crate) struct Config {
     pub(crate) listen: Listen,
     /// Folder or file of policies.
     pub(crate) policies: PathBuf,
+    /// Where policies are taken from instead, when that is a URL.
+    pub(crate) bundle: Option<Bundle>,
     /// Folder or file of tool definitions, where there is one.
     pub(crate) tools: Option<PathBuf>,
     /// The environment map, for the catalogue to read.

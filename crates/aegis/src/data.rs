@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aegis_server::api::ApiState;
+use aegis_server::bundle::{Bundles, SigningKey};
 use aegis_server::events::{self, Events};
 use aegis_server::identify::{self, Identify, OperatorToken};
 use aegis_server::versions::{self, Versions};
 use aegis_store::Store;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::{load, reload};
@@ -34,6 +36,10 @@ pub(crate) struct DataDir {
     pub(crate) identify: Arc<Identify>,
     /// Proves an operator.
     pub(crate) operator: OperatorToken,
+    /// Signs bundles.
+    pub(crate) bundles: Arc<Bundles>,
+    /// Lets go of those who wait for another bundle.
+    pub(crate) stop: CancellationToken,
     /// Spans, metrics, log lines.
     pub(crate) events: Events,
 }
@@ -60,7 +66,9 @@ impl DataDir {
         let operator = OperatorToken::open(&config.data_dir)?;
         let settings = events::Settings { otlp: config.telemetry.otlp.clone(), ..events::Settings::default() };
         let events = Events::new(&settings)?;
-        Ok(Self { store, identify, operator, events })
+        let stop = CancellationToken::new();
+        let bundles = Arc::new(Bundles::new(SigningKey::open(&config.data_dir)?, stop.clone()));
+        Ok(Self { store, identify, operator, bundles, stop, events })
     }
 
     /// The API over this data directory alone, where no gateway runs: no policy is in force, and what is published is
@@ -81,6 +89,8 @@ impl DataDir {
             operator: self.operator.clone(),
             policies: Arc::new(move || Arc::clone(&nothing)),
             versions,
+            bundles: Arc::clone(&self.bundles),
+            source: None,
             events,
             metrics_public: false,
         })

@@ -40,11 +40,12 @@ fn one(out: &mut String, diagnostic: &Diagnostic, source: Option<&str>, style: S
         Severity::Error => style.red("error"),
         Severity::Warning => style.yellow("warning"),
     };
+    let code = diagnostic.kind.map(|kind| style.dim(&format!("[{}]", kind.name))).unwrap_or_default();
     let key = if diagnostic.key.is_empty() { String::new() } else { format!("{}: ", diagnostic.key) };
     let digits = diagnostic.line.to_string().len();
     let (pad, bar) = (" ".repeat(digits), style.blue("|"));
     // Writing to a String can't fail.
-    let _ = writeln!(out, "{head}: {}", style.bold(&format!("{key}{}", diagnostic.message)));
+    let _ = writeln!(out, "{head}{code}: {}", style.bold(&format!("{key}{}", diagnostic.message)));
     let place = format!("{}:{}:{}", diagnostic.file, diagnostic.line, diagnostic.column);
     let _ = writeln!(out, "{pad}{} {place}", style.blue("-->"));
     let line = source.and_then(|source| source.lines().nth(diagnostic.line - 1));

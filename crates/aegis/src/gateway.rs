@@ -27,6 +27,7 @@ use crate::data::{self, DataDir};
 use crate::descriptors::Room;
 use crate::load;
 use crate::reload::{self, Reloader};
+use crate::remote::Remote;
 
 /// How long calls under way may take once the gateway is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -114,9 +115,18 @@ pub(crate) async fn start(config: Config, catalogue: Catalogue) -> Result<Runnin
     let defined = catalogue.defined();
     let settings = reload::settings(&config, data.store.clone(), data.events.clone(), move || Ok(defined.clone()));
     let versions = Versions::open(settings).await?;
+    let remote = config.bundle.as_ref().map(|bundle| Remote::new(&config, bundle)).transpose()?;
     // Before it is read, so that an edit meanwhile is seen.
-    let reloader = Reloader::new(config.policies.clone(), versions.clone(), data.store.clone(), data.events.clone());
-    let governing = versions.start().await?;
+    let folder = remote.is_none().then(|| config.policies.clone());
+    let poke = remote.as_ref().map(Remote::poke);
+    let reloader = Reloader::new(folder, poke, versions.clone(), data.store.clone(), data.events.clone());
+    versions.start().await?;
+    if let Some(remote) = &remote
+        && !versions.in_force()
+    {
+        remote.take_kept(&versions).await;
+    }
+    let governing = versions.would_govern();
     let (policy_version, in_force) = (governing.active.version().to_owned(), versions.in_force());
     let refused = versions.is_refused();
     let pipeline = Pipeline::new(Parts {
@@ -134,20 +144,32 @@ pub(crate) async fn start(config: Config, catalogue: Catalogue) -> Result<Runnin
     let addresses = gateway.addresses();
     enforcer.guard_own(addresses.iter().map(|bound| bound.address).collect());
     let intercept = Intercept::new(pipeline.clone(), routes(&config), BODY_IDLE);
-    let router = api::router(api_state(&data, pipeline, versions));
+    let router = api::router(api_state(&data, pipeline, versions.clone(), remote.as_ref()));
     if let Some(api) = address_of(&addresses, "api") {
         data::leave_note(&config.data_dir, api)?;
     }
-    let stop = CancellationToken::new();
+    let stop = data.stop.clone();
+    let followed =
+        remote.map(|remote| tokio::spawn(remote.follow(versions, data.events.clone(), stop.clone())));
     let served = gateway.run(intercept, router, stop.clone());
-    let (data_dir, mode, reloader) = (config.data_dir, config.mode, Some(reloader));
-    let task = tokio::spawn(finish(served, enforcer, data));
-    Ok(Running { addresses, policy_version, in_force, refused, mode, reloader, stop, data_dir, task })
+    let task = tokio::spawn(finish(served, followed, enforcer, data));
+    let (data_dir, mode) = (config.data_dir, config.mode);
+    Ok(Running { addresses, policy_version, in_force, refused, mode, reloader: Some(reloader), stop, data_dir, task })
 }
 
 /// Serves until told to stop, then ends in order: no new calls, calls under way, the store, the last spans.
-async fn finish(served: impl Future<Output = ()>, enforcer: Enforcer, data: DataDir) {
+async fn finish(
+    served: impl Future<Output = ()>,
+    followed: Option<JoinHandle<()>>,
+    enforcer: Enforcer,
+    data: DataDir,
+) {
     served.await;
+    if let Some(followed) = followed
+        && let Err(error) = followed.await
+    {
+        tracing::error!(%error, "nobody asked for bundles any more");
+    }
     enforcer.drain(DRAIN).await;
     data.close().await;
 }
@@ -216,13 +238,15 @@ fn routes(config: &Config) -> impl Iterator<Item = intercept::Route> {
     })
 }
 
-fn api_state(data: &DataDir, pipeline: Pipeline, versions: Versions) -> ApiState {
+fn api_state(data: &DataDir, pipeline: Pipeline, versions: Versions, remote: Option<&Remote>) -> ApiState {
     ApiState {
         store: data.store.clone(),
         identify: Arc::clone(&data.identify),
         operator: data.operator.clone(),
         policies: Arc::new(move || pipeline.policies()),
         versions,
+        bundles: Arc::clone(&data.bundles),
+        source: remote.map(Remote::status),
         events: data.events.clone(),
         metrics_public: false,
     }

@@ -3,10 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use aegis_core::describe::Catalogue;
-use aegis_core::document::Diagnostic;
+use aegis_core::document::{self, Diagnostic};
 use aegis_core::policy::{DefinedAction, Options, PolicySet, Source};
 
 use crate::config::{Config, START};
+use crate::remote;
+
+/// How the names of files end that hold cases of policies.
+const CASES: &str = ".test.yaml";
 
 /// The catalogue that a configuration describes: built-in tools, the operator's own, the environment map.
 ///
@@ -37,8 +41,13 @@ fn unknown_tool(catalogue: &Catalogue, route: &crate::config::Route) -> Option<D
 /// Everything that is wrong with any of them.
 pub(crate) fn all(config: &Config) -> Result<(Catalogue, PolicySet), Vec<Diagnostic>> {
     let options = options(config);
-    let found = sources(std::slice::from_ref(&config.policies), "policies");
     let catalogue = catalogue(config);
+    if let Some(bundle) = &config.bundle {
+        let catalogue = catalogue?;
+        let policies = remote::at_start(config, bundle, options, &catalogue.defined())?;
+        return Ok((catalogue, policies));
+    }
+    let found = sources(std::slice::from_ref(&config.policies), "policies");
     // Where the catalogue is bad there is nothing that the policies could fit; what else is wrong with them is said all the same.
     let defined = catalogue.as_ref().ok().map(Catalogue::defined);
     let policies = found.and_then(|sources| match &defined {
@@ -101,7 +110,7 @@ fn in_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
         let path = entry?.path();
         // Hidden names are editors' and mounted volumes' own business.
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if hidden {
+        if hidden || (is_case_file(&path) && holds_cases(&path)?) {
             continue;
         }
         // One left out would be a rule less: what has such a name and can't be read is refused by `read`.
@@ -112,6 +121,35 @@ fn in_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
             return Err(std::io::Error::new(std::io::ErrorKind::IsADirectory, message));
         }
     }
+    files.sort();
+    Ok(files)
+}
+
+/// Whether a file holds cases of policies (`aegis policy test`) and is no policy itself.
+pub(crate) fn is_case_file(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(CASES.as_bytes()))
+}
+
+/// Whether a file that is named like cases is what its name says: a policy would be a rule less.
+fn holds_cases(file: &Path) -> std::io::Result<bool> {
+    let refused =
+        |why: String| std::io::Error::new(std::io::ErrorKind::InvalidData, format!("{}: {why}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| refused(error.to_string()))?;
+    let documents = document::parse(&file.display().to_string(), &text).map_err(|error| refused(error.message))?;
+    if documents.iter().all(|document| document.get("cases").is_some()) {
+        return Ok(true);
+    }
+    Err(refused(format!("it is named *{CASES} and holds no `cases`; a policy needs another name")))
+}
+
+/// The files of cases in a folder, in a stable order.
+///
+/// # Errors
+/// Why it can't be read.
+pub(crate) fn case_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let all: Vec<_> =
+        std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    let mut files: Vec<_> = all.into_iter().filter(|path| is_case_file(path)).collect();
     files.sort();
     Ok(files)
 }

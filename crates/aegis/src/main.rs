@@ -16,6 +16,7 @@ mod load;
 mod operator;
 mod outcome;
 mod reload;
+mod remote;
 mod style;
 mod table;
 

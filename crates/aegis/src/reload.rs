@@ -10,10 +10,11 @@ use std::time::{Duration, SystemTime};
 use aegis_core::document::Diagnostic;
 use aegis_core::policy::DefinedAction;
 use aegis_server::events::Events;
-use aegis_server::versions::{ChangeError, Content, Settings, Versions};
+use aegis_server::versions::{ChangeError, Content, ReadFolder, Settings, Versions};
 use aegis_store::Store;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::load;
@@ -25,7 +26,10 @@ const SIGNAL: &str = "signal";
 
 /// Watches the folder of policies.
 pub(crate) struct Reloader {
-    folder: PathBuf,
+    /// `None` where policies come from a bundle's URL.
+    folder: Option<PathBuf>,
+    /// Asks for the bundle at once, where that is where they come from.
+    poke: Option<Arc<Notify>>,
     /// What the folder looked like when it was last read.
     stamps: Stamps,
     versions: Versions,
@@ -43,19 +47,29 @@ pub(crate) fn settings(
     defined: impl Fn() -> Result<Vec<DefinedAction>, Vec<Diagnostic>> + Send + Sync + 'static,
 ) -> Settings {
     let options = load::options(config);
-    let folder = config.policies.clone();
+    let folder = config.bundle.is_none().then(|| config.policies.clone());
+    let read = |folder: PathBuf| -> ReadFolder {
+        Arc::new(move || load::sources(std::slice::from_ref(&folder), "policies"))
+    };
     Settings {
         store,
         events,
         compile: Arc::new(move |content: &Content| content.compile(options.clone())?.fitted_to(&defined()?)),
-        folder: Some(Arc::new(move || load::sources(std::slice::from_ref(&folder), "policies"))),
+        folder: folder.map(read),
     }
 }
 
 impl Reloader {
     /// A watcher of `folder`, whose content `versions` is about to take, or has taken.
-    pub(crate) fn new(folder: PathBuf, versions: Versions, store: Store, events: Events) -> Self {
-        Self { stamps: stamps(&folder), folder, versions, store, events }
+    pub(crate) fn new(
+        folder: Option<PathBuf>,
+        poke: Option<Arc<Notify>>,
+        versions: Versions,
+        store: Store,
+        events: Events,
+    ) -> Self {
+        let stamps = folder.as_deref().map(stamps).unwrap_or_default();
+        Self { folder, poke, stamps, versions, store, events }
     }
 
     /// Looks at the folder from time to time, at once on a signal to, and sweeps approvals that ran out. Never ends.
@@ -67,7 +81,10 @@ impl Reloader {
         loop {
             tokio::select! {
                 _ = tick.tick() => self.look(&mut seen).await,
-                _ = hangup.recv() => self.told(self.versions.take_folder(SIGNAL).await),
+                _ = hangup.recv() => match &self.poke {
+                    Some(poke) => poke.notify_one(),
+                    None => self.told(self.versions.take_folder(SIGNAL).await),
+                },
             }
             if let Err(error) = self.store.sweep(Timestamp::now()).await {
                 self.events.alarm("approvals could not be swept", &error.to_string());
@@ -78,7 +95,7 @@ impl Reloader {
     /// Takes the folder if it has changed since it was last read, and then stayed the same for one look: files are written in
     /// steps, and half a file may be a policy with its last rules missing.
     async fn look(&mut self, seen: &mut Stamps) {
-        let folder = self.folder.clone();
+        let Some(folder) = self.folder.clone() else { return };
         let stamps = match tokio::task::spawn_blocking(move || stamps(&folder)).await {
             Ok(stamps) => stamps,
             Err(error) => return self.events.alarm("the policies could not be looked at", &error.to_string()),

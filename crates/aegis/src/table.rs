@@ -43,10 +43,13 @@ pub(crate) fn cell(value: &Value, pointer: &str) -> String {
             .join(", "),
         Some(other) => other.to_string(),
     };
-    // What comes from outside must not move the cursor.
-    let text: String =
-        text.chars().map(|letter| if letter.is_control() || misleads(letter) { '\u{fffd}' } else { letter }).collect();
+    let text = plain(&text);
     if text.is_empty() { "-".to_owned() } else { text }
+}
+
+/// Text from outside, which must not move the cursor.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() || misleads(letter) { '\u{fffd}' } else { letter }).collect()
 }
 
 /// Whether it changes how its neighbours look (direction, joining, nothing to see): an approver must see what will run.

@@ -4,8 +4,6 @@ use proptest::prelude::*;
 use super::{BudgetLimit, Cost, Spend, Unit, Window};
 use crate::policy::Mode;
 
-const ALL: [Window; 4] = [Window::Hourly, Window::Daily, Window::Weekly, Window::Monthly];
-
 fn time(text: &str) -> Timestamp {
     text.parse().expect("a time")
 }
@@ -60,7 +58,7 @@ proptest! {
     #[test]
     fn every_moment_is_in_its_window_and_windows_meet(second in -60_000_000_000_i64..250_000_000_000) {
         let now = Timestamp::from_second(second).expect("in range");
-        for window in ALL {
+        for window in Window::ALL {
             let (from, until) = window.around(now);
             prop_assert!(from <= now && now < until, "{window:?} {from} {until}");
             prop_assert_eq!(window.around(until).0, until);

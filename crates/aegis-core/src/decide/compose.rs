@@ -10,8 +10,10 @@ use crate::agent::Agent;
 use crate::approval::{Request, State};
 use crate::budget::{BudgetLimit, Charge, Cost, Spend};
 use crate::call::{Environment, ToolCall};
-use crate::policy::{Asked, Evaluation, Finding, FindingEffect, Mode, PolicySet};
+use crate::policy::{Asked, Evaluation, Finding, FindingEffect, Mode, PolicySet, Reason};
 use crate::problem::{Code, Violation};
+use crate::sanitize::Redaction;
+use crate::shadow::{Broken, Judged, Opinion, Watch};
 
 /// Decides one call. Pure and total: equal arguments give an equal decision, and there is no way out but a decision.
 ///
@@ -22,29 +24,10 @@ pub fn decide(policies: &PolicySet, agent: &Agent, mut call: ToolCall, facts: &F
     let evaluation = policies.evaluate(asked);
     let engines_differ = facts.cross_check && policies.evaluate_with(policies.other_engine(), asked) != evaluation;
 
-    let mut rules = Rules::default();
-    for finding in evaluation.findings.iter().filter(|finding| finding.effect != FindingEffect::Sanitize) {
-        rules.add(finding.effect, finding.mode, policies.violation(finding, asked));
-    }
-    for violation in undeclared::check(&call, || policies.declared(asked)) {
-        rules.add(FindingEffect::Deny, policies.acting_mode(asked), violation);
-    }
-    let sanitizers = policies.sanitizers(asked);
-    let redacted = redact(&mut call, sanitizers);
-    rules.redacted(&redacted);
-    for violation in gateway_rules(&call, facts, engines_differ) {
-        rules.add(FindingEffect::Deny, Mode::Enforce, violation);
-    }
-    for over in &facts.over_rate {
-        rules.rate(over.mode(), over.retry_after, &over.limit.policy, over.limit.limit, over.limit.per_ms);
-    }
-
-    for spend in facts.spends.iter().filter(|spend| !spend.fits()) {
-        rules.budget(spend, facts.now);
-    }
-
-    let would = rules.verdict(|_| true);
-    let enforced = rules.verdict(|mode| mode == Mode::Enforce);
+    let observed_by = policies.observing(asked);
+    let (rules, redactions) = Rules::of(policies, &evaluation, agent, &mut call, facts, engines_differ);
+    let judged = rules.judged();
+    let (would, enforced) = (judged.would, judged.decision);
     let base = Explanation {
         decision_id: facts.decision_id.clone(),
         at: facts.now,
@@ -61,11 +44,14 @@ pub fn decide(policies: &PolicySet, agent: &Agent, mut call: ToolCall, facts: &F
         policy_version: policies.version().to_owned(),
         matched: evaluation.matched.clone(),
         violations: rules.violations(),
-        redactions: redacted.redactions,
+        redactions,
         approval: None,
         retry_after: None,
         resets_at: None,
         engines_differ,
+        observed_by,
+        candidate: None,
+        watch: Watch { judged, difference: Vec::new() },
     };
     let charges = facts.spends.iter().filter_map(|spend| spend.charge(facts.now)).collect();
     match enforced {
@@ -78,6 +64,24 @@ pub fn decide(policies: &PolicySet, agent: &Agent, mut call: ToolCall, facts: &F
             Decision::Allow(Permit { call, explanation: base, spends: None, charges })
         }
         Verdict::Sanitize | Verdict::Allow => Decision::Observe(Observed { call, explanation: base, charges }),
+    }
+}
+
+/// What a candidate makes of the same call, given the same facts (but rates and budgets of its own). Pure and total; nothing is done on it.
+///
+/// The gateway's guards are part of `facts`; those that are only asked where a policy lets the agent name a host (private
+/// addresses) were asked by the policies in force.
+pub fn opinion(candidate: &PolicySet, agent: &Agent, call: &ToolCall, facts: &Facts<'_>) -> Opinion {
+    let asked = Asked { agent, call, now: facts.now, session: &facts.session };
+    let evaluation = candidate.evaluate(asked);
+    // Redacted as it would be: a copy, since the call itself is the policies' in force.
+    let (rules, _) = Rules::of(candidate, &evaluation, agent, &mut call.clone(), facts, false);
+    Opinion {
+        version: candidate.version().to_owned(),
+        judged: rules.judged(),
+        reason: rules.reason(),
+        failed: evaluation.findings.iter().any(|finding| finding.reason == Reason::EngineFailed),
+        matched: evaluation.matched,
     }
 }
 
@@ -211,6 +215,7 @@ struct Rules {
 }
 
 struct Rule {
+    entry: String,
     effect: FindingEffect,
     mode: Mode,
     /// What is refused where nothing else is wrong.
@@ -219,8 +224,69 @@ struct Rule {
 }
 
 impl Rules {
+    /// Everything that isn't kept: what the policies found, parameters that nobody declared, what is redacted (in `call`), the
+    /// gateway's own rules, rates, budgets.
+    fn of(
+        policies: &PolicySet,
+        evaluation: &Evaluation,
+        agent: &Agent,
+        call: &mut ToolCall,
+        facts: &Facts<'_>,
+        engines_differ: bool,
+    ) -> (Self, Vec<Redaction>) {
+        let mut rules = Self::default();
+        let asked = Asked { agent, call, now: facts.now, session: &facts.session };
+        let sanitizers = policies.sanitizers(asked);
+        for finding in &evaluation.findings {
+            let effect = match finding.effect {
+                // What is found and taken out is told below.
+                FindingEffect::Sanitize if !sanitizers.is_empty() => continue,
+                // Nobody says what to take out.
+                FindingEffect::Sanitize => FindingEffect::Deny,
+                effect => effect,
+            };
+            let entry = policies.entry_label(finding).unwrap_or_default();
+            rules.add_of(entry, effect, finding.mode, policies.violation(finding, asked));
+        }
+        for violation in undeclared::check(asked.call, || policies.declared(asked)) {
+            rules.add(FindingEffect::Deny, policies.acting_mode(asked), violation);
+        }
+        let redacted = redact(call, sanitizers);
+        rules.redacted(&redacted);
+        for violation in gateway_rules(call, facts, engines_differ) {
+            rules.add(FindingEffect::Deny, Mode::Enforce, violation);
+        }
+        for over in &facts.over_rate {
+            rules.rate(over.mode(), over.retry_after, &over.limit.policy, over.limit.limit, over.limit.per_ms);
+        }
+        for spend in facts.spends.iter().filter(|spend| !spend.fits()) {
+            rules.budget(spend, facts.now);
+        }
+        (rules, redacted.redactions)
+    }
+
     fn add(&mut self, effect: FindingEffect, mode: Mode, violation: Violation) {
-        self.list.push(Rule { effect, mode, code: Code::PolicyViolation, violation });
+        self.add_of("", effect, mode, violation);
+    }
+
+    /// The same for a rule of an entry.
+    fn add_of(&mut self, entry: &str, effect: FindingEffect, mode: Mode, violation: Violation) {
+        let entry = entry.to_owned();
+        self.list.push(Rule { entry, effect, mode, code: Code::PolicyViolation, violation });
+    }
+
+    fn judged(&self) -> Judged {
+        let broken = |Rule { entry, effect, mode, violation, .. }: &Rule| Broken {
+            entry: entry.clone(),
+            effect: *effect,
+            mode: *mode,
+            violation: violation.clone(),
+        };
+        Judged {
+            decision: self.verdict(|mode| mode == Mode::Enforce),
+            would: self.verdict(|_| true),
+            broken: self.list.iter().map(broken).collect(),
+        }
     }
 
     fn rate(&mut self, mode: Mode, retry_after: u64, policy: &str, limit: u32, per_ms: u64) {
@@ -241,7 +307,8 @@ impl Rules {
             message: format!("more than {limit} calls per {window}"),
         };
         self.retry_after = self.retry_after.max(Some(retry_after));
-        self.list.push(Rule { effect: FindingEffect::Deny, mode, code: Code::RateLimited, violation });
+        let entry = String::new();
+        self.list.push(Rule { entry, effect: FindingEffect::Deny, mode, code: Code::RateLimited, violation });
     }
 
     /// What was taken out of the call, would be, or can't be.
@@ -285,7 +352,7 @@ impl Rules {
             Cost::Known(_) => Code::BudgetExceeded,
             Cost::Unknown { .. } => Code::PolicyViolation,
         };
-        self.list.push(Rule { effect: FindingEffect::Deny, mode: *mode, code, violation });
+        self.list.push(Rule { entry: String::new(), effect: FindingEffect::Deny, mode: *mode, code, violation });
     }
 
     fn verdict(&self, counts: impl Fn(Mode) -> bool) -> Verdict {

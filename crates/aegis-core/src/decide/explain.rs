@@ -9,6 +9,7 @@ use crate::call::{Destination, Effect, ToolCall};
 use crate::policy::Mode;
 use crate::problem::{ApprovalInfo, Code, Problem, Violation};
 use crate::sanitize::Redaction;
+use crate::shadow::{Comparison, Watch};
 
 /// The answers, and what each means to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -128,6 +129,15 @@ pub struct Explanation {
     /// The two engines disagreed: an alarm, not only a denial.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub engines_differ: bool,
+    /// The policies in shadow mode that were for the agent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observed_by: Vec<String>,
+    /// What a candidate would have made of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<Comparison>,
+    /// What was only watched, to be counted; holds raw values, so it is never written.
+    #[serde(skip)]
+    pub watch: Watch,
 }
 
 impl Explanation {
@@ -154,6 +164,9 @@ impl Explanation {
             retry_after: None,
             resets_at: None,
             engines_differ: false,
+            observed_by: Vec::new(),
+            candidate: None,
+            watch: Watch::default(),
         }
     }
 
@@ -173,6 +186,7 @@ impl Explanation {
     pub fn without_values(&self) -> Self {
         let mut copy = self.clone();
         copy.detail = copy.reason.clone();
+        copy.watch = Watch::default();
         for violation in &mut copy.violations {
             violation.actual = None;
             violation.message = format!("{}: {}", violation.rule, violation.reason);

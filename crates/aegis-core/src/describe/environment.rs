@@ -37,6 +37,11 @@ impl EnvironmentMap {
         Self { rules: items.iter().enumerate().filter_map(rule).collect() }
     }
 
+    /// The environments that its rules name.
+    pub(super) fn names(&self) -> BTreeSet<&str> {
+        self.rules.iter().map(|rule| rule.environment.as_str()).collect()
+    }
+
     /// The environment of a call's target, and whether the call says otherwise.
     ///
     /// A parameter that the operator chose to trust by matching it can't contradict what it was mapped to. Where nothing

@@ -10,6 +10,7 @@ use super::image::{bare_digest, image};
 use super::pointer::Pointer;
 use super::tool::{From, Kind, Object, Param, Recognised, Tool};
 use crate::call::{IMAGES, Image, Presence, Shape};
+use crate::money::{CURRENCY, Currency};
 
 /// What an action's definition says of one request.
 #[derive(Debug)]
@@ -58,6 +59,9 @@ pub(super) fn extract(
         }
         extracted.params.insert(param.name.clone(), value);
     }
+    for param in request.action.params.iter().filter(|param| param.kind == Kind::MinorUnits) {
+        in_whole_units(&mut extracted.params, &param.name)?;
+    }
     if let Some(images) = &request.action.images
         && let Some(base) = images.under.as_ref().map_or(Some(None), |at| object.and_then(|o| o.at.get(at)).map(Some))
     {
@@ -80,6 +84,27 @@ pub(super) fn extract(
     Ok(extracted)
 }
 
+/// Turns an amount in a currency's smallest part into the whole unit, which is what policies are written in. Text stays, and no
+/// rule on amounts accepts it.
+fn in_whole_units(params: &mut Map<String, Value>, name: &str) -> Result<(), Unreadable> {
+    let unreadable = |why: String| Unreadable::new("minor_units", format!("{name} can't be read: {why}"));
+    let code = params.get(CURRENCY).and_then(Value::as_str).map(str::to_owned);
+    let Some(value) = params.get_mut(name) else { return Ok(()) };
+    let currency = code.as_deref().and_then(Currency::of).filter(|currency| currency.is_counted_alike());
+    let currency =
+        currency.ok_or_else(|| unreadable("its currency is missing, or its smallest part isn't known".to_owned()))?;
+    let values = match value {
+        Value::Array(items) => items.as_mut_slice(),
+        one => std::slice::from_mut(one),
+    };
+    for value in values {
+        let Value::Number(number) = value else { continue };
+        let major = number.as_u64().and_then(|minor| currency.major(minor));
+        *number = major.ok_or_else(|| unreadable(format!("it is no amount of the smallest part of {currency}")))?;
+    }
+    Ok(())
+}
+
 /// The images that parameters without a definition name, by convention: `image`, `images`, `image_digest`.
 pub(super) fn conventional_images(params: &Map<String, Value>) -> Vec<Image> {
     let mut images: Vec<Image> =
@@ -88,7 +113,7 @@ pub(super) fn conventional_images(params: &Map<String, Value>) -> Vec<Image> {
     images
 }
 
-fn images_of(value: &Value) -> Vec<Image> {
+pub(super) fn images_of(value: &Value) -> Vec<Image> {
     match value {
         Value::Null => Vec::new(),
         Value::Array(list) => list.iter().map(image).collect(),
@@ -213,7 +238,9 @@ fn untext(value: &Value, param: &Param, request: &Recognised<'_>) -> Value {
 /// type accepts.
 fn typed(text: &str, kind: Kind) -> Value {
     let read = match kind {
-        Kind::Int => text.parse::<i64>().ok().filter(|number| number.to_string() == text).map(Value::from),
+        Kind::Int | Kind::MinorUnits => {
+            text.parse::<i64>().ok().filter(|number| number.to_string() == text).map(Value::from)
+        }
         Kind::Number => super::json::parse(text.as_bytes()).ok().filter(Value::is_number),
         Kind::Bool => match text {
             "true" => Some(Value::Bool(true)),

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod environments;
+mod money;
 mod network;
 mod readers;
 mod requests;

@@ -96,6 +96,8 @@ pub(super) enum Kind {
     Bool,
     Image,
     Object,
+    /// Money counted in its currency's smallest part; policy sees the whole unit. The currency is the parameter `currency`.
+    MinorUnits,
 }
 
 /// What it means when a parameter is absent.

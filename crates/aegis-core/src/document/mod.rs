@@ -121,11 +121,29 @@ pub enum Severity {
     Warning,
 }
 
+/// A kind of diagnostics, for whoever wants to tell them apart.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// A name that never changes, e.g. `unknown-environment`.
+    pub name: &'static str,
+    /// What it is about, in a sentence.
+    pub summary: &'static str,
+}
+
+impl Serialize for Kind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name)
+    }
+}
+
 /// One thing that is wrong with a file: what, where, and what was probably meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
     /// Whether the file is refused for it.
     pub severity: Severity,
+    /// What kind of thing it is, where that has a name.
+    #[serde(rename = "code", skip_serializing_if = "Option::is_none", skip_deserializing)]
+    pub kind: Option<&'static Kind>,
     /// The file, as the user named it.
     pub file: String,
     /// Line, from 1.
@@ -138,7 +156,7 @@ pub struct Diagnostic {
     pub message: String,
     /// What to write instead, when there is a good guess.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub suggestion: Option<String>,
+    pub suggestion: Option<Box<str>>,
 }
 
 impl Diagnostic {
@@ -146,6 +164,7 @@ impl Diagnostic {
     pub fn error(file: &str, place: Place, key: &str, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
+            kind: None,
             file: file.to_owned(),
             line: place.line,
             column: place.column,
@@ -158,7 +177,14 @@ impl Diagnostic {
     /// The same with a suggestion.
     #[must_use]
     pub fn suggest(mut self, suggestion: Option<impl Into<String>>) -> Self {
-        self.suggestion = suggestion.map(Into::into);
+        self.suggestion = suggestion.map(|text| text.into().into_boxed_str());
+        self
+    }
+
+    /// The same, as one of a kind.
+    #[must_use]
+    pub fn of(mut self, kind: &'static Kind) -> Self {
+        self.kind = Some(kind);
         self
     }
 

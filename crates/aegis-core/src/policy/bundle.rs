@@ -32,6 +32,7 @@ use super::condition::Shape;
 use super::rego::Interpreter;
 use super::tables::Tables;
 use super::{Evaluation, Mode, PolicySet, Reason, Source};
+use crate::document::{Diagnostic, Place};
 
 /// The decision, whatever the policies say.
 const GATE: &str = include_str!("rego/gate.rego");
@@ -148,6 +149,19 @@ impl Bundle {
             let _ = write!(version, "{byte:02x}");
         }
         version
+    }
+
+    /// A warning where there is more than anybody would take.
+    pub(super) fn too_large(&self) -> Option<Diagnostic> {
+        let size: u64 = self.files.values().map(|content| content.len() as u64).sum();
+        let message = format!(
+            "the bundle of these policies has {} MiB, and no Aegis takes more than {}: they can be used here, but not be \
+             published",
+            size >> 20,
+            MAX_UNPACKED >> 20
+        );
+        let start = Place { line: 1, column: 1 };
+        (size > MAX_UNPACKED).then(|| Diagnostic::error("", start, "", message).warning())
     }
 
     /// The archive, unsigned.

@@ -15,6 +15,7 @@
 //! conversions, CEL's own evaluator.
 
 mod eval;
+mod inspect;
 mod lower;
 mod pattern;
 mod shape;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::tables::{Entry, Name, Policy, Tables, has_tool};
+use super::tables::{Check, Entry, Name, Policy, Tables, has_tool};
 use super::{DefinedAction, Diagnostic};
 use crate::call::{IMAGES, ToolCall};
 use crate::document::nearest;
@@ -65,16 +65,28 @@ impl Fit<'_> {
             return;
         }
         let params: BTreeSet<&str> = actions.iter().flat_map(|a| &a.params).flatten().map(String::as_str).collect();
-        let images = self.entry.images.iter().map(|rule| (rule.rule.as_str(), IMAGES));
-        let max = self.entry.max.iter().map(|rule| (rule.rule.as_str(), rule.param.as_str()));
-        for (rule, param) in images.chain(max).filter(|(_, param)| !params.contains(param)) {
-            let near = if param == IMAGES { None } else { nearest(param, params.iter().copied()) };
+        let images = self.entry.images.iter().map(|rule| (rule.rule.as_str(), IMAGES, None));
+        let rules = self.entry.rules.iter().map(|rule| {
+            let (name, head) = (rule.param.name.as_str(), rule.param.head());
+            let family = match rule.check {
+                Check::Required => "",
+                _ => rule.rule.strip_suffix(name).unwrap_or_default(),
+            };
+            (rule.rule.as_str(), name, Some((family, head)))
+        });
+        for (rule, param, family) in images.chain(rules) {
+            if params.contains(param) || family.is_some_and(|(_, head)| params.contains(head)) {
+                continue;
+            }
+            let near = family.and_then(|(family, _)| Some((family, nearest(param, params.iter().copied())?)));
             let message = format!(
                 "no action that this entry is for ({}) has the parameter `{param}`: the rule would never apply",
                 examples(actions)
             );
             match near {
-                Some(near) => errors.push(self.at(rule, message, Some(format!("did you mean `max_{near}`?")))),
+                Some((family, near)) => {
+                    errors.push(self.at(rule, message, Some(format!("did you mean `{family}{near}`?"))));
+                }
                 None if self.may_be_undefined() => {
                     let hint = "functions that an SDK describes may have it; name their `tools` if they are meant";
                     warnings.push(self.at(rule, message, Some(hint.to_owned())).warning());

@@ -1,13 +1,23 @@
 //! Policy files → [`Tables`], or everything that is wrong with them.
 
+mod budgets;
+mod cache;
+mod conditions;
 mod entry;
+mod images;
+mod keys;
+mod rules;
+mod terms;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::condition::{Pattern, Shape};
+use cache::Cache;
+
+use super::budget::Budget;
+use super::condition::{Condition, Shape};
 use super::egress::EgressPattern;
-use super::tables::{AgentGlob, Entry, Policy, Tables};
+use super::tables::{Entry, Origin, Policy, Shared, Tables, Whom};
 use super::{Mode, Options, Source};
 use crate::agent::valid_name;
 use crate::document::{self, Diagnostic, Fields, Node, Place, Value};
@@ -20,10 +30,6 @@ const MAX_ENTRIES: usize = 1_000;
 const MAX_LIST: usize = 10_000;
 /// Most shapes of conditions in all policies: each is a Rego rule, and engines try them one by one.
 const MAX_SHAPES: usize = 200;
-/// Keys of a whole policy that the next versions bring.
-const LATER: [&str; 7] =
-    ["budget", "daily_budget", "sanitize", "approval", "required_params", "deny_if", "approval_needed"];
-
 /// What was loaded.
 pub(super) struct Loaded {
     pub(super) tables: Tables,
@@ -34,6 +40,7 @@ pub(super) struct Loaded {
 
 /// A policy before it has its id.
 struct Draft {
+    origin: Origin,
     file: String,
     place: Place,
     name: Option<String>,
@@ -43,6 +50,8 @@ struct Draft {
     tools: Option<BTreeSet<String>>,
     egress: Option<Vec<EgressPattern>>,
     rate: Option<super::tables::Rate>,
+    budgets: Vec<Budget>,
+    deny: Vec<Shared<Condition>>,
     entries: Vec<(String, Entry)>,
 }
 
@@ -59,12 +68,13 @@ pub(super) fn load(sources: &[Source], options: &Options) -> Result<Loaded, Vec<
     sorted.sort_by(|a, b| (&a.file, &a.text).cmp(&(&b.file, &b.text)));
     let mut report = Report::default();
     let mut drafts = Vec::new();
+    let mut cache = Cache::default();
     for source in sorted {
-        read_source(source, options, &mut drafts, &mut report);
+        read_source(source, options, &mut drafts, &mut cache, &mut report);
     }
     let ids = assign_ids(&drafts, &mut report);
-    let mut shapes = BTreeSet::new();
-    let tables = index(drafts, ids, options, &mut shapes, &mut report);
+    let tables = index(drafts, ids, options, &mut cache, &mut report);
+    let shapes = cache.into_shapes();
     let Report { mut errors, warnings } = report;
     if errors.is_empty() {
         return Ok(Loaded { tables, shapes, warnings });
@@ -73,7 +83,13 @@ pub(super) fn load(sources: &[Source], options: &Options) -> Result<Loaded, Vec<
     Err(errors)
 }
 
-fn read_source(source: &Source, options: &Options, drafts: &mut Vec<Draft>, report: &mut Report) {
+fn read_source(
+    source: &Source,
+    options: &Options,
+    drafts: &mut Vec<Draft>,
+    cache: &mut Cache,
+    report: &mut Report,
+) {
     let Source { file, text } = source;
     let start = Place { line: 1, column: 1 };
     if file.ends_with(".rego") {
@@ -92,12 +108,18 @@ fn read_source(source: &Source, options: &Options, drafts: &mut Vec<Draft>, repo
             if nodes.is_empty() {
                 report.warnings.push(Diagnostic::error(file, start, "", "the file holds no policy").warning());
             }
-            drafts.extend(nodes.iter().filter_map(|node| read_policy(source, node, options, report)));
+            drafts.extend(nodes.iter().filter_map(|node| read_policy(source, node, options, cache, report)));
         }
     }
 }
 
-fn read_policy(source: &Source, node: &Node, options: &Options, report: &mut Report) -> Option<Draft> {
+fn read_policy(
+    source: &Source,
+    node: &Node,
+    options: &Options,
+    cache: &mut Cache,
+    report: &mut Report,
+) -> Option<Draft> {
     let file = source.file.as_str();
     let mut fields = Fields::of(file, "", node, &mut report.errors)?;
     if let Some(version) = fields.text("apiVersion")
@@ -120,7 +142,9 @@ fn read_policy(source: &Source, node: &Node, options: &Options, report: &mut Rep
     let mode = values::mode(&mut fields).unwrap_or(options.mode);
     let tools = values::tools(&mut fields);
     let rate = values::rate(&mut fields);
+    let budgets = budgets::read(&mut fields);
     let egress = values::egress(&mut fields);
+    let deny = conditions::deny_if(source, &mut fields, cache);
     fields.list("actions");
     let actions = match node.get("actions") {
         Some(Node { value: Value::List(items), .. }) => items.as_slice(),
@@ -129,19 +153,21 @@ fn read_policy(source: &Source, node: &Node, options: &Options, report: &mut Rep
     if actions.len() > MAX_ENTRIES {
         fields.error_at("actions", node.place, format!("more than {MAX_ENTRIES} entries in one policy"), None);
     }
-    values::refuse_later(&mut fields, |key| LATER.contains(&key));
+    keys::refuse_those_of_entries(&mut fields);
     fields.finish();
     let entries: Vec<(String, Entry)> = actions
         .iter()
         .take(MAX_ENTRIES)
         .enumerate()
-        .filter_map(|(index, item)| entry::read(source, index, item, report))
+        .filter_map(|(index, item)| entry::read(source, index, item, cache, report))
         .collect();
-    if actions.is_empty() && egress.is_none() {
+    if actions.is_empty() && egress.is_none() && deny.is_empty() {
         let message = "the policy allows nothing: it has neither `actions` nor `egress`";
         report.warnings.push(Diagnostic::error(file, node.place, "", message).warning());
     }
-    Some(Draft { file: file.to_owned(), place: node.place, name, agent, groups, mode, tools, egress, rate, entries })
+    let origin = entry::origin(file, "", name.as_deref().unwrap_or_default(), node);
+    let (file, place) = (file.to_owned(), node.place);
+    Some(Draft { origin, file, place, name, agent, groups, mode, tools, egress, rate, budgets, deny, entries })
 }
 
 fn check_agent(fields: &mut Fields<'_>, node: &Node, agent: Option<&str>, no_groups: bool) {
@@ -185,18 +211,13 @@ fn assign_ids(drafts: &[Draft], report: &mut Report) -> Vec<String> {
     ids.collect()
 }
 
-fn index(
-    drafts: Vec<Draft>,
-    ids: Vec<String>,
-    options: &Options,
-    shapes: &mut BTreeSet<Shape>,
-    report: &mut Report,
-) -> Tables {
+fn index(drafts: Vec<Draft>, ids: Vec<String>, options: &Options, cache: &mut Cache, report: &mut Report) -> Tables {
     let mut tables = Tables { mode: options.mode, ..Tables::default() };
     for (position, (draft, id)) in drafts.into_iter().zip(ids).enumerate() {
+        let whom = Whom { agent: draft.agent.clone(), groups: draft.groups.iter().cloned().collect() };
         match draft.agent {
-            Some(agent) if agent.contains('*') => match Pattern::glob(&agent, None) {
-                Ok(pattern) => tables.globs.push(AgentGlob { pattern, policy: position }),
+            Some(agent) if agent.contains('*') => match cache.glob(&agent, None) {
+                Ok(pattern) => tables.globs.add(&agent, pattern, position),
                 Err(message) => report.errors.push(Diagnostic::error(&draft.file, draft.place, "agent", message)),
             },
             Some(agent) => tables.exact.entry(agent).or_default().push(position),
@@ -208,19 +229,15 @@ fn index(
         let mut labels: BTreeMap<String, usize> = BTreeMap::new();
         let mut entries = Vec::with_capacity(draft.entries.len());
         for (name, mut entry) in draft.entries {
-            let nth = labels.entry(name.clone()).and_modify(|n| *n += 1).or_insert(1);
-            entry.label = if *nth == 1 { format!("{id}/{name}") } else { format!("{id}/{name}#{nth}") };
-            shapes.extend(entry.approval.as_mut().and_then(|condition| condition.rule.take()));
-            if shapes.len() > MAX_SHAPES {
-                let message = format!("more than {MAX_SHAPES} shapes of conditions in all policies together");
-                report.errors.push(Diagnostic::error(&draft.file, draft.place, "", message));
-                return tables;
-            }
+            entry.label = match labels.entry(name.clone()).and_modify(|n| *n += 1).or_insert(1) {
+                1 => format!("{id}/{name}"),
+                nth => format!("{id}/{name}#{nth}"),
+            };
             entries.push(entry);
         }
-        let Draft { mode, tools, egress, rate, .. } = draft;
+        let Draft { origin, mode, tools, egress, rate, budgets, deny, .. } = draft;
         let mode = options.modes.get(&id).copied().unwrap_or(mode);
-        tables.policies.push(Policy { id, mode, tools, egress, rate, entries });
+        tables.policies.push(Policy { origin, whom, id, mode, tools, egress, rate, budgets, deny, entries });
     }
     tables
 }

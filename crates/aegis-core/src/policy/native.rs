@@ -1,10 +1,15 @@
 //! The native evaluator: the rules of the [module's documentation](super), over the tables, without I/O or allocation
 //! where nothing is found. `rego/gate.rego` says the same in Rego.
 
-use serde_json::Value;
+mod rules;
 
-use super::condition::Truth;
-use super::tables::{Entry, ImageRule, MaxRule, Policy, Tables, has_tool, is_plain_http};
+use std::collections::BTreeSet;
+
+pub(super) use rules::{broken, elements, judge};
+
+use super::condition::{Condition, Truth};
+use super::egress::EgressPattern;
+use super::tables::{Entry, ImageRule, Policy, Shared, Tables, has_tool, is_plain_http};
 use super::{Asked, Evaluation, Finding, FindingEffect, Mode, Reason};
 use crate::call::{Companion, IMAGES, Presence, Shape, ToolCall};
 
@@ -20,6 +25,7 @@ pub(super) fn evaluate(tables: &Tables, asked: Asked<'_>) -> Evaluation {
     let mut granted = false;
     for policy in &mine {
         granted |= judge.policy(policy) && policy.mode == acting;
+        judge.denials(&policy.id, None, &policy.deny, policy.mode);
     }
     if !granted {
         judge.add("", None, "default_deny", Reason::NoEntry, FindingEffect::Deny, acting);
@@ -36,13 +42,36 @@ pub(super) fn may_reach(tables: &Tables, asked: Asked<'_>) -> bool {
     }
     let mut judge = Judge { asked, matched: Vec::new(), findings: Vec::new() };
     judge.egress(&mine, acting_mode(&mine));
-    judge.findings.iter().all(|finding| finding.mode == Mode::Shadow)
+    for policy in &mine {
+        for (index, entry) in policy.entries.iter().enumerate().filter(|(_, entry)| applies(policy, entry, asked.call))
+        {
+            judge.entry_egress(policy, index, entry);
+        }
+    }
+    let forbids = |finding: &Finding| finding.mode == Mode::Enforce && finding.effect == FindingEffect::Deny;
+    !judge.findings.iter().any(forbids)
 }
 
 /// The mode that decides for the agent.
 pub(super) fn mode_of(tables: &Tables, asked: Asked<'_>) -> Mode {
     let mine = policies_of(tables, asked);
     if mine.is_empty() { tables.mode } else { acting_mode(&mine) }
+}
+
+/// The parameters that something in an entry for the call is on, by the first key of their path.
+pub(super) fn declared(tables: &Tables, asked: Asked<'_>) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for policy in policies_of(tables, asked) {
+        for entry in policy.entries.iter().filter(|entry| applies(policy, entry, asked.call)) {
+            let sanitized = entry.sanitize.iter().flat_map(|sanitize| sanitize.params.iter().flatten());
+            let params = entry.rules.iter().map(|rule| &rule.param).chain(sanitized);
+            for param in params {
+                names.insert(param.name.clone());
+                names.extend(param.path().into_iter().next());
+            }
+        }
+    }
+    names
 }
 
 /// The policies that are for the agent.
@@ -62,8 +91,8 @@ fn acting_mode(mine: &[&Policy]) -> Mode {
     mine.iter().map(|policy| policy.mode).min().unwrap_or_default()
 }
 
-fn lists_destination(policy: &Policy, call: &ToolCall) -> bool {
-    match (&policy.egress, &call.destination) {
+fn lists_destination(egress: Option<&Vec<EgressPattern>>, call: &ToolCall) -> bool {
+    match (egress, &call.destination) {
         (Some(allowed), Some(destination)) => allowed.iter().any(|pattern| pattern.lists(destination)),
         _ => false,
     }
@@ -102,7 +131,7 @@ impl Judge<'_> {
         let call = self.asked.call;
         let mut granted = is_plain_http(&call.tool, &call.action)
             && has_tool(policy.tools.as_ref(), &call.tool)
-            && lists_destination(policy, call);
+            && lists_destination(policy.egress.as_ref(), call);
         for (index, entry) in policy.entries.iter().enumerate() {
             let applies = applies(policy, entry, call);
             if applies {
@@ -156,12 +185,37 @@ impl Judge<'_> {
             let each = |reason| found.push((&rule.rule, reason, effect(entry, &rule.rule, reason)));
             judge_images(rule, self.asked.call, each);
         }
-        for rule in &entry.max {
+        for rule in &entry.rules {
             let each = |reason| found.push((&rule.rule, reason, effect(entry, &rule.rule, reason)));
-            judge_max(rule, self.asked.call, each);
+            judge(rule, self.asked.call, each);
+        }
+        if entry.sanitize.is_some() {
+            found.push(("sanitize", Reason::SanitizeRequired, FindingEffect::Sanitize));
         }
         for (rule, reason, effect) in found {
             self.add(&policy.id, Some(index), rule, reason, effect, policy.mode);
+        }
+        self.denials(&policy.id, Some(index), &entry.deny, policy.mode);
+        self.entry_egress(policy, index, entry);
+    }
+
+    fn denials(&mut self, policy: &str, entry: Option<usize>, conditions: &[Shared<Condition>], mode: Mode) {
+        for condition in conditions {
+            let reason = match condition.holds(self.asked) {
+                Truth::True => Reason::DenyCondition,
+                Truth::Unknown => Reason::ConditionUnknown,
+                Truth::False => continue,
+            };
+            self.add(policy, entry, "deny_if", reason, FindingEffect::Deny, mode);
+        }
+    }
+
+    /// Where the entry's calls may go, besides where the policy's may.
+    fn entry_egress(&mut self, policy: &Policy, index: usize, entry: &Entry) {
+        let call = self.asked.call;
+        if call.destination.is_some() && entry.egress.is_some() && !lists_destination(entry.egress.as_ref(), call) {
+            let effect = effect(entry, "egress", Reason::NotAllowed);
+            self.add(&policy.id, Some(index), "egress", Reason::NotAllowed, effect, policy.mode);
         }
     }
 
@@ -170,10 +224,16 @@ impl Judge<'_> {
         if call.destination.is_none() {
             return;
         }
-        for policy in mine.iter().filter(|policy| policy.egress.is_some() && !lists_destination(policy, call)) {
+        for policy in
+            mine.iter().filter(|policy| policy.egress.is_some() && !lists_destination(policy.egress.as_ref(), call))
+        {
             self.add(&policy.id, None, "egress", Reason::NotAllowed, FindingEffect::Deny, policy.mode);
         }
-        if !mine.iter().any(|policy| policy.egress.is_some() && policy.mode == acting) {
+        let declares = |policy: &&&Policy| {
+            policy.egress.is_some()
+                || policy.entries.iter().any(|entry| entry.egress.is_some() && applies(policy, entry, call))
+        };
+        if mine.iter().filter(declares).all(|policy| policy.mode != acting) {
             self.add("", None, "egress", Reason::NotAllowed, FindingEffect::Deny, acting);
         }
     }
@@ -181,7 +241,10 @@ impl Judge<'_> {
 
 /// What a broken rule leads to: a human may be asked about a value that could be read.
 fn effect(entry: &Entry, rule: &str, reason: Reason) -> FindingEffect {
-    let readable = matches!(reason, Reason::AboveMaximum | Reason::NotAllowed);
+    let readable = matches!(
+        reason,
+        Reason::AboveMaximum | Reason::BelowMinimum | Reason::Denied | Reason::NotAllowed | Reason::PatternMismatch
+    );
     if readable && entry.asks.contains(rule) { FindingEffect::Ask } else { FindingEffect::Deny }
 }
 
@@ -205,26 +268,4 @@ fn judge_images(rule: &ImageRule, call: &ToolCall, mut each: impl FnMut(Reason))
             _ => each(Reason::NotAllowed),
         }
     }
-}
-
-fn judge_max(rule: &MaxRule, call: &ToolCall, mut each: impl FnMut(Reason)) {
-    let values = match call.params.get(&rule.param) {
-        None if is_needed(&call.shape, &rule.param) => return each(Reason::Missing),
-        None => return,
-        Some(Value::Array(items)) if items.is_empty() => return each(Reason::Missing),
-        Some(Value::Array(items)) => items.as_slice(),
-        Some(value) => std::slice::from_ref(value),
-    };
-    for value in values {
-        match value.as_f64() {
-            None => each(Reason::WrongType),
-            Some(number) if is_above(number, rule) => each(Reason::AboveMaximum),
-            Some(_) => {}
-        }
-    }
-}
-
-/// Exact: a maximum is below 2^53, so a number that `f64` can't hold exactly is on the same side of it as its rounding.
-pub(super) fn is_above(number: f64, rule: &MaxRule) -> bool {
-    rule.max.as_f64().is_none_or(|max| number > max)
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Asked, Evaluation, Finding, FindingEffect, Mode, Reason};
+use super::{Asked, Evaluation, Finding, FindingEffect, Mode, Reason, duration};
 use crate::call::{Companion, Presence, Shape as ParamShape};
 
 /// What an engine is asked.
@@ -119,6 +119,7 @@ pub(super) fn input(asked: Asked<'_>) -> Value {
         "classes": call.classes,
         "env": call.environment.name,
         "params": call.params,
+        "seconds": duration::table(&call.params),
         "shape": shape,
         "images": images.collect::<Vec<_>>(),
         "companion": companion,

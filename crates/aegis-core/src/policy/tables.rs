@@ -1,15 +1,24 @@
 //! The compiled policies: what the native evaluator walks, and, written as JSON, what the Rego walks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
+use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::Number;
 
 use super::Mode;
+use super::agents::Globs;
+use super::budget::Budget;
 use super::condition::{Condition, Pattern};
 use super::egress::EgressPattern;
+use super::param::Param;
+use super::sanitize::Sanitize;
+use super::terms::ApprovalRule;
 use crate::agent::Agent;
 use crate::call::ToolCall;
 use crate::document::Place;
+use crate::money::Currency;
 
 /// All policies, indexed by whom they are for.
 #[derive(Debug, Default, Serialize)]
@@ -21,21 +30,49 @@ pub(super) struct Tables {
     /// Groups → positions in `policies`.
     pub(super) groups: BTreeMap<String, Vec<usize>>,
     /// Agents named by a glob.
-    pub(super) globs: Vec<AgentGlob>,
+    pub(super) globs: Globs,
     pub(super) policies: Vec<Policy>,
 }
 
-/// Agents by a glob.
-#[derive(Debug, Serialize)]
-pub(super) struct AgentGlob {
-    pub(super) pattern: Pattern,
-    /// Position in `policies`.
-    pub(super) policy: usize,
+/// What several entries have in common: compiled once, written out at each of them.
+#[derive(Debug)]
+pub(super) struct Shared<T>(Arc<T>);
+
+impl<T> Shared<T> {
+    pub(super) fn new(value: T) -> Self {
+        Self(Arc::new(value))
+    }
+}
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Serialize> Serialize for Shared<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
 }
 
 /// One policy.
 #[derive(Debug, Serialize)]
 pub(super) struct Policy {
+    /// Where it is written; no part of what is compiled.
+    #[serde(skip)]
+    pub(super) origin: Origin,
+    /// Whom it is for, as written; what is compiled of it are the indexes of [`Tables`].
+    #[serde(skip)]
+    pub(super) whom: Whom,
     pub(super) id: String,
     /// Its own, or the gateway's.
     pub(super) mode: Mode,
@@ -44,6 +81,9 @@ pub(super) struct Policy {
     /// What it lets its agents name; `None` when it says nothing of it.
     pub(super) egress: Option<Vec<EgressPattern>>,
     pub(super) rate: Option<Rate>,
+    pub(super) budgets: Vec<Budget>,
+    /// What refuses any call of its agents where it is true.
+    pub(super) deny: Vec<Shared<Condition>>,
     pub(super) entries: Vec<Entry>,
 }
 
@@ -60,27 +100,41 @@ pub(super) struct Entry {
     pub(super) tools: Option<BTreeSet<String>>,
     /// `None` is any.
     pub(super) environments: Option<BTreeSet<String>>,
-    pub(super) approval: Option<Condition>,
-    /// How long an approval may take, in seconds.
-    pub(super) expires_s: Option<i64>,
+    pub(super) approval: Option<Shared<Condition>>,
+    /// Who may approve, and how long that may take.
+    pub(super) terms: Option<ApprovalRule>,
+    /// What refuses the call where it is true.
+    pub(super) deny: Vec<Shared<Condition>>,
     pub(super) images: Vec<ImageRule>,
-    pub(super) max: Vec<MaxRule>,
+    /// The rules on parameters.
+    pub(super) rules: Vec<Rule>,
+    /// Where its calls may go; `None` when it says nothing of it.
+    pub(super) egress: Option<Vec<EgressPattern>>,
+    pub(super) sanitize: Option<Sanitize>,
     /// The rules whose readable violations ask a human.
     pub(super) asks: BTreeSet<String>,
     pub(super) rate: Option<Rate>,
+    pub(super) budgets: Vec<Budget>,
 }
 
-/// Where an entry is written, for diagnostics that need more than its file.
+/// Where a policy or an entry is written, for diagnostics that need more than its file.
 #[derive(Debug)]
 pub(super) struct Origin {
     pub(super) file: String,
-    /// What diagnostics call it, e.g. `actions[0]`.
+    /// What diagnostics call it, e.g. `actions[0]`; empty for a policy.
     pub(super) path: String,
     pub(super) place: Place,
-    /// Its name as written.
+    /// Its name as written; of a policy, where it has one.
     pub(super) name: String,
     /// Where its keys are.
     pub(super) keys: BTreeMap<String, Place>,
+}
+
+/// Whom a policy is for, as written.
+#[derive(Debug, Serialize)]
+pub(super) struct Whom {
+    pub(super) agent: Option<String>,
+    pub(super) groups: BTreeSet<String>,
 }
 
 /// Which actions an entry is for.
@@ -111,13 +165,90 @@ pub(super) struct AllowedImage {
     pub(super) repository: Option<String>,
 }
 
-/// `max_<param>`.
+/// A rule on a parameter.
 #[derive(Debug, Serialize)]
-pub(super) struct MaxRule {
+pub(super) struct Rule {
+    /// Its key, e.g. `max_replicas`.
     pub(super) rule: String,
-    pub(super) param: String,
-    /// As written; below 2^53 either way.
-    pub(super) max: serde_json::Number,
+    #[serde(flatten)]
+    pub(super) param: Param,
+    #[serde(flatten)]
+    pub(super) check: Check,
+}
+
+/// What a rule asks of a value.
+#[derive(Debug, Serialize)]
+#[serde(tag = "check", rename_all = "snake_case")]
+pub(super) enum Check {
+    /// `max_<param>`, `min_<param>`.
+    Bound(Bound),
+    /// `allowed_<param>`: it is listed.
+    Allowed(List),
+    /// `denied_<param>`: it isn't listed.
+    Denied(List),
+    /// `pattern_<param>`: the whole text matches.
+    Pattern {
+        /// Anchored at both ends.
+        pattern: Pattern,
+        /// As written.
+        #[serde(skip)]
+        text: String,
+    },
+    /// `required_params`: it is there, and not empty.
+    Required,
+}
+
+/// How much, or how little.
+#[derive(Debug, Serialize)]
+pub(super) struct Bound {
+    pub(super) side: Side,
+    /// Below 2^53 either way; of money in the whole unit, of durations in seconds.
+    pub(super) limit: Number,
+    pub(super) unit: Unit,
+    /// The currency of money, as a pattern that takes any case.
+    #[serde(serialize_with = "any_case")]
+    pub(super) currency: Option<Currency>,
+    /// As written.
+    #[serde(skip)]
+    pub(super) text: String,
+}
+
+/// Which side of a bound is out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Side {
+    Max,
+    Min,
+}
+
+/// What a bound is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Unit {
+    /// The action's own unit.
+    Number,
+    /// Time: the value is a duration, or a number of seconds.
+    Seconds,
+    /// The value is in the whole unit, and `currency` is beside it.
+    Money,
+}
+
+/// Values, by kind; the globs are of texts.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct List {
+    pub(super) texts: BTreeSet<String>,
+    pub(super) numbers: Vec<Number>,
+    pub(super) bools: BTreeSet<bool>,
+    pub(super) globs: Vec<Pattern>,
+    /// As written, without repeats.
+    #[serde(skip)]
+    pub(super) shown: Vec<serde_json::Value>,
+}
+
+fn any_case<S: Serializer>(currency: &Option<Currency>, serializer: S) -> Result<S::Ok, S::Error> {
+    let letter = |letter: char| format!("[{letter}{}]", letter.to_ascii_lowercase());
+    let pattern = |currency: Currency| format!("^(?:{})$", currency.code().chars().map(letter).collect::<String>());
+    currency.map(pattern).serialize(serializer)
 }
 
 /// `rate`.
@@ -133,8 +264,7 @@ impl Tables {
     pub(super) fn of_agent(&self, agent: &Agent) -> Vec<usize> {
         let by_group = agent.groups.iter().filter_map(|group| self.groups.get(group));
         let named = self.exact.get(&agent.id).into_iter().chain(by_group).flatten().copied();
-        let by_glob = self.globs.iter().filter(|glob| glob.pattern.is_match(&agent.id)).map(|glob| glob.policy);
-        let mut found: Vec<usize> = named.chain(by_glob).collect();
+        let mut found: Vec<usize> = named.chain(self.globs.of(&agent.id)).collect();
         found.sort_unstable();
         found.dedup();
         found

@@ -1,9 +1,11 @@
-//! Findings in words: which limit, which value, without parameters' raw values other than numbers.
+//! Findings in words: which limit, which value. Messages quote values that a rule could read, cut short; they go to the caller,
+//! whose values they are, and to approvers, who see the whole call. Records have the reasons only.
 
-use serde_json::Value;
+mod rules;
 
-use super::tables::{Entry, ImageRule, MaxRule, Policy};
-use super::{Asked, Finding, Reason, native};
+use super::condition::{Condition, Truth};
+use super::tables::{Entry, ImageRule, Policy, Shared};
+use super::{Asked, Finding, Reason};
 use crate::call::{IMAGES, Image, ToolCall};
 use crate::problem::Violation;
 
@@ -27,11 +29,14 @@ pub(super) fn violation(finding: &Finding, policy: Option<&Policy>, asked: Asked
         ("allowed_environments", Some(entry)) => environment(&mut violation, entry, call),
         ("approval_needed", Some(entry)) => approval(&mut violation, finding.reason, entry),
         ("egress", _) => egress(&mut violation, call),
+        ("deny_if", Some(entry)) => denial(&mut violation, &entry.deny, asked),
+        ("deny_if", None) => denial(&mut violation, policy.map_or(&[], |policy| &policy.deny), asked),
+        ("sanitize", Some(entry)) => sanitize(&mut violation, entry),
         ("default_deny", _) => default_deny(&mut violation, finding.reason, asked),
         ("engine", _) => "the policy engine failed, so nothing was allowed".clone_into(&mut violation.message),
         (rule, Some(entry)) => {
-            if let Some(rule) = entry.max.iter().find(|max| max.rule == rule) {
-                maximum(&mut violation, finding.reason, rule, call);
+            if entry.rules.iter().any(|own| own.rule == rule) {
+                rules::violation(&mut violation, finding.reason, &entry.rules, call);
             } else if let Some(rule) = entry.images.iter().find(|images| images.rule == rule) {
                 images(&mut violation, finding.reason, rule, call);
             }
@@ -45,6 +50,7 @@ pub(super) fn violation(finding: &Finding, policy: Option<&Policy>, asked: Asked
     violation
 }
 
+/// Text in quotes, cut short.
 fn quoted(text: &str) -> String {
     let cut: String = text.chars().take(MAX_QUOTED).collect();
     let more = if cut.len() < text.len() { "…" } else { "" };
@@ -95,34 +101,29 @@ fn egress(violation: &mut Violation, call: &ToolCall) {
     violation.message = format!("{} is not listed in egress.allow{hint}", quoted(&to.to_string()));
 }
 
-fn maximum(violation: &mut Violation, reason: Reason, rule: &MaxRule, call: &ToolCall) {
-    let MaxRule { rule: name, param, max } = rule;
-    let values = match call.params.get(param) {
-        Some(Value::Array(items)) => items.as_slice(),
-        Some(value) => std::slice::from_ref(value),
-        None => &[],
+fn denial(violation: &mut Violation, conditions: &[Shared<Condition>], asked: Asked<'_>) {
+    let unknown = violation.reason == Reason::ConditionUnknown.as_str();
+    let wanted = if unknown { Truth::Unknown } else { Truth::True };
+    let found = conditions.iter().filter(|condition| condition.holds(asked) == wanted);
+    let texts: Vec<&str> = found.map(|condition| condition.text.as_str()).collect();
+    violation.message = if unknown {
+        let texts: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+        format!(
+            "the condition {} of deny_if can't be evaluated: a parameter is missing or of the wrong type",
+            texts.join(" and ")
+        )
+    } else {
+        format!("the policy refuses every such call where {}", texts.join(", and where "))
     };
-    let above = || {
-        let numbers = values.iter().filter_map(|value| Some((value.as_f64()?, value)));
-        numbers.filter(|(number, _)| native::is_above(*number, rule)).max_by(|a, b| a.0.total_cmp(&b.0))
-    };
-    violation.param = Some(param.clone());
-    violation.limit = Some(Value::Number(max.clone()));
-    let shown = quoted(param);
-    let shown = shown.trim_matches('"');
-    violation.message = match reason {
-        Reason::AboveMaximum => {
-            let actual = above().map_or(&Value::Null, |(_, value)| value);
-            violation.actual = Some(actual.clone());
-            format!("{shown} {actual} is above {name} {max}")
-        }
-        Reason::WrongType => {
-            let wrong = values.iter().find(|value| value.as_f64().is_none());
-            violation.actual = wrong.cloned();
-            format!("{shown} is {}, but {name} {max} needs a number", wrong.map_or("nothing", kind))
-        }
-        _ => format!("{shown} is missing, but {name} {max} needs it"),
-    };
+}
+
+fn sanitize(violation: &mut Violation, entry: &Entry) {
+    let Some(sanitize) = &entry.sanitize else { return };
+    let detect: Vec<&str> = sanitize.detect.iter().map(|kind| kind.as_str()).collect();
+    let params = sanitize.params.as_ref().map_or("its parameters".to_owned(), |params| {
+        params.iter().map(|param| param.name.as_str()).collect::<Vec<_>>().join(", ")
+    });
+    violation.message = format!("the policy has {} redacted from {params} first", detect.join(", "));
 }
 
 fn images(violation: &mut Violation, reason: Reason, rule: &ImageRule, call: &ToolCall) {
@@ -146,15 +147,4 @@ fn images(violation: &mut Violation, reason: Reason, rule: &ImageRule, call: &To
         (Reason::WrongType, _) => format!("an image reference is malformed, so {} can't be checked", rule.rule),
         _ => format!("the call names no image, but {} needs one", rule.rule),
     };
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "a mapping",
-    }
 }

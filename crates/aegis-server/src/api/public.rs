@@ -17,10 +17,16 @@ use super::{ApiState, guard};
 use crate::events::METRICS_CONTENT_TYPE;
 use crate::identify::{Issued, api_key_hash};
 
-/// The process answers; and whether the policies in force are those on disk. What is wrong with them is for operators.
+/// The process answers; and whether the policies in force are those on disk, or of the bundle's source. What is wrong with
+/// newer ones is for operators.
 pub(super) async fn healthz(State(state): State<ApiState>) -> Json<Value> {
-    let policies = if state.versions.is_refused() { "refused" } else { "current" };
-    Json(json!({"status": "ok", "policies": policies}))
+    let source = state.source.as_ref().map(|(source, _)| source.borrow().clone());
+    let stale_since = source.as_ref().and_then(|source| source.stale_since);
+    let refused = state.versions.is_refused() || source.is_some_and(|source| source.problem.is_some());
+    match stale_since {
+        Some(since) => Json(json!({"status": "ok", "policies": "stale", "stale_since": since})),
+        None => Json(json!({"status": "ok", "policies": if refused { "refused" } else { "current" }})),
+    }
 }
 
 /// The gateway can decide and record: it has policies in force, be they the last good ones.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use aegis_core::agent::Agent;
 use aegis_core::call::{Companion, Effect, Environment, Payload, Shape, ToolCall};
 use aegis_core::decide::{Decision, Facts, decide};
-use aegis_core::policy::{Options, Source};
+use aegis_core::policy::{Archive, Options, Source};
 use aegis_store::{Durability, Store};
 use axum::Router;
 use axum::body::Body;
@@ -15,9 +15,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{ApiState, router};
+use crate::bundle::{Bundles, SigningKey, VerifyingKey, verify};
 use crate::events::{self, Events};
 use crate::identify::{Credential, Identify, OperatorToken, Settings};
 use crate::versions::{self, Versions};
@@ -87,6 +89,8 @@ impl Api {
             operator,
             policies: Arc::new(move || current.status().active.expect("in force")),
             versions,
+            bundles: Arc::new(Bundles::new(SigningKey::open(dir.path()).expect("a key"), CancellationToken::new())),
+            source: None,
             events,
             metrics_public: false,
         };
@@ -392,14 +396,20 @@ async fn policies_and_bundles_are_served_by_version() {
     assert_eq!((&policies["policies"], &policies["mode"]), (&json!(1), &json!("enforce")));
     let version = text(&policies["version"]);
     let bundle = api.get("/v1/bundles/aegis").await;
-    assert_eq!((bundle.status.as_u16(), bundle.header("etag")), (200, format!("\"{version}\"").as_str()));
-    assert_eq!(bundle.header("content-type"), "application/gzip");
-    let policies = (api.state.policies)();
-    assert!(bundle.body == policies.bundle(policies.publication()));
+    let etag = bundle.header("etag").to_owned();
+    assert!(etag.starts_with(&format!("W/\"{version}.")), "{etag}");
+    assert_eq!((bundle.status.as_u16(), bundle.header("content-type")), (200, "application/gzip"));
+    let key = api.get("/v1/bundles/aegis/key").await.json();
+    let key = VerifyingKey::from_pem(text(&key["key"]).as_bytes()).expect("a key");
+    let archive = verify(Archive::read(&bundle.body).expect("an archive"), &[key]).expect("signed").archive;
+    let plain = Archive::read(&(api.state.policies)().bundle(None)).expect("an archive");
+    assert!(plain.files().all(|(name, content)| archive.file(name) == Some(content)));
+    let strong = etag.trim_start_matches("W/");
     for (tag, status) in [
-        (format!("\"{version}\""), 304),
-        (format!("W/\"{version}\""), 304),
-        (format!("\"old\", \"{version}\""), 304),
+        (etag.clone(), 304),
+        (strong.to_owned(), 304),
+        (format!("\"old\", {etag}"), 304),
+        ("*".to_owned(), 304),
         ("\"old\"".to_owned(), 200),
     ] {
         let request = Request::builder().uri("/v1/bundles/aegis").header("if-none-match", &tag);
@@ -407,6 +417,7 @@ async fn policies_and_bundles_are_served_by_version() {
         let answer = api.send(request).await;
         assert_eq!((answer.status.as_u16(), answer.body.is_empty()), (status, status == 304), "{tag}");
     }
+    api.get("/v1/bundles/other/key").await.problem(404, "NotFound");
     api.get("/v1/bundles/other").await.problem(404, "NotFound");
 
     let refused = api.post("/v1/policies/reload", Value::Null).await.problem(422, "PolicyInvalid");

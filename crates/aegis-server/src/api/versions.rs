@@ -99,6 +99,9 @@ async fn list(State(state): State<ApiState>) -> Result<Json<Value>, ApiError> {
     let mut document = summary(&state.versions.status());
     let versions = state.store.policy_versions().await?;
     if let Some(document) = document.as_object_mut() {
+        if let Some((source, _)) = &state.source {
+            document.insert("source".to_owned(), json!(*source.borrow()));
+        }
         document.insert("versions".to_owned(), json!(versions));
     }
     Ok(Json(document))
@@ -161,8 +164,13 @@ async fn publish(State(state): State<ApiState>, Body(new): Body<NewPolicies>) ->
     answer(&state, changed, if activate { StatusCode::OK } else { StatusCode::CREATED })
 }
 
-/// `POST /v1/policies/reload`: reads the folder again; what is wrong with it is told, and the last good version stays.
+/// `POST /v1/policies/reload`: reads the folder again; what is wrong with it is told, and the last good version stays. Where
+/// policies come from a bundle's URL, asks for it at once, which is answered before it has come.
 async fn reload(State(state): State<ApiState>) -> Result<Response, ApiError> {
+    if let Some((_, poke)) = &state.source {
+        poke.notify_one();
+        return Ok(Json(summary(&state.versions.status())).into_response());
+    }
     answer(&state, state.versions.take_folder(OPERATOR).await, StatusCode::OK)
 }
 

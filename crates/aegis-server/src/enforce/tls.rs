@@ -12,7 +12,7 @@ use super::settings::{ClientCertificate, Protocol, Roots, Tls};
 ///
 /// # Errors
 /// There is not one that can be used.
-pub(super) fn system_roots() -> Result<Arc<RootCertStore>, String> {
+pub(crate) fn system_roots() -> Result<Arc<RootCertStore>, String> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);
@@ -27,7 +27,7 @@ pub(super) fn system_roots() -> Result<Arc<RootCertStore>, String> {
 ///
 /// # Errors
 /// Which part of `tls` can't be used, and why.
-pub(super) fn client_config(
+pub(crate) fn client_config(
     tls: &Tls,
     protocol: Protocol,
     system: &Result<Arc<RootCertStore>, String>,

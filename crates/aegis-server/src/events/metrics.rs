@@ -1,12 +1,13 @@
 //! Counters for Prometheus. Label sets are bounded: an agent or tool beyond the bound counts as `other`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aegis_core::decide::Explanation;
 use aegis_core::policy::Mode;
+use aegis_core::shadow::Change;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -28,6 +29,8 @@ pub(super) struct Metrics {
     decisions: Family<DecisionLabels, Counter>,
     duration: Histogram,
     alarms: Family<AlarmLabels, Counter>,
+    would_block: Family<RuleLabels, Counter>,
+    disagreements: Family<CandidateLabels, Counter>,
     spans: Spans,
     pub(super) policies: PolicyMetrics,
     seen: Mutex<HashSet<(String, String)>>,
@@ -57,21 +60,38 @@ struct AlarmLabels {
     alarm: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RuleLabels {
+    rule: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CandidateLabels {
+    active: String,
+    candidate: String,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::default();
         let decisions = Family::default();
         let duration = Histogram::new(BUCKETS);
         let alarms = Family::default();
+        let (would_block, disagreements) = (Family::default(), Family::default());
         let spans = Spans::default();
         registry.register("aegis_decisions", "Decisions made", decisions.clone());
         registry.register("aegis_decision_duration_seconds", "From a call's arrival to its decision", duration.clone());
         registry.register("aegis_alarms", "Things that an operator must look at", alarms.clone());
+        let help = "Rules that shadow mode saw broken and let pass";
+        registry.register("aegis_would_block", help, would_block.clone());
+        let help = "Calls that a candidate would have answered otherwise than the version in force";
+        registry.register("aegis_candidate_disagreements", help, disagreements.clone());
         registry.register("aegis_spans_exported", "Spans given to the collector", spans.exported.clone());
         registry.register("aegis_spans_dropped", "Spans lost to a full queue", spans.dropped.clone());
         registry.register("aegis_spans_failed", "Spans that the collector did not take", spans.failed.clone());
         let policies = PolicyMetrics::registered(&mut registry);
-        Self { registry, decisions, duration, alarms, spans, policies, seen: Mutex::default() }
+        let seen = Mutex::default();
+        Self { registry, decisions, duration, alarms, would_block, disagreements, spans, policies, seen }
     }
 }
 
@@ -88,6 +108,22 @@ impl Metrics {
             DecisionLabels { decision: explanation.decision.as_str(), agent_id, tool, mode: mode(explanation.mode) };
         self.decisions.get_or_create(&labels).inc();
         self.duration.observe(latency.as_secs_f64());
+        self.watched(explanation);
+    }
+
+    /// What shadow mode let pass, and what a candidate would have answered otherwise.
+    fn watched(&self, explanation: &Explanation) {
+        if explanation.would_decision.is_some() {
+            let broken = explanation.watch.judged.broken.iter().filter(|broken| broken.mode == Mode::Shadow);
+            for rule in broken.map(|broken| broken.violation.rule.as_str()).collect::<BTreeSet<_>>() {
+                let (rule, _) = self.bounded(rule, "");
+                self.would_block.get_or_create(&RuleLabels { rule }).inc();
+            }
+        }
+        if let Some(candidate) = explanation.candidate.as_ref().filter(|candidate| candidate.change != Change::Same) {
+            let (active, candidate) = self.bounded(&explanation.policy_version, &candidate.version);
+            self.disagreements.get_or_create(&CandidateLabels { active, candidate }).inc();
+        }
     }
 
     pub(super) fn alarm(&self, what: &str) {

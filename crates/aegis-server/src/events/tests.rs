@@ -136,6 +136,9 @@ fn explanation(decision: Verdict) -> Explanation {
         redactions: Vec::new(),
         resets_at: None,
         engines_differ: false,
+        observed_by: Vec::new(),
+        candidate: None,
+        watch: aegis_core::shadow::Watch::default(),
     }
 }
 

@@ -22,7 +22,7 @@ pub const OPERATOR_TOKEN_FILE: &str = "operator.token";
 const MAX_SECRET_FILE: u64 = 64 * 1024;
 
 /// Random bytes of the operating system.
-pub(super) fn random<const N: usize>() -> Result<[u8; N], IdentifyError> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], IdentifyError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| IdentifyError::Random(error.to_string()))?;
     Ok(bytes)
@@ -32,7 +32,7 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], IdentifyError> {
 ///
 /// # Errors
 /// When it can't be read, or when somebody else than its owner may.
-pub(super) fn read(path: &Path) -> Result<Option<String>, IdentifyError> {
+pub(crate) fn read(path: &Path) -> Result<Option<String>, IdentifyError> {
     let failed = |source| IdentifyError::File { path: path.to_owned(), source };
     let file = match fs::File::open(path) {
         Ok(file) => file,
@@ -52,7 +52,7 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, IdentifyError> {
 ///
 /// # Errors
 /// When it can't be written, or exists.
-pub(super) fn create(path: &Path, content: &str) -> Result<(), IdentifyError> {
+pub(crate) fn create(path: &Path, content: &str) -> Result<(), IdentifyError> {
     let failed = |source| IdentifyError::File { path: path.to_owned(), source };
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;

@@ -42,6 +42,8 @@ pub(super) struct Inner {
     pub(super) enforcer: Enforcer,
     pub(super) events: Events,
     pub(super) rates: Rates,
+    /// Of the candidate: it must not use up what agents have under the policies in force.
+    pub(super) candidate_rates: Rates,
     pub(super) room: Room,
     pub(super) body_limit: usize,
     pub(super) engine_check: f64,
@@ -52,7 +54,7 @@ impl Pipeline {
     pub fn new(parts: Parts) -> Self {
         let Parts { identify, catalogue, governing, store, enforcer, events, body_limit, engine_check } = parts;
         let (catalogue, governing) = (ArcSwap::from_pointee(catalogue), ArcSwap::from_pointee(governing));
-        let (rates, room) = (Rates::default(), Room::new(body_limit));
+        let (rates, candidate_rates, room) = (Rates::default(), Rates::default(), Room::new(body_limit));
         Self(Arc::new(Inner {
             identify,
             catalogue,
@@ -61,6 +63,7 @@ impl Pipeline {
             enforcer,
             events,
             rates,
+            candidate_rates,
             room,
             body_limit,
             engine_check,

@@ -129,6 +129,11 @@ impl Versions {
 
     /// Stores a version if it is new, and puts it in force: first on disk and on record, then for the next call.
     pub(super) async fn activate(&self, next: Next) -> Result<Changed, ChangeError> {
+        self.activate_as(operation_of(next.origin), next).await
+    }
+
+    /// The same, recorded as this operation.
+    pub(super) async fn activate_as(&self, did: &str, next: Next) -> Result<Changed, ChangeError> {
         let Next { policies, content, about, origin, by, note, taken } = next;
         let (policies, new) = self.described(policies, &content, about).await?;
         let mut now = self.now();
@@ -153,7 +158,7 @@ impl Versions {
             change: "loaded".to_owned(),
             detail: format!("{}, {}", counted(policies.len(), "policy", "policies"), origin.as_str()),
         };
-        let records = vec![operation(&by, operation_of(origin), &version, &note), loaded];
+        let records = vec![operation(&by, did, &version, &note), loaded];
         now.state.active = Some(Activation { version: version.clone(), at: Timestamp::now(), by, origin, note });
         self.store().change_policies(vec![new], now.state.clone(), records).await?;
         now.active = Some(Arc::clone(&policies));
@@ -225,7 +230,7 @@ fn operation_of(origin: Origin) -> &'static str {
         Origin::Rollback => "policy.rollback",
         Origin::Mode => "policy.mode",
         Origin::Canary => "policy.canary_promote",
-        Origin::Candidate => "policy.candidate_promote",
+        Origin::Candidate => "policy.promote",
     }
 }
 

@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use super::changes::Next;
 use super::content::digest;
 use super::{ChangeError, Changed, Content, GATEWAY, Now, Refused, Versions, Written, counted, whole};
-use crate::pipeline::Governing;
 
 type Found = Result<Vec<Source>, Vec<Diagnostic>>;
 
@@ -20,8 +19,8 @@ impl Versions {
     ///
     /// # Errors
     /// The store's.
-    pub async fn start(&self) -> Result<Governing, ChangeError> {
-        let one = self.0.changing.lock().await;
+    pub async fn start(&self) -> Result<(), ChangeError> {
+        let _one = self.0.changing.lock().await;
         self.restore_trials().await?;
         let found = self.look().await;
         let Now { state, looked, .. } = self.now();
@@ -36,8 +35,7 @@ impl Versions {
             Err(error @ (ChangeError::Store(_) | ChangeError::Internal(_))) => return Err(error),
             Ok(None) | Err(_) => self.restore().await?,
         }
-        drop(one);
-        Ok(self.now().governing())
+        Ok(())
     }
 
     /// Reads the folder again and puts it in force, whatever is in force now.

@@ -173,7 +173,8 @@ async fn an_edit_that_was_not_seen_yet_is_not_lost_to_a_publication() {
 async fn a_first_start_without_anything_good_denies_until_the_folder_is_corrected() {
     let world = World::new(bad());
     let running = world.open().await;
-    let governing = running.versions.start().await.expect("starts all the same");
+    running.versions.start().await.expect("starts all the same");
+    let governing = running.versions.would_govern();
     assert!(governing.withheld && governing.active.is_empty());
     assert!(!running.versions.in_force() && running.versions.is_refused());
     assert!(!running.metrics().contains("aegis_policy_info{"), "{}", running.metrics());
@@ -276,13 +277,13 @@ async fn a_canary_survives_a_restart_and_is_promoted_or_stopped() {
         assert!(matches!(start(bad).await, Err(ChangeError::Conflict(_))), "{bad}");
     }
     start(0.5).await.expect("started");
-    let before = running.versions.now().governing().canary.expect("a canary");
+    let before = running.versions.would_govern().canary.expect("a canary");
     let running = world.restart(running).await;
-    let after = running.versions.now().governing().canary.expect("a canary");
+    let after = running.versions.would_govern().canary.expect("a canary");
     assert_eq!((after.policies.version(), after.of), (second.as_str(), before.of), "the same agents");
 
     assert_eq!(running.versions.stop_canary("operator").await.expect("stopped"), second);
-    assert!(running.versions.now().governing().canary.is_none());
+    assert!(running.versions.would_govern().canary.is_none());
     assert!(matches!(running.versions.promote_canary("operator").await, Err(ChangeError::Conflict(_))));
     let named = Which::Named { agents: vec!["a".to_owned()], groups: Vec::new() };
     running.versions.start_canary(&second, named, "operator").await.expect("started");
@@ -299,18 +300,18 @@ async fn a_candidate_is_watched_until_it_is_in_force() {
     let second = stored.policies.version().to_owned();
     running.versions.watch_version(&second, "operator").await.expect("watched");
     let running = world.restart(running).await;
-    assert_eq!(running.versions.now().governing().candidate.expect("watched").version(), second);
+    assert_eq!(running.versions.would_govern().candidate.expect("watched").version(), second);
     running.versions.unwatch("operator").await.expect("not any more");
-    assert!(running.versions.now().governing().candidate.is_none());
+    assert!(running.versions.would_govern().candidate.is_none());
     running.versions.watch(publishing(max(3), false), "operator").await.expect("another");
     let third = running.versions.status().state.candidate.expect("watched");
     assert!(matches!(
-        running.versions.promote_candidate(&second, String::new(), "o").await,
+        running.versions.promote_candidate(&second, false, String::new(), "o").await,
         Err(ChangeError::Conflict(_))
     ));
-    running.versions.promote_candidate(&third, "gate passed".to_owned(), "operator").await.expect("promoted");
+    running.versions.promote_candidate(&third, false, "gate passed".to_owned(), "operator").await.expect("promoted");
     assert_eq!((running.version(), running.activation().origin), (third, Origin::Candidate));
-    assert!(running.versions.now().governing().candidate.is_none());
+    assert!(running.versions.would_govern().candidate.is_none());
 }
 
 #[tokio::test]

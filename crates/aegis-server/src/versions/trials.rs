@@ -124,11 +124,12 @@ impl Versions {
         Ok(watched)
     }
 
-    /// Puts the candidate in force, if it is still this one. Whether enough was seen of it is the caller's to say.
+    /// Puts the candidate in force, if it is still this one. Whether enough was seen of it, or that was `forced`, is the
+    /// caller's to say.
     ///
     /// # Errors
     /// [`ChangeError::Conflict`] when it is another one, or the store's.
-    pub async fn promote_candidate(&self, version: &str, note: String, by: &str) -> Result<Changed, ChangeError> {
+    pub async fn promote_candidate(&self, version: &str, forced: bool, note: String, by: &str) -> Result<Changed, ChangeError> {
         let _one = self.0.changing.lock().await;
         if self.now().state.candidate.as_deref() != Some(version) {
             return Err(no_candidate());
@@ -136,7 +137,8 @@ impl Versions {
         let (about, policies, content) = self.load(version).await?;
         let taken = Some(self.folder_before().await);
         let (origin, by) = (Origin::Candidate, by.to_owned());
-        self.activate(Next { policies, content, about, origin, by, note, taken }).await
+        let did = if forced { "policy.promote_forced" } else { "policy.promote" };
+        self.activate_as(did, Next { policies, content, about, origin, by, note, taken }).await
     }
 
     async fn set_candidate(

@@ -95,3 +95,30 @@ pub(crate) fn unreadable(decision_id: &str) -> Denial {
     let detail = "the raw value hunter2 can't be read".to_owned();
     Denial::unread(&facts(decision_id, None), Some(&agent()), Code::BadRequest, "framing: two_hosts", detail)
 }
+
+/// What shadow mode makes of a call in `env` with `replicas`, under a maximum of 50 in staging.
+pub(crate) fn observed(decision_id: &str, env: &str, replicas: u64) -> Passage {
+    match decide(&shadow(), &agent(), scale(env, replicas), &facts(decision_id, None)) {
+        Decision::Allow(permit) => Passage::Permit(permit),
+        Decision::Observe(observed) => Passage::Observed(observed),
+        other => panic!("shadow mode holds nothing back: {other:?}"),
+    }
+}
+
+/// The same, by the tool's own name of the action.
+pub(crate) fn observed_action(decision_id: &str, action: &str) -> Passage {
+    let call = ToolCall { action: action.to_owned(), ..scale("staging", 60) };
+    passage_of(decide(&shadow(), &agent(), call, &facts(decision_id, None)))
+}
+
+fn passage_of(decision: Decision) -> Passage {
+    match decision {
+        Decision::Observe(observed) => Passage::Observed(observed),
+        other => panic!("not only observed: {other:?}"),
+    }
+}
+
+fn shadow() -> PolicySet {
+    let text = POLICY.replace("1000000", "50").replace("agent: deploy-manager", "agent: deploy-manager\nmode: shadow");
+    PolicySet::load(&[Source { file: "policy.yaml".into(), text }], Options::default()).expect("the policy is good")
+}

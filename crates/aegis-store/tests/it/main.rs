@@ -13,6 +13,7 @@ mod identities;
 mod killed;
 mod log;
 mod policies;
+mod shadow;
 mod start;
 
 use aegis_store::{Durability, Store};

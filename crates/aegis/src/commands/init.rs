@@ -10,12 +10,17 @@ use serde_json::json;
 use super::print;
 use crate::cli::Global;
 
-/// What is written: file name and text. The policies are the starter pack.
-pub(crate) const TEMPLATES: [(&str, &str); 5] = [
+/// What is written: file name and text. The policies are the starter pack, each with its cases.
+pub(crate) const TEMPLATES: [(&str, &str); 10] = [
     ("aegis.yaml", include_str!("../../templates/aegis.yaml")),
     ("policies/deploy.yaml", include_str!("../../../../policies/deploy.yaml")),
+    ("policies/deploy.test.yaml", include_str!("../../../../policies/deploy.test.yaml")),
     ("policies/egress.yaml", include_str!("../../../../policies/egress.yaml")),
+    ("policies/egress.test.yaml", include_str!("../../../../policies/egress.test.yaml")),
+    ("policies/llm.yaml", include_str!("../../../../policies/llm.yaml")),
+    ("policies/llm.test.yaml", include_str!("../../../../policies/llm.test.yaml")),
     ("policies/payments.yaml", include_str!("../../../../policies/payments.yaml")),
+    ("policies/payments.test.yaml", include_str!("../../../../policies/payments.test.yaml")),
     ("tools/payments.yaml", include_str!("../../templates/payments.yaml")),
 ];
 
@@ -38,8 +43,8 @@ pub(super) fn run(dir: &Path, global: &Global) -> Result<()> {
         let config = config.strip_prefix(".").unwrap_or(&config).display();
         format!(
             "written to {}: {}\n\nnext:\n  1. edit {config}: your routes and environments\n  \
-             2. aegis serve --config {config} --check\n  3. aegis agent --config {config} add deploy-manager\n  \
-             4. aegis serve --config {config}\n",
+             2. aegis policy --config {config} test\n  3. aegis serve --config {config} --check\n  \
+             4. aegis agent --config {config} add deploy-manager\n  5. aegis serve --config {config}\n",
             dir.display(),
             names.join(", ")
         )

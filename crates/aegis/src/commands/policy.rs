@@ -1,10 +1,16 @@
-//! `aegis policy`: check, compile and explain files, for which no gateway is asked; and the versions of a gateway.
+//! `aegis policy`: check, test, compile and explain files, for which no gateway is asked; and the versions of a gateway.
 
 mod canary;
+mod candidate;
+mod check;
 mod explain;
 mod mode;
 mod publish;
+mod sarif;
+mod suggest;
+mod test_cases;
 mod versions;
+mod written;
 
 use std::path::PathBuf;
 
@@ -16,14 +22,13 @@ use serde_json::json;
 use super::{operate, print};
 use crate::cli::{Global, PolicyCommand};
 use crate::config::Config;
-use crate::diagnostics;
 use crate::load;
-use crate::outcome::{No, invalid};
-use crate::style::Style;
+use crate::outcome::invalid;
 
 pub(super) fn run(command: PolicyCommand, global: &Global) -> Result<()> {
     match command {
-        PolicyCommand::Check { paths } => check(&paths, global),
+        PolicyCommand::Check(args) => check::run(&args, global),
+        PolicyCommand::Test(args) => test_cases::run(&args, global),
         PolicyCommand::Compile { paths, out } => {
             let policies = load_all(&paths, global)?.map_err(invalid)?;
             let bundle = policies.bundle(policies.publication());
@@ -37,6 +42,10 @@ pub(super) fn run(command: PolicyCommand, global: &Global) -> Result<()> {
         PolicyCommand::Versions(command) => {
             operate(global, async |operator| versions::run(command, operator, global).await)
         }
+        PolicyCommand::Suggest(args) => suggest::run(&args, global),
+        PolicyCommand::Candidate(command) => {
+            operate(global, async |operator| candidate::run(command, operator, global).await)
+        }
     }
 }
 
@@ -49,25 +58,4 @@ fn load_all(paths: &[PathBuf], global: &Global) -> Result<Result<PolicySet, Vec<
     Ok(load::catalogue(&config).and_then(|catalogue| {
         load::policies(&load::sources(paths, "policies")?, Options::default(), &catalogue.defined())
     }))
-}
-
-fn check(paths: &[PathBuf], global: &Global) -> Result<()> {
-    let loaded = load_all(paths, global)?;
-    let (found, version, count) = match &loaded {
-        Ok(policies) => (policies.warnings(), Some(policies.version()), policies.len()),
-        Err(errors) => (errors.as_slice(), None, 0),
-    };
-    let document = json!({"ok": loaded.is_ok(), "version": version, "policies": count, "diagnostics": found});
-    print(global, &document, |_| {
-        let rendered = diagnostics::render(found, Style::stdout());
-        match version {
-            Some(version) if count == 1 => format!("{rendered}1 policy is fine: {version}\n"),
-            Some(version) => format!("{rendered}{count} policies are fine: {version}\n"),
-            None => rendered,
-        }
-    })?;
-    match loaded {
-        Ok(_) => Ok(()),
-        Err(errors) => Err(No(format!("{}: these policies would be refused", diagnostics::summary(&errors))).into()),
-    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use aegis_core::document::Diagnostic;
 
 use super::typed::Typed;
-use super::{Config, Limits, Listen, START, Telemetry, routes};
+use super::{Config, Limits, Listen, START, Telemetry, bundle, routes};
 
 /// Checks `typed`, and reports what is wrong; the result is only of use when nothing was reported.
 pub(super) fn check(file: &str, typed: Typed, base: &Path, errors: &mut Vec<Diagnostic>) -> Config {
@@ -19,6 +19,7 @@ pub(super) fn check(file: &str, typed: Typed, base: &Path, errors: &mut Vec<Diag
     };
     distinct_ports(file, listen, errors);
     distinct_names(file, &typed, errors);
+    let bundle = typed.bundle.and_then(|typed| bundle::check(file, typed, base, errors));
     let routes = typed.routes.into_iter().filter_map(|route| routes::check(file, route, base, errors)).collect();
     let token_ttl = typed.token_ttl.unwrap_or(Duration::from_mins(15));
     let (shortest, longest) = (Duration::from_secs(10), Duration::from_hours(1));
@@ -45,6 +46,7 @@ pub(super) fn check(file: &str, typed: Typed, base: &Path, errors: &mut Vec<Diag
         mode: typed.mode.unwrap_or_default(),
         listen,
         policies: absolute(base, typed.policies.as_deref().unwrap_or("policies")),
+        bundle,
         tools: typed.tools.map(|tools| absolute(base, &tools)),
         environments: typed.environments.map(|node| (file.to_owned(), node)),
         routes,

@@ -13,6 +13,7 @@ use aegis_server::enforce::PrivateNetworks;
 use aegis_server::events::{Otlp, Protocol};
 use aegis_store::Durability;
 
+use super::bundle::{self, TypedBundle};
 use super::routes::{self, TypedRoute};
 use super::{LogFormat, units};
 
@@ -26,6 +27,7 @@ pub(super) struct Typed {
     pub(super) proxy_tls: Option<Option<SocketAddr>>,
     pub(super) api: Option<SocketAddr>,
     pub(super) policies: Option<String>,
+    pub(super) bundle: Option<TypedBundle>,
     pub(super) tools: Option<String>,
     pub(super) environments: Option<Node>,
     pub(super) routes: Vec<TypedRoute>,
@@ -50,7 +52,10 @@ impl Typed {
         let Some(mut fields) = Fields::of(file, "", root, errors) else { return typed };
         typed.data_dir = fields.text("data_dir");
         typed.mode = choice(&mut fields, "mode", &[("enforce", Mode::Enforce), ("shadow", Mode::Shadow)]);
-        typed.policies = fields.text("policies");
+        // A folder, or where a bundle comes from; the latter is read below.
+        if !matches!(fields.node("policies"), Some(Node { value: Value::Map(_), .. })) {
+            typed.policies = fields.text("policies");
+        }
         typed.tools = fields.text("tools");
         typed.environments = fields.node("environments").cloned();
         typed.engine = choice(&mut fields, "engine", &[("native", Engine::Native), ("rego", Engine::Rego)]);
@@ -81,6 +86,9 @@ impl Typed {
         not_yet(&mut fields, "interception");
         not_yet(&mut fields, "approvals");
         fields.finish();
+        if let Some(node @ Node { value: Value::Map(_), .. }) = root.get("policies") {
+            typed.bundle = bundle::read(file, node, errors);
+        }
         if let Some(Value::List(routes)) = root.get("routes").map(|node| &node.value) {
             let read = |(index, node)| routes::read(file, index, node, errors);
             typed.routes = routes.iter().enumerate().filter_map(read).collect();

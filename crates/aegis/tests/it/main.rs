@@ -10,6 +10,8 @@
 
 mod architecture;
 mod attack;
+mod authoring;
+mod bundles;
 mod commands;
 mod curl;
 mod kubectl;
@@ -17,6 +19,7 @@ mod otlp;
 mod process;
 mod readme;
 mod reload;
+mod shadow;
 mod standin;
 mod tools;
 mod upstream;

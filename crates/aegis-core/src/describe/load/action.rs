@@ -12,6 +12,7 @@ use super::super::tool::{Action, From, Images, Kind, Needed, Param};
 use super::Context;
 use crate::call::{Companion, Effect, IMAGES, ToolCall};
 use crate::document::{Node, Value, nearest};
+use crate::money::CURRENCY;
 
 /// The action of a tool's discovery reads.
 const DISCOVER: &str = "discover";
@@ -28,13 +29,14 @@ const EFFECTS: [(&str, Effect); 6] = [
 ];
 const NEEDED: [(&str, Needed); 3] =
     [("required", Needed::Required), ("partial", Needed::Partial), ("unless_patch", Needed::UnlessPatch)];
-const KINDS: [(&str, Kind); 6] = [
+const KINDS: [(&str, Kind); 7] = [
     ("int", Kind::Int),
     ("number", Kind::Number),
     ("string", Kind::String),
     ("bool", Kind::Bool),
     ("image", Kind::Image),
     ("object", Kind::Object),
+    ("minor_units", Kind::MinorUnits),
 ];
 
 /// One of a few names.
@@ -207,6 +209,15 @@ fn check(context: &mut Context<'_>, path: &str, node: &Node, action: &Action) {
     }
     if action.images.is_some() && action.params.iter().any(|param| param.kind == Kind::Image || param.name == IMAGES) {
         context.error(node, path, "images are either `images:` or parameters of type image");
+    }
+    if action.params.iter().any(|param| param.kind == Kind::MinorUnits)
+        && !action.params.iter().any(|param| param.name == CURRENCY && param.kind == Kind::String)
+    {
+        context.error(
+            node,
+            path,
+            "minor_units are of a currency: the action needs a parameter `currency`, which is text",
+        );
     }
     for param in &action.params {
         if let From::Path(variable) = &param.source

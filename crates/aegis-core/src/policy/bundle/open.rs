@@ -21,9 +21,10 @@ use crate::policy::tables::Tables;
 use crate::policy::{Engine, Mode, Options, PolicySet, Source};
 
 /// What the Rego enforces of a policy in the tables. Anything else in them is the gateway's to enforce.
-const POLICY_BY_REGO: [&str; 5] = ["id", "mode", "tools", "egress", "entries"];
+const POLICY_BY_REGO: [&str; 6] = ["id", "mode", "tools", "egress", "deny", "entries"];
 /// The same of an entry.
-const ENTRY_BY_REGO: [&str; 8] = ["name", "label", "tools", "environments", "approval", "images", "max", "asks"];
+const ENTRY_BY_REGO: [&str; 10] =
+    ["name", "label", "tools", "environments", "approval", "deny", "images", "rules", "egress", "asks"];
 
 /// Why a bundle isn't taken.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +99,22 @@ impl PolicySet {
         };
         let set = set.published(publication.clone());
         Ok((set, publication))
+    }
+}
+
+impl Archive {
+    /// What the manifest says of its publication.
+    ///
+    /// # Errors
+    /// When the manifest can't be read, or asks for what isn't there.
+    pub fn publication(&self) -> Result<Option<Publication>, BundleError> {
+        publication(&manifest(self)?)
+    }
+
+    /// The gateway's mode for which its policies were compiled, where that is said.
+    pub fn mode(&self) -> Option<Mode> {
+        let data = data(self).ok()?;
+        Mode::deserialize(data.get(TABLES)?.get("mode")?).ok()
     }
 }
 
@@ -204,6 +221,7 @@ fn rego_only(
         version,
         publication: None,
         foreign: Some(ids),
+        observes: false,
         warnings: vec![warning],
         interpreter: OnceLock::new(),
     };

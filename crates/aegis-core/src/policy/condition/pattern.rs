@@ -47,6 +47,12 @@ impl Pattern {
         Self::build(portable)
     }
 
+    /// A pattern as an author writes it, which the whole text has to match.
+    pub(in crate::policy) fn whole(text: &str) -> Result<Self, String> {
+        let Self { text, .. } = Self::parse(text)?;
+        Self::build(format!("^(?:{text})$"))
+    }
+
     fn build(text: String) -> Result<Self, String> {
         let regex = regex::RegexBuilder::new(&text).size_limit(SIZE_LIMIT).build();
         let regex = regex.map_err(|_| "the pattern is too large".to_owned())?;

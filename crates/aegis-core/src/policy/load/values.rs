@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::super::Mode;
 use super::super::condition::SAFE;
 use super::super::egress::EgressPattern;
 use super::super::tables::Rate;
+use super::super::{Mode, duration};
 use super::MAX_LIST;
 use crate::document::{Fields, Node, Place, Value, nearest};
+use crate::money::Currency;
 
 /// Longest `rate` window and approval: 7 days, in milliseconds.
 const MAX_DURATION_MS: u64 = 7 * 24 * 3_600_000;
@@ -97,7 +98,7 @@ fn count(fields: &mut Fields<'_>, key: &str) -> Option<u32> {
     }
 }
 
-/// A duration under `key`, in milliseconds: a whole number and `ms`, `s`, `m`, `h` or `d`.
+/// A duration under `key`, in milliseconds: whole numbers with `ms`, `s`, `m`, `h` or `d`.
 pub(super) fn duration(fields: &mut Fields<'_>, key: &str) -> Option<u64> {
     let place = fields.node(key)?.place;
     if matches!(fields.node(key)?.value, Value::Int(_) | Value::Float(_)) {
@@ -105,26 +106,12 @@ pub(super) fn duration(fields: &mut Fields<'_>, key: &str) -> Option<u64> {
         return None;
     }
     let text = fields.text(key)?;
-    let parsed = parse_duration(&text).filter(|ms| (1..=MAX_DURATION_MS).contains(ms));
+    let parsed = duration::milliseconds(&text).filter(|ms| (1..=MAX_DURATION_MS).contains(ms));
     if parsed.is_none() {
         let message = format!("{text:?} is no duration from 1ms to 7d");
         fields.error_at(key, place, message, Some("write a whole number and ms, s, m, h or d".to_owned()));
     }
     parsed
-}
-
-fn parse_duration(text: &str) -> Option<u64> {
-    let split = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at_checked(split)?;
-    let unit = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 24 * 3_600_000,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 /// A number that every JSON reader agrees on.
@@ -136,19 +123,6 @@ pub(super) fn number(fields: &mut Fields<'_>, key: &str, node: &Node) -> Option<
             fields.error_at(key, node.place, "the number is beyond 2^53, where JSON readers stop agreeing", None);
             return None;
         }
-        Value::Text(text) if is_amount(text) => {
-            later(fields, key, node.place, "an amount with a unit");
-            return None;
-        }
-        Value::Text(text) if text.parse::<f64>().is_ok() => {
-            fields.error_at(
-                key,
-                node.place,
-                "expected a number, found text",
-                Some(format!("write {text} without quotes")),
-            );
-            return None;
-        }
         _ => None,
     };
     if number.is_none() {
@@ -157,24 +131,29 @@ pub(super) fn number(fields: &mut Fields<'_>, key: &str, node: &Node) -> Option<
     number
 }
 
-/// Such as `500 USD`.
-fn is_amount(text: &str) -> bool {
-    text.split_once(' ').is_some_and(|(number, unit)| {
-        number.parse::<f64>().is_ok() && !unit.is_empty() && unit.bytes().all(|byte| byte.is_ascii_alphabetic())
-    })
+/// A number and its unit, such as `500 USD`.
+pub(super) fn quantity(text: &str) -> Option<(&str, &str)> {
+    let (number, unit) = text.trim().split_once(' ')?;
+    let unit = unit.trim_start();
+    let plain = number.starts_with(|c: char| c.is_ascii_digit()) && !unit.contains(char::is_whitespace);
+    plain.then_some((number, unit))
 }
 
-/// Refuses a key that aegis/v1 knows: ignoring it would allow what it forbids.
+/// An amount of money in its currency's smallest part; else what is wrong with it, and what to write.
+pub(super) fn money(number: &str, unit: &str) -> Result<(Currency, u64), (String, Option<String>)> {
+    let Some(currency) = Currency::of(unit) else {
+        let hint = "a limit with a unit is money, with a currency's three letters of ISO 4217, such as 500 USD";
+        return Err((format!("{unit:?} is no currency"), Some(hint.to_owned())));
+    };
+    if currency.code() != unit {
+        let suggestion = format!("write {number} {currency}");
+        return Err(("a currency is written in capitals".to_owned(), Some(suggestion)));
+    }
+    let minor = currency.parse(number).map_err(|error| (error.to_string(), None))?;
+    Ok((currency, minor))
+}
+
+/// Refuses what aegis/v1 knows: ignoring it would allow what it forbids.
 pub(super) fn later(fields: &mut Fields<'_>, key: &str, place: Place, what: &str) {
     fields.error_at(key, place, format!("{what} is known to aegis/v1, but this version can't enforce it yet"), None);
-}
-
-/// Refuses all keys of later versions that nobody has asked for.
-pub(super) fn refuse_later(fields: &mut Fields<'_>, is_later: impl Fn(&str) -> bool) {
-    for key in fields.unasked() {
-        if is_later(&key.name) {
-            fields.node(&key.name);
-            later(fields, &key.name, key.place, "the key");
-        }
-    }
 }

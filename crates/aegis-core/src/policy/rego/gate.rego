@@ -205,7 +205,11 @@ declaring contains i if {
 listing contains i if {
 	names_destination
 	some i in declaring
-	some pattern in data.aegis_tables.policies[i].egress
+	lists_destination(data.aegis_tables.policies[i].egress)
+}
+
+lists_destination(patterns) if {
+	some pattern in patterns
 	host_is(pattern)
 	port_is(pattern)
 }
@@ -219,14 +223,30 @@ found contains [policy.id, null, "egress", "not_allowed", "deny", policy.mode] i
 found contains ["", null, "egress", "not_allowed", "deny", acting_mode] if {
 	names_destination
 	count(mine) > 0
-	count(acting & declaring) == 0
+	count(acting & (declaring | declaring_here)) == 0
+}
+
+# Policies that say where the calls of an entry may go, and this is such a call.
+declaring_here contains i if {
+	some [i, j] in applying
+	data.aegis_tables.policies[i].entries[j].egress != null
+}
+
+found contains [policy.id, j, "egress", "not_allowed", outcome, policy.mode] if {
+	names_destination
+	some [i, j] in applying
+	policy := data.aegis_tables.policies[i]
+	entry := policy.entries[j]
+	entry.egress != null
+	not lists_destination(entry.egress)
+	outcome := effect(entry, "egress", "not_allowed")
 }
 
 # -- The rules of the entries that are for the call.
 
 # What a broken rule leads to: a human may be asked about a value that could be read.
 effect(entry, rule, reason) := "ask" if {
-	reason in {"above_maximum", "not_allowed"}
+	reason in {"above_maximum", "below_minimum", "denied", "not_allowed", "pattern_mismatch"}
 	rule in entry.asks
 } else := "deny"
 
@@ -252,7 +272,36 @@ found contains [policy.id, j, "allowed_environments", "not_allowed", outcome, po
 	outcome := effect(entry, "allowed_environments", "not_allowed")
 }
 
-# Whether an absent parameter breaks a rule on it.
+# What refuses the call where it is true.
+found contains [policy.id, null, "deny_if", reason, "deny", policy.mode] if {
+	some i in mine
+	policy := data.aegis_tables.policies[i]
+	some one in policy.deny
+	reason := deny_reason(condition.val(one.shape, one.consts))
+	reason != ""
+}
+
+found contains [policy.id, j, "deny_if", reason, "deny", policy.mode] if {
+	some [i, j] in applying
+	policy := data.aegis_tables.policies[i]
+	some one in policy.entries[j].deny
+	reason := deny_reason(condition.val(one.shape, one.consts))
+	reason != ""
+}
+
+deny_reason(truth) := "deny_condition" if {
+	truth == "true"
+} else := "" if {
+	truth == "false"
+} else := "condition_unknown"
+
+found contains [policy.id, j, "sanitize", "sanitize_required", "sanitize", policy.mode] if {
+	some [i, j] in applying
+	policy := data.aegis_tables.policies[i]
+	policy.entries[j].sanitize != null
+}
+
+# Whether absent images break a rule on them.
 is_needed(_) if input.shape.open == true
 
 is_needed(param) if input.shape.params[param] == "required"
@@ -296,42 +345,188 @@ is_listed(image, allowed) if {
 	one.repository in {null, image.repository}
 }
 
+# -- The rules on parameters.
+
 found contains [policy.id, j, rule.rule, "missing", "deny", policy.mode] if {
 	some [i, j] in applying
 	policy := data.aegis_tables.policies[i]
-	some rule in policy.entries[j].max
-	is_missing(rule.param)
-}
-
-is_missing(param) if {
-	not has_param(param)
-	is_needed(param)
-}
-
-is_missing(param) if {
-	has_param(param)
-	input.params[param] == []
+	some rule in policy.entries[j].rules
+	count(places(rule)) == 0
+	absent_breaks(rule)
 }
 
 found contains [policy.id, j, rule.rule, reason, outcome, policy.mode] if {
 	some [i, j] in applying
 	policy := data.aegis_tables.policies[i]
 	entry := policy.entries[j]
-	some rule in entry.max
-	has_param(rule.param)
-	some value in elements(input.params[rule.param])
-	reason := max_reason(value, rule.max)
-	reason != ""
+	some rule in entry.rules
+	some place in places(rule)
+	some reason in reasons(rule, place)
 	outcome := effect(entry, rule.rule, reason)
 }
+
+# What the action's definition says of a parameter: a path is of its first key.
+presence(rule) := "required" if {
+	input.shape.open == true
+} else := input.shape.params[rule.param] if {
+	rule.param in object.keys(input.shape.params)
+} else := input.shape.params[rule.keys[0]] if {
+	count(rule.keys) > 0
+	rule.keys[0] in object.keys(input.shape.params)
+} else := "none"
+
+absent_breaks(rule) if presence(rule) == "required"
+
+# What a partial write leaves out stays as it is, unless the author wants it said.
+absent_breaks(rule) if {
+	presence(rule) == "partial"
+	rule.check == "required"
+}
+
+# Everywhere that a rule's parameter is: under its very name, and, where that is dotted, by the path as well.
+places(rule) := [place |
+	some place in [named(rule), walked(rule)]
+	place.kind != "absent"
+]
+
+named(rule) := {"kind": "value", "value": input.params[rule.param], "beside": input.params} if {
+	has_param(rule.param)
+} else := {"kind": "absent"}
+
+walked(rule) := {"kind": "absent"} if {
+	count(rule.keys) == 0
+} else := step(step(step(step({"kind": "value", "value": input.params}, rule.keys, 0), rule.keys, 1), rule.keys, 2), rule.keys, 3)
+
+# One step into a mapping; past the path's end, no step.
+step(from, keys, n) := from if {
+	n >= count(keys)
+} else := from if {
+	from.kind != "value"
+} else := {"kind": "blocked"} if {
+	not is_object(from.value)
+} else := {"kind": "value", "value": from.value[keys[n]], "beside": from.value} if {
+	keys[n] in object.keys(from.value)
+} else := {"kind": "absent"}
+
+reasons(rule, place) := {"wrong_type"} if {
+	place.kind == "blocked"
+} else := {"missing"} if {
+	is_required(rule)
+	is_empty(place.value)
+} else := set() if {
+	is_required(rule)
+} else := {"missing"} if {
+	place.value == []
+} else := {currency_reason(rule, place.beside)} if {
+	currency_reason(rule, place.beside) != ""
+} else := {reason |
+	some value in elements(place.value)
+	reason := broken(rule, value)
+	reason != ""
+}
+
+is_required(rule) if rule.check == "required"
+
+is_empty(value) if value in [null, "", [], {}]
+
+# Why an amount can't be compared: its currency.
+currency_reason(rule, beside) := "" if {
+	not_money(rule)
+} else := "missing" if {
+	not "currency" in object.keys(beside)
+} else := "missing" if {
+	beside.currency in [null, ""]
+} else := "wrong_type" if {
+	not is_string(beside.currency)
+} else := "" if {
+	regex.match(rule.currency, beside.currency)
+} else := "other_currency"
+
+not_money(rule) if rule.check != "bound"
+
+not_money(rule) if rule.unit != "money"
 
 # An array's elements, or the one value.
 elements(value) := value if {
 	is_array(value)
 } else := [value]
 
-max_reason(value, max) := "wrong_type" if {
-	not is_number(value)
+# Why one value doesn't keep a rule; "" where it does.
+broken(rule, value) := bound_reason(rule, number_of(rule, value)) if {
+	rule.check == "bound"
+} else := list_reason(rule, value, "", "not_allowed") if {
+	rule.check == "allowed"
+} else := list_reason(rule, value, "denied", "") if {
+	rule.check == "denied"
+} else := "wrong_type" if {
+	not is_string(value)
+} else := "" if {
+	regex.match(rule.pattern, value)
+} else := "pattern_mismatch"
+
+# Durations are read by whoever asks.
+number_of(rule, value) := value if {
+	is_number(value)
+} else := input.seconds[value] if {
+	rule.unit == "seconds"
+	is_string(value)
+	value in object.keys(input.seconds)
+} else := null
+
+bound_reason(rule, number) := "wrong_type" if {
+	number == null
 } else := "above_maximum" if {
-	value > max
+	rule.side == "max"
+	number > rule.limit
+} else := "below_minimum" if {
+	rule.side == "min"
+	number < rule.limit
 } else := ""
+
+list_reason(list, value, listed, unlisted) := "wrong_type" if {
+	not is_listable(list, value)
+} else := listed if {
+	lists(list, value)
+} else := unlisted
+
+# Whether the list says anything of values of this kind; an empty one does of all.
+is_listable(list, value) if {
+	is_string(value)
+	count(list.texts) + count(list.globs) > 0
+}
+
+is_listable(list, value) if {
+	condition.number(value)
+	count(list.numbers) > 0
+}
+
+is_listable(list, value) if {
+	is_boolean(value)
+	count(list.bools) > 0
+}
+
+is_listable(list, value) if {
+	condition.scalar(value)
+	count(list.texts) + count(list.globs) + count(list.numbers) + count(list.bools) == 0
+}
+
+lists(list, value) if {
+	is_string(value)
+	value in list.texts
+}
+
+lists(list, value) if {
+	is_string(value)
+	some glob in list.globs
+	regex.match(glob, value)
+}
+
+lists(list, value) if {
+	is_number(value)
+	value in list.numbers
+}
+
+lists(list, value) if {
+	is_boolean(value)
+	value in list.bools
+}

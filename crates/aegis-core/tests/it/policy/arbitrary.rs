@@ -1,5 +1,7 @@
 //! Random policies, conditions and calls over a small vocabulary, so that they meet; and odd values, so that they fail to.
 
+mod rules;
+
 use std::collections::BTreeMap;
 
 use aegis_core::call::{Destination, Image, Presence};
@@ -79,8 +81,9 @@ fn destination() -> impl Strategy<Value = Destination> {
 
 pub(crate) fn call() -> impl Strategy<Value = Call> {
     let presence = prop_oneof![Just(Presence::Required), Just(Presence::Partial)];
-    let shape_names = select(vec!["replicas", "amount", "images", "name"]).prop_map(str::to_owned);
-    let shape = prop::option::of(prop::collection::btree_map(shape_names, presence, 0..4));
+    let shape_names = select(vec!["replicas", "amount", "images", "name", "timeout", "spec", "spec.replicas", "flag"]);
+    let shape_names = shape_names.prop_map(str::to_owned);
+    let shape = prop::option::of(prop::collection::btree_map(shape_names, presence, 0..5));
     let mostly_number = || prop::option::weighted(0.8, prop_oneof![3 => number(), 1 => value()]);
     let any_value = || prop::option::weighted(0.75, prop_oneof![1 => text().prop_map(Value::from), 2 => value()]);
     let params = (mostly_number(), mostly_number(), any_value(), any_value());
@@ -91,9 +94,9 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
     ];
     (
         (select(&TOOLS), select(&ACTIONS), some_of(&CLASSES), select(&ENVS)),
-        (params, shape, images(), companion, prop::option::of(destination())),
+        (params, rules::params(), shape, images(), companion, prop::option::of(destination())),
     )
-        .prop_map(|((tool, action, classes, env), (params, shape, images, companion, destination))| Call {
+        .prop_map(|((tool, action, classes, env), (params, more, shape, images, companion, destination))| Call {
             tool: tool.to_owned(),
             action: action.to_owned(),
             classes,
@@ -102,6 +105,7 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
                 .iter()
                 .zip([params.0, params.1, params.2, params.3])
                 .filter_map(|(name, value)| Some(((*name).to_owned(), value?)))
+                .chain(more)
                 .collect(),
             shape,
             images,
@@ -223,11 +227,6 @@ fn entry() -> impl Strategy<Value = Value> {
         digest().prop_map(|digest| json!({"digest": digest})),
         (repository(), digest()).prop_map(|(repository, digest)| json!({"repository": repository, "digest": digest})),
     ];
-    let maximum = prop_oneof![
-        4 => select(vec![0i64, 5, 50]).prop_map(Value::from),
-        1 => select(vec![0.5, 49.999_999_999_999_99, 50.0]).prop_map(Value::from),
-        1 => Just(Value::from(9_007_199_254_740_991_i64)),
-    ];
     let approval = prop_oneof![1 => any::<bool>().prop_map(Value::from), 4 => condition().prop_map(Value::from)];
     let images = prop::collection::vec(image, 0..3);
     let digests = prop::collection::vec(digest(), 0..2);
@@ -238,17 +237,17 @@ fn entry() -> impl Strategy<Value = Value> {
         prop::option::weighted(0.4, approval),
         prop::option::weighted(0.3, images),
         prop::option::weighted(0.2, digests),
-        prop::option::weighted(0.5, maximum),
+        rules::rules(),
         any::<[bool; 3]>(),
     )
-        .prop_map(|(name, tools, envs, approval, images, digests, max, asks)| {
-            let mut entry = serde_json::Map::new();
-            let mut on_violation = serde_json::Map::new();
+        .prop_map(|(name, tools, envs, approval, images, digests, mut entry, asks)| {
+            let may_ask = entry.keys().filter(|rule| asks[2] && rules::may_ask(rule));
+            let mut on_violation: serde_json::Map<String, Value> =
+                may_ask.map(|rule| (rule.clone(), "approval_needed".into())).collect();
             entry.insert("name".to_owned(), name.into());
             let rules = [
                 ("allowed_environments", envs.map(Value::from), asks[0]),
                 ("allowed_images", images.map(Value::from), asks[1]),
-                ("max_replicas", max, asks[2]),
                 ("allowed_image_digests", digests.map(Value::from), false),
             ];
             for (rule, value, asks) in rules {
@@ -282,15 +281,20 @@ fn policy() -> impl Strategy<Value = Value> {
         prop::option::weighted(0.4, select(vec!["enforce", "shadow"])),
         prop::option::weighted(0.1, some_of(&TOOLS)),
         prop::option::weighted(0.5, prop::collection::vec(pattern, 0..3)),
+        prop::option::weighted(0.1, condition()),
         prop::collection::vec(entry(), 0..6),
     )
-        .prop_map(|(who, groups, mode, tools, egress, entries)| {
+        .prop_map(|(who, groups, mode, tools, egress, deny, entries)| {
             let mut policy = json!({"groups": groups, "actions": entries});
             if who.is_some() || groups.is_empty() {
                 policy["agent"] = who.unwrap_or("*").into();
             }
             if let Some(mode) = mode {
                 policy["mode"] = mode.into();
+            }
+            if let Some(deny) = deny {
+                policy["deny_if"] = deny.into();
+                policy["budget"] = json!({"weekly": "500 USD"});
             }
             if let Some(tools) = tools {
                 policy["tools"] = tools.into();

@@ -92,7 +92,7 @@ fn the_engines_find_what_the_cases_say() {
 #[test]
 fn a_bundle_that_was_edited_says_the_same_as_rego_or_is_refused() {
     // What only the gateway enforces, as the tables call it.
-    let gateways = ["rate", "expires_s"];
+    let gateways = ["rate", "terms", "budgets", "sanitize"];
     for (name, file) in files() {
         let set = load(&file.policies, file.mode);
         let edited = set.archive(None).with("aegis/edited.rego", b"package aegis.edited\n".to_vec());

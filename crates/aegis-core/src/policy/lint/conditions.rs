@@ -1,0 +1,90 @@
+//! Environments and conditions that no call can meet.
+
+use std::collections::BTreeSet;
+
+use super::super::condition::{Condition, Truth};
+use super::super::tables::{Entry, Origin, Policy};
+use super::at;
+use crate::call::Environment;
+use crate::document::{Diagnostic, Kind, nearest};
+
+pub(super) const ALWAYS: Kind = Kind { name: "condition-always-true", summary: "A condition is true of every call." };
+pub(super) const APPROVAL_UNUSED: Kind =
+    Kind { name: "approval-unused", summary: "An approval is described, and nothing asks for one." };
+pub(super) const NEVER: Kind = Kind { name: "condition-never-true", summary: "A condition is true of no call." };
+pub(super) const NO_ENVIRONMENT: Kind =
+    Kind { name: "condition-in-no-environment", summary: "A condition is true in no environment that the map yields." };
+pub(super) const UNKNOWN_ENVIRONMENT: Kind =
+    Kind { name: "unknown-environment", summary: "An environment is named that the map never yields." };
+
+/// The findings of one entry; `known` are the environments of the operator's map.
+pub(super) fn of_entry(entry: &Entry, known: Option<&BTreeSet<&str>>) -> Vec<Diagnostic> {
+    let origin = &entry.origin;
+    let mut found = Vec::new();
+    for environment in entry.environments.iter().flatten() {
+        found.extend(known.and_then(|known| unknown(origin, "allowed_environments", environment, known)));
+    }
+    for (key, condition) in conditions_of(entry) {
+        found.extend(of_condition(origin, key, condition, known));
+    }
+    let asks = entry.approval.is_some() || !entry.asks.is_empty();
+    if origin.keys.contains_key("approval") && !asks {
+        let message = "nothing in this entry asks for an approval".to_owned();
+        let hint = "add `approval_needed`, or `on_violation` for one of its rules";
+        found.push(at(&APPROVAL_UNUSED, origin, "approval", message).suggest(Some(hint)));
+    }
+    found
+}
+
+/// The findings of a whole policy's own conditions.
+pub(super) fn of_policy(policy: &Policy, known: Option<&BTreeSet<&str>>) -> Vec<Diagnostic> {
+    policy.deny.iter().flat_map(|condition| of_condition(&policy.origin, "deny_if", condition, known)).collect()
+}
+
+/// All conditions of an entry, each with its key.
+pub(super) fn conditions_of(entry: &Entry) -> impl Iterator<Item = (&'static str, &Condition)> {
+    let approval = entry.approval.iter().map(|condition| ("approval_needed", &**condition));
+    approval.chain(entry.deny.iter().map(|condition| ("deny_if", &**condition)))
+}
+
+fn of_condition(origin: &Origin, key: &str, condition: &Condition, known: Option<&BTreeSet<&str>>) -> Vec<Diagnostic> {
+    let finding = |kind: &'static Kind, message: &str, hint: &str| {
+        vec![at(kind, origin, key, message.to_owned()).suggest(Some(hint.to_owned()))]
+    };
+    match (condition.in_any_call(None), condition.is_constant()) {
+        (Truth::False, Some(_)) => return finding(&NEVER, "`false` is true of no call", "leave it out"),
+        (Truth::False, None) => {
+            return finding(&NEVER, "this condition is true of no call", "correct it, or leave it out");
+        }
+        (Truth::True, None) => return finding(&ALWAYS, "this condition is true of every call", "if so, write `true`"),
+        _ => {}
+    }
+    let Some(known) = known else { return Vec::new() };
+    let mut found: Vec<Diagnostic> =
+        condition.environments().into_iter().filter_map(|name| unknown(origin, key, name, known)).collect();
+    let somewhere = known.iter().copied().chain([Environment::UNKNOWN]);
+    let nowhere = somewhere.into_iter().all(|name| condition.in_any_call(Some(name)) == Truth::False);
+    if nowhere && found.is_empty() {
+        found = finding(&NO_ENVIRONMENT, "this condition is true in no environment of the map", &listed(known));
+    }
+    found
+}
+
+fn unknown(origin: &Origin, key: &str, name: &str, known: &BTreeSet<&str>) -> Option<Diagnostic> {
+    if known.contains(name) || name == Environment::UNKNOWN {
+        return None;
+    }
+    let message = format!("no target is ever in environment {name:?}");
+    // An abbreviation is farther from its word than a typing error.
+    let abbreviated = known.iter().copied().filter(|known| known.starts_with(name) || name.starts_with(known));
+    let near = nearest(name, known.iter().copied()).or_else(|| { abbreviated }.next());
+    let hint = near.map_or_else(|| listed(known), |near| format!("did you mean {near:?}?"));
+    Some(at(&UNKNOWN_ENVIRONMENT, origin, key, message).suggest(Some(hint)))
+}
+
+fn listed(known: &BTreeSet<&str>) -> String {
+    match known.iter().copied().collect::<Vec<_>>().join(", ").as_str() {
+        "" => "the configuration's `environments` map is empty: every target is in \"unknown\"".to_owned(),
+        names => format!("the configuration's `environments` map yields: {names}"),
+    }
+}
