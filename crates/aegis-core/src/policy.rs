@@ -25,13 +25,27 @@
 //! - `allowed_environments`: the environment is listed.
 //! - `approval_needed`: true asks a human, and lifts this entry's `allowed_environments` violation, nothing else. A condition
 //!   that can't be evaluated denies.
-//! - `max_<param>`: the parameter is a number up to the maximum; of a list, every element, and there is one.
+//! - `max_<param>`, `min_<param>`: the parameter is a number within the bound. A bound of money (`500 USD`) is kept by a number of
+//!   whole units with that currency beside it in `currency`, in any case; no other currency is compared. A bound of time (`30m`)
+//!   is kept by a duration as text (`90s`) or by a number of seconds.
+//! - `allowed_<param>`, `denied_<param>`: the value is listed, or isn't. Texts, numbers, true and false; `*` in a text is any run
+//!   of characters. A value of a kind that the list doesn't have is of the wrong type.
+//! - `pattern_<param>`: the whole text matches the regular expression.
+//! - Of a list, every element keeps these rules, and there is one.
+//! - `required_params`: the parameter is there, and neither null nor empty.
+//! - `deny_if`: none of these conditions is true; one that can't be evaluated denies. A policy's own holds for every call.
 //! - `allowed_images` (`allowed_image_digests`): every image has a listed digest (and repository, where the list says one).
-//! - Absent parameters: a rule on what the action doesn't have, or leaves unchanged, doesn't apply; else absent denies.
+//! - `sanitize`: what it names is redacted before the call goes on.
+//! - A dotted parameter (`max_spec.replicas`) is a path into mappings, and a parameter of that very name: both, where both are there.
+//! - Absent parameters: a rule on what the action doesn't have, or leaves unchanged, doesn't apply; else absent denies. Required
+//!   parameters have to be there in a partial write as well.
 //! - `on_violation: {RULE: approval_needed}` asks instead of denying where the value is there and readable.
 //!
-//! **Egress** is asked for what the agent names. Every policy of the agent that has `egress` must list the destination, and one
-//! that decides must have it.
+//! **Egress** is asked for what the agent names. Every policy of the agent that has `egress` must list the destination, every entry
+//! for the call that has one too, and one that decides must have it.
+//!
+//! **Counts** (`rate`, `budget`) are state, and no part of an evaluation: [`PolicySet::rates`] and [`PolicySet::budgets`] say what a
+//! call takes from them.
 //!
 //! Deliberately absent: any way to allow by failing. A key that this version can't enforce refuses the file.
 
@@ -442,9 +456,16 @@ impl PolicySet {
         native::mode_of(&self.tables, asked)
     }
 
-    /// The parameters that a rule of some entry for this call is on, by the first key of their path.
+    /// The parameters that a rule of some entry for this call is on. A path declares nothing: what else is in its mapping,
+    /// nobody has thought about.
     pub fn declared(&self, asked: Asked<'_>) -> BTreeSet<String> {
-        native::declared(&self.tables, asked)
+        let mut names = BTreeSet::new();
+        for policy in native::policies_of(&self.tables, asked) {
+            for entry in policy.entries.iter().filter(|entry| native::applies(policy, entry, asked.call)) {
+                names.extend(entry.declares().map(str::to_owned));
+            }
+        }
+        names
     }
 
     /// The ids of the policies in shadow mode that are for the agent.

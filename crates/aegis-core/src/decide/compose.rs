@@ -240,7 +240,7 @@ impl Rules {
         for finding in &evaluation.findings {
             let effect = match finding.effect {
                 // What is found and taken out is told below.
-                FindingEffect::Sanitize if !sanitizers.is_empty() => continue,
+                FindingEffect::Sanitize if sanitizers.iter().any(|one| one.policy == finding.policy) => continue,
                 // Nobody says what to take out.
                 FindingEffect::Sanitize => FindingEffect::Deny,
                 effect => effect,
@@ -406,10 +406,10 @@ impl Rules {
             .find(|v| v.rule.starts_with("max_") && v.reason == "above_maximum");
         match (code, maximum) {
             (Code::PolicyViolation, Some(Violation { param: Some(param), limit: Some(limit), .. })) => {
-                let most = if param.ends_with('s') {
-                    format!("{limit} {param} or fewer")
-                } else {
-                    format!("{param} {limit} or less")
+                let most = match limit.as_str() {
+                    Some(amount) => format!("{param} {amount} or less"),
+                    None if param.ends_with('s') => format!("{limit} {param} or fewer"),
+                    None => format!("{param} {limit} or less"),
                 };
                 format!("Ask for {most}, or ask a human to change the policy.")
             }

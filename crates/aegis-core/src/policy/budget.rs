@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Number, Value};
 
 use super::param::{Param, Place};
-use super::{Asked, PolicySet, native};
+use super::{Asked, Mode, PolicySet, native};
 use crate::budget::{BudgetLimit, Cost, Unit, Window};
 use crate::call::{Presence, ToolCall};
 use crate::money::{AMOUNT, CURRENCY, Currency};
@@ -39,22 +39,20 @@ pub(super) enum BudgetUnit {
 }
 
 impl BudgetUnit {
+    fn unit(&self) -> Unit {
+        let decimals = match self {
+            Self::Money(currency) => u8::try_from(currency.exponent()).unwrap_or(u8::MAX),
+            Self::Requests | Self::Param(_) => 0,
+        };
+        Unit { name: self.name().to_owned(), decimals }
+    }
+
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Requests => REQUESTS,
             Self::Money(currency) => currency.code(),
             Self::Param(param) => &param.name,
         }
-    }
-}
-
-impl BudgetUnit {
-    fn unit(&self) -> Unit {
-        let decimals = match self {
-            Self::Money(currency) => u8::try_from(currency.exponent()).unwrap_or(0),
-            Self::Requests | Self::Param(_) => 0,
-        };
-        Unit { name: self.name().to_owned(), decimals }
     }
 }
 
@@ -72,8 +70,9 @@ impl PolicySet {
             let mut add = |budget: &Budget, entry: &str| {
                 let Some(cost) = cost(&budget.unit, asked.call) else { return };
                 let (window, unit) = (budget.window, budget.unit.unit());
+                let mode = if policy.mode == Mode::Shadow { "|shadow" } else { "" };
                 limits.push(BudgetLimit {
-                    key: format!("{}|{entry}|{agent}|{}|{}|{}", policy.id, window.as_str(), unit.name, policy.mode.as_str()),
+                    key: format!("{}|{entry}|{agent}|{}|{}{mode}", policy.id, window.noun(), unit.name),
                     policy: policy.id.clone(),
                     rule: budget.rule.to_owned(),
                     limit: budget.limit,

@@ -21,7 +21,6 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 pub use archive::{Archive, ArchiveError, MAX_UNPACKED};
@@ -121,8 +120,9 @@ impl Bundle {
         for shape in shapes {
             condition.push_str(&shape.rego);
         }
-        let data = serde_json::to_vec(&json!({ TABLES: serde_json::to_value(tables)? }))?;
-        let sources = serde_json::to_vec(&Sources { mode: tables.mode, modes: modes.clone(), sources: portable(sources) })?;
+        let data = serde_json::to_vec(&BTreeMap::from([(TABLES, tables)]))?;
+        let sources = Sources { mode: tables.mode, modes: modes.clone(), sources: portable(sources) };
+        let sources = serde_json::to_vec(&sources)?;
         let files = [
             (CONDITION_FILE, condition.into_bytes()),
             (GATE_FILE, GATE.as_bytes().to_vec()),

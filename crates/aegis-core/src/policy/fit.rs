@@ -5,10 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use super::tables::{Check, Entry, Name, Policy, Tables, has_tool};
+use super::budget::BudgetUnit;
+use super::param::Param;
+use super::tables::{Check, Entry, Name, Policy, Tables, Unit, has_tool};
 use super::{DefinedAction, Diagnostic};
 use crate::call::{IMAGES, ToolCall};
 use crate::document::nearest;
+use crate::money::{AMOUNT, CURRENCY};
 
 /// Errors and warnings, in the order of the policies.
 pub(super) fn compare(tables: &Tables, defined: &[DefinedAction]) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
@@ -33,6 +36,22 @@ struct Fit<'a> {
     entry: &'a Entry,
     /// All tools that have a definition.
     tools: &'a BTreeSet<&'a str>,
+}
+
+/// A parameter that a rule names.
+struct Named<'a> {
+    rule: &'a str,
+    /// What stands before the parameter in the key; `None` where no other parameter can be meant.
+    family: Option<&'a str>,
+    param: &'a str,
+    /// The parameter that a definition must have.
+    head: &'a str,
+}
+
+impl<'a> Named<'a> {
+    fn of(rule: &'a str, family: &'a str, param: &'a Param) -> Self {
+        Self { rule, family: Some(family), param: &param.name, head: param.head() }
+    }
 }
 
 impl Fit<'_> {
@@ -65,20 +84,11 @@ impl Fit<'_> {
             return;
         }
         let params: BTreeSet<&str> = actions.iter().flat_map(|a| &a.params).flatten().map(String::as_str).collect();
-        let images = self.entry.images.iter().map(|rule| (rule.rule.as_str(), IMAGES, None));
-        let rules = self.entry.rules.iter().map(|rule| {
-            let (name, head) = (rule.param.name.as_str(), rule.param.head());
-            let family = match rule.check {
-                Check::Required => "",
-                _ => rule.rule.strip_suffix(name).unwrap_or_default(),
-            };
-            (rule.rule.as_str(), name, Some((family, head)))
-        });
-        for (rule, param, family) in images.chain(rules) {
-            if params.contains(param) || family.is_some_and(|(_, head)| params.contains(head)) {
+        for Named { rule, family, param, head } in self.named() {
+            if params.contains(param) || params.contains(head) {
                 continue;
             }
-            let near = family.and_then(|(family, _)| Some((family, nearest(param, params.iter().copied())?)));
+            let near = family.and_then(|family| Some((family, nearest(param, params.iter().copied())?)));
             let message = format!(
                 "no action that this entry is for ({}) has the parameter `{param}`: the rule would never apply",
                 examples(actions)
@@ -94,6 +104,35 @@ impl Fit<'_> {
                 None => errors.push(self.at(rule, message, None)),
             }
         }
+    }
+
+    /// Every parameter that the entry names, and by which rule.
+    fn named(&self) -> impl Iterator<Item = Named<'_>> {
+        let Entry { images, rules, budgets, sanitize, .. } = self.entry;
+        let images = images.iter().map(|rule| Named { rule: &rule.rule, family: None, param: IMAGES, head: IMAGES });
+        let rules = rules.iter().flat_map(|rule| {
+            let family = match &rule.check {
+                Check::Required => "",
+                _ => rule.rule.strip_suffix(&rule.param.name).unwrap_or_default(),
+            };
+            let money = matches!(&rule.check, Check::Bound(bound) if bound.unit == Unit::Money);
+            // A path's currency is in the mapping that the path leads into.
+            let currency = (money && rule.param.head() == rule.param.name).then_some(Named {
+                rule: &rule.rule,
+                family: None,
+                param: CURRENCY,
+                head: CURRENCY,
+            });
+            [Some(Named::of(&rule.rule, family, &rule.param)), currency].into_iter().flatten()
+        });
+        let budgets = budgets.iter().filter_map(|budget| match &budget.unit {
+            BudgetUnit::Requests => None,
+            BudgetUnit::Money(_) => Some(Named { rule: budget.rule, family: None, param: AMOUNT, head: AMOUNT }),
+            BudgetUnit::Param(param) => Some(Named::of(budget.rule, "", param)),
+        });
+        let sanitized = sanitize.iter().flat_map(|sanitize| sanitize.params.iter().flatten());
+        let sanitized = sanitized.map(|param| Named::of("sanitize", "", param));
+        images.chain(rules).chain(budgets).chain(sanitized)
     }
 
     /// Nothing that is defined is what the entry is for. Where it names a tool without a definition, that is as it should be.

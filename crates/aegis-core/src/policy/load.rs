@@ -83,13 +83,7 @@ pub(super) fn load(sources: &[Source], options: &Options) -> Result<Loaded, Vec<
     Err(errors)
 }
 
-fn read_source(
-    source: &Source,
-    options: &Options,
-    drafts: &mut Vec<Draft>,
-    cache: &mut Cache,
-    report: &mut Report,
-) {
+fn read_source(source: &Source, options: &Options, drafts: &mut Vec<Draft>, cache: &mut Cache, report: &mut Report) {
     let Source { file, text } = source;
     let start = Place { line: 1, column: 1 };
     if file.ends_with(".rego") {

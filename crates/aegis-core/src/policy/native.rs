@@ -3,8 +3,6 @@
 
 mod rules;
 
-use std::collections::BTreeSet;
-
 pub(super) use rules::{broken, elements, judge};
 
 use super::condition::{Condition, Truth};
@@ -56,22 +54,6 @@ pub(super) fn may_reach(tables: &Tables, asked: Asked<'_>) -> bool {
 pub(super) fn mode_of(tables: &Tables, asked: Asked<'_>) -> Mode {
     let mine = policies_of(tables, asked);
     if mine.is_empty() { tables.mode } else { acting_mode(&mine) }
-}
-
-/// The parameters that something in an entry for the call is on, by the first key of their path.
-pub(super) fn declared(tables: &Tables, asked: Asked<'_>) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for policy in policies_of(tables, asked) {
-        for entry in policy.entries.iter().filter(|entry| applies(policy, entry, asked.call)) {
-            let sanitized = entry.sanitize.iter().flat_map(|sanitize| sanitize.params.iter().flatten());
-            let params = entry.rules.iter().map(|rule| &rule.param).chain(sanitized);
-            for param in params {
-                names.insert(param.name.clone());
-                names.extend(param.path().into_iter().next());
-            }
-        }
-    }
-    names
 }
 
 /// The policies that are for the agent.

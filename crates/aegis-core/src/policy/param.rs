@@ -74,6 +74,11 @@ impl Param {
         self.keys.first().unwrap_or(&self.name)
     }
 
+    /// The name, where it isn't a path.
+    pub(super) fn plain_name(&self) -> Option<&str> {
+        self.keys.is_empty().then_some(&self.name)
+    }
+
     /// The keys that lead to it; one where the name isn't dotted.
     pub(super) fn path(&self) -> Vec<String> {
         if self.keys.is_empty() { vec![self.name.clone()] } else { self.keys.clone() }

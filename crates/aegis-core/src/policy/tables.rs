@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::sync::Arc;
 
+use serde::ser::{Error as _, SerializeSeq as _};
 use serde::{Serialize, Serializer};
 use serde_json::Number;
 
@@ -16,22 +17,32 @@ use super::param::Param;
 use super::sanitize::Sanitize;
 use super::terms::ApprovalRule;
 use crate::agent::Agent;
-use crate::call::ToolCall;
+use crate::call::{IMAGES, ToolCall};
 use crate::document::Place;
 use crate::money::Currency;
 
-/// All policies, indexed by whom they are for.
+/// All policies, indexed by whom they are for. Written out, the keys of every mapping are sorted: the fields here stand in that
+/// order, and each policy is sorted by itself, so that no second copy of all of them is made.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Tables {
-    /// The gateway's mode.
-    pub(super) mode: Mode,
     /// Agents named in full → positions in `policies`.
     pub(super) exact: BTreeMap<String, Vec<usize>>,
-    /// Groups → positions in `policies`.
-    pub(super) groups: BTreeMap<String, Vec<usize>>,
     /// Agents named by a glob.
     pub(super) globs: Globs,
+    /// Groups → positions in `policies`.
+    pub(super) groups: BTreeMap<String, Vec<usize>>,
+    /// The gateway's mode.
+    pub(super) mode: Mode,
+    #[serde(serialize_with = "each_sorted")]
     pub(super) policies: Vec<Policy>,
+}
+
+fn each_sorted<S: Serializer>(policies: &[Policy], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut list = serializer.serialize_seq(Some(policies.len()))?;
+    for policy in policies {
+        list.serialize_element(&serde_json::to_value(policy).map_err(S::Error::custom)?)?;
+    }
+    list.end()
 }
 
 /// What several entries have in common: compiled once, written out at each of them.
@@ -296,6 +307,16 @@ impl Name {
             Self::Exact { tool: own, .. } => own == tool,
             Self::Glob { tool: own, .. } => own.is_match(tool),
         }
+    }
+}
+
+impl Entry {
+    /// The parameters that some rule of the entry is on, by their very names.
+    pub(super) fn declares(&self) -> impl Iterator<Item = &str> {
+        let images = self.images.iter().map(|_| IMAGES);
+        let rules = self.rules.iter().filter_map(|rule| rule.param.plain_name());
+        let sanitized = self.sanitize.iter().flat_map(|sanitize| sanitize.params.iter().flatten());
+        images.chain(rules).chain(sanitized.filter_map(Param::plain_name))
     }
 }
 

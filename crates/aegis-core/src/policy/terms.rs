@@ -20,17 +20,18 @@ pub(super) struct ApprovalRule {
 }
 
 impl PolicySet {
-    /// The terms on which what asks among these findings may be approved. Shadow policies ask nobody.
+    /// What an approval asked for by these findings has to fulfil: the demands of each entry that asks. Shadow policies ask nobody.
     pub fn approval_terms(&self, findings: &[Finding]) -> ApprovalTerms {
         let asking = findings.iter().filter(|one| one.effect == FindingEffect::Ask && one.mode == Mode::Enforce);
         let entries = asking.filter_map(|finding| self.policy(finding)?.entries.get(finding.entry?));
         let rules: Vec<&ApprovalRule> = entries.filter_map(|entry| entry.terms.as_ref()).collect();
-        // Whoever is asked is one of those who may approve at all: that much needs no requirement.
-        let anyone = Requirement { approvers: Vec::new(), count: 1 };
-        let requirements: BTreeSet<Requirement> = rules.iter().map(|rule| rule.requirement.clone()).collect();
+        // Anyone, once, is what every approval needs.
+        let demands =
+            rules.iter().map(|rule| &rule.requirement).filter(|one| !one.approvers.is_empty() || one.count > 1);
+        let requirements: BTreeSet<Requirement> = demands.cloned().collect();
         ApprovalTerms {
             ttl_s: rules.iter().filter_map(|rule| rule.expires_s).min().unwrap_or(DEFAULT_TTL_S),
-            requirements: requirements.into_iter().filter(|one| *one != anyone).collect(),
+            requirements: requirements.into_iter().collect(),
         }
     }
 }

@@ -3,6 +3,7 @@ mod rules;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::approval::ApprovalTerms;
 use crate::call::tests::scale;
 use crate::call::{Companion, Destination, Image, Presence, Shape};
 
@@ -230,7 +231,7 @@ fn rates_and_approvals_come_from_what_applies() {
     let rates: Vec<_> = set.rates(asked).into_iter().map(|r| (r.key, r.limit, r.per_ms, r.burst)).collect();
     assert_eq!(rates, [("a||a".to_owned(), 10, 1000, 20), ("a|0|a".to_owned(), 3, 3_600_000, 3)]);
     assert_eq!(set.approval_terms(&set.evaluate(asked).findings).ttl_s, 600);
-    assert_eq!(set.approval_terms(&[]).ttl_s, 1800);
+    assert_eq!(set.approval_terms(&[]), ApprovalTerms { ttl_s: 1800, requirements: Vec::new() });
 }
 
 #[test]
@@ -262,6 +263,14 @@ fn the_bundle_is_the_same_whatever_the_order_of_the_files() {
     assert!(a.version().starts_with("pol_") && a.version().len() == 16, "{}", a.version());
     assert_ne!(a.version(), load(&[one]).version());
     assert_eq!(a.ids().collect::<Vec<_>>(), ["deploy-manager", "b"]);
+}
+
+#[test]
+fn the_data_is_sorted_however_it_is_written() {
+    let set = set("agent: a\ngroups: [g]\nactions: [{name: x/y*, max_x: 5 USD, allowed_y: [z*]}]\n---\nagent: b*\n");
+    let data = serde_json::to_vec(&set.tables).expect("json");
+    let sorted = serde_json::from_slice::<Value>(&data).expect("json").to_string();
+    assert_eq!(String::from_utf8(data).expect("text"), sorted);
 }
 
 #[test]

@@ -165,7 +165,12 @@ fn an_answer_of_another_shape_denies() {
 /// A rate that only the gateway counts would be dropped without a word.
 #[test]
 fn rego_only_with_what_rego_can_not_enforce_is_refused() {
-    for (extra, key) in [("    rate: {limit: 1, per: 1m}\n", "rate"), ("    approval: {expires: 5m}\n", "terms")] {
+    for (extra, key) in [
+        ("    rate: {limit: 1, per: 1m}\n", "rate"),
+        ("    approval: {expires: 5m}\n", "terms"),
+        ("    daily_budget: 5 requests\n", "budgets"),
+        ("    sanitize: {detect: [pii]}\n", "sanitize"),
+    ] {
         let archive = set(&format!("{POLICY}{extra}")).archive(None);
         assert!(PolicySet::from_archive(&archive, Options::default()).is_ok());
         let mut gate = archive.file("aegis/gate.rego").expect("there").to_vec();

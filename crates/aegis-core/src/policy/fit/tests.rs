@@ -70,6 +70,30 @@ fn a_cap_that_no_defined_action_has_is_an_error_unless_an_sdk_may_be_meant() {
 }
 
 #[test]
+fn every_kind_of_rule_has_to_fit() {
+    for (rule, near) in [
+        ("min_replicass: 1", "did you mean `min_replicas`?"),
+        ("allowed_replica: [1]", "did you mean `allowed_replicas`?"),
+        ("denied_replica: [1]", "did you mean `denied_replicas`?"),
+        ("pattern_replica: x", "did you mean `pattern_replicas`?"),
+        ("required_params: [replica]", "did you mean `replicas`?"),
+        ("daily_budget: 30 replica", "did you mean `replicas`?"),
+        ("sanitize: {detect: [pii], params: [replica]}", "did you mean `replicas`?"),
+        ("max_replica.count: 5", "did you mean `max_replicas`?"),
+        ("budget: {daily: 5 USD}", "has the parameter `amount`: the rule would never apply"),
+        ("max_replicas: 5 USD", "has the parameter `currency`: the rule would never apply"),
+    ] {
+        let said = said(&format!("actions:\n  - {{name: kubernetes/scale, {rule}}}\n"));
+        assert_eq!(said.len(), 1, "{rule}: {said:?}");
+        assert!(said[0].starts_with("Error ") && said[0].ends_with(near), "{rule}: {said:?}");
+    }
+    for rule in ["max_amount: 5 USD", "daily_budget: 5 USD", "daily_budget: 5 requests", "allowed_currency.x: [a]"] {
+        let entry = format!("actions:\n  - {{name: payments/transfer, {rule}}}\n");
+        assert_eq!(said(&entry), [""; 0], "{rule}");
+    }
+}
+
+#[test]
 fn what_fits_is_silent() {
     for entry in [
         "{name: deploy, max_replicas: 50, allowed_image_digests: [\"sha256:DIGEST\"]}",

@@ -1,24 +1,28 @@
 //! `budget`, and its short form `daily_budget`.
 
 use super::super::budget::{Budget, BudgetUnit, REQUESTS};
-use crate::budget::Window;
 use super::super::param::Param;
 use super::values;
+use crate::budget::Window;
 use crate::document::{Fields, Node, Value};
 use crate::money::Currency;
 
 /// The largest whole number that every JSON reader agrees on.
 const SAFE: u64 = (1 << 53) - 1;
 
+/// The windows, by their keys.
+const WINDOWS: [(&str, Window); 4] =
+    [("hourly", Window::Hourly), ("daily", Window::Daily), ("weekly", Window::Weekly), ("monthly", Window::Monthly)];
+
 /// Reads both forms.
 pub(super) fn read(fields: &mut Fields<'_>) -> Vec<Budget> {
     let mut budgets = Vec::new();
     if let Some(mut inner) = fields.map("budget") {
         let mut empty = true;
-        for window in Window::ALL {
-            let Some(node) = inner.node(window.as_str()) else { continue };
+        for (key, window) in WINDOWS {
+            let Some(node) = inner.node(key) else { continue };
             empty = false;
-            budgets.extend(budget(&mut inner, window.as_str(), node, "budget", window));
+            budgets.extend(budget(&mut inner, key, node, "budget", window));
         }
         if empty {
             let place = inner.place();

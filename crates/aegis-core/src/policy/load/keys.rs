@@ -48,8 +48,8 @@ const OF_ENTRIES: [&str; 6] =
 pub(super) fn family(key: &str) -> Option<(Family, &str)> {
     let (word, param) = key.split_once('_')?;
     let (_, family) = FAMILIES.iter().find(|(known, _)| *known == word)?;
-    let mistyped = FIXED.iter().any(|fixed| strsim::osa_distance(key, fixed) <= 2);
-    (!mistyped).then_some((*family, param))
+    let mistyped = |fixed: &&str| key.len().abs_diff(fixed.len()) <= 2 && strsim::osa_distance(key, fixed) <= 2;
+    (*family != Family::Allowed || !FIXED.iter().any(mistyped)).then_some((*family, param))
 }
 
 /// Whether a rule's parameter is the environment, which is none: it follows from the target.

@@ -10,6 +10,8 @@ use super::keys::{self, Family};
 use super::{MAX_LIST, values};
 use crate::document::{Diagnostic, Fields, Key, Node, Value};
 
+/// Most globs in a list.
+const MAX_GLOBS: usize = 1_000;
 /// The key of [`Check::Required`].
 const REQUIRED: &str = "required_params";
 
@@ -144,11 +146,17 @@ impl Reader<'_, '_> {
                 self.warn(key, item, "the value stands twice in the list");
             }
         }
+        if list.globs.len() > MAX_GLOBS {
+            let message = format!("more than {MAX_GLOBS} texts with `*` in one list: each is tried");
+            self.fields.error_at(key, node.place, message, None);
+            return None;
+        }
         good.then_some(list)
     }
 
     fn list_item(&mut self, key: &str, item: &Node, list: &mut List) -> bool {
         match &item.value {
+            Value::Text(text) if text.contains('*') && list.globs.len() > MAX_GLOBS => {}
             Value::Text(text) if text.contains('*') => match self.cache.glob(text, None) {
                 Ok(glob) => list.globs.push(glob),
                 Err(message) => {

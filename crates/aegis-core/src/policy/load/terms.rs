@@ -89,9 +89,9 @@ pub(super) fn sanitize(fields: &mut Fields<'_>) -> Option<Sanitize> {
     let mut detect = BTreeSet::new();
     if let Some(node) = inner.required("detect") {
         for (place, text) in values::texts(&mut inner, "detect").unwrap_or_default() {
-            match Kind::ALL.iter().find(|kind| kind.as_str() == text) {
+            match Kind::ALL.into_iter().find(|kind| kind.as_str() == text) {
                 Some(kind) => {
-                    detect.insert(*kind);
+                    detect.insert(kind);
                 }
                 None => {
                     let names = Kind::ALL.map(Kind::as_str);

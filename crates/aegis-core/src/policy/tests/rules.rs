@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use super::super::*;
 use super::{refused, set};
 use crate::approval::{ApprovalTerms, Requirement};
-use crate::budget::Window;
+use crate::budget::{Unit, Window};
 use crate::call::tests::scale;
 use crate::call::{Presence, Shape};
+use crate::sanitize::Kind;
 
 /// What is said of one line of an entry.
 fn said_of(line: &str) -> String {
@@ -87,6 +88,8 @@ fn amounts_and_durations_that_could_be_misread_are_refused() {
         let said = said_of(line);
         assert!(said.contains(why), "{line}: {said}");
     }
+    let globs: String = (0..1_001).map(|n| format!("\"{n}*\",")).collect();
+    assert!(said_of(&format!("allowed_x: [{globs}]")).contains("more than 1000 texts with `*` in one list"));
     let min_and_max = "agent: a\nactions:\n  - {name: x, min_x: 5, max_x: 5, min_t: 1s, max_t: 1m}\n";
     assert_eq!(set(min_and_max).len(), 1);
     let warnings = |line: &str| {
@@ -159,7 +162,7 @@ fn each_asking_entry_has_its_terms_met() {
     assert_eq!(serde_json::from_value::<ApprovalTerms>(json).expect("terms"), wanted);
     let denied = Finding { effect: FindingEffect::Deny, ..found[0].clone() };
     let observed = Finding { mode: Mode::Shadow, ..found[0].clone() };
-    assert_eq!(set.approval_terms(&[denied, observed]), ApprovalTerms { ttl_s: 1800, requirements: vec![] });
+    assert_eq!(set.approval_terms(&[denied, observed]), ApprovalTerms { ttl_s: 1800, requirements: Vec::new() });
 }
 
 #[test]
@@ -179,10 +182,10 @@ fn a_budget_says_what_a_call_costs_or_that_it_does_not_know() {
         let limits = set.budgets(Asked::of(&agent, &call));
         limits.iter().map(|limit| format!("{}: {:?} of {}", limit.key, limit.cost, limit.limit)).collect::<Vec<_>>()
     };
-    let requests = "a||a|hourly|requests|enforce: Known(1) of 40";
+    let requests = "a||a|hour|requests: Known(1) of 40";
     let unknown = |param: &str| format!("Unknown {{ param: {param:?} }}");
-    let usd = |cost: &str| format!("a||a|daily|USD|enforce: {cost} of 4999");
-    let jpy = |cost: &str| format!("a|0|a|monthly|JPY|enforce: {cost} of 1000");
+    let usd = |cost: &str| format!("a||a|day|USD: {cost} of 4999");
+    let jpy = |cost: &str| format!("a|0|a|month|JPY: {cost} of 1000");
     let pay = |params: Value| of("pay", None, params);
     assert_eq!(
         pay(json!({"amount": 12.5, "currency": "usd"})),
@@ -201,16 +204,14 @@ fn a_budget_says_what_a_call_costs_or_that_it_does_not_know() {
     // What the action doesn't have costs nothing, and isn't counted.
     assert_eq!(of("pay", Some(&["to"]), json!({})), [requests]);
     let scaled = |replicas: Value| of("scale", Some(&["replicas"]), json!({"replicas": replicas})).pop().expect("one");
-    assert_eq!(scaled(json!(7)), "a|1|a|daily|replicas|enforce: Known(7) of 30");
-    assert_eq!(scaled(json!(7.0)), "a|1|a|daily|replicas|enforce: Known(7) of 30");
+    assert_eq!(scaled(json!(7)), "a|1|a|day|replicas: Known(7) of 30");
+    assert_eq!(scaled(json!(7.0)), "a|1|a|day|replicas: Known(7) of 30");
     for replicas in [json!(7.5), json!(-1), json!("7"), json!(u64::MAX)] {
         assert!(scaled(replicas.clone()).contains("Unknown"), "{replicas}");
     }
     let limit = set.budgets(Asked::of(&agent, &scale("staging", json!(1)))).pop().expect("one");
-    assert_eq!(
-        (limit.unit.show(30).to_string(), limit.window, limit.rule.as_str()),
-        ("30 replicas".into(), Window::Daily, "daily_budget")
-    );
+    assert_eq!((limit.unit, limit.window), (Unit { name: "replicas".into(), decimals: 0 }, Window::Daily));
+    assert_eq!(limit.rule, "daily_budget");
 }
 
 #[test]
@@ -225,7 +226,7 @@ fn what_has_to_be_redacted_is_said_for_the_entries_that_apply() {
     let path = |path: &[&str]| path.iter().map(|&key| key.to_owned()).collect::<Vec<_>>();
     assert_eq!(found.len(), 2);
     assert_eq!(found[0].params, Some(vec![path(&["message"]), path(&["note", "text"])]));
-    assert_eq!((found[1].params.clone(), found[1].detect.clone()), (None, [crate::sanitize::Kind::Phi].into()));
+    assert_eq!((found[1].params.clone(), found[1].detect.clone()), (None, [Kind::Phi].into()));
     let message = set.violation(&set.evaluate(asked).findings[0], asked).message;
     assert_eq!(message, "the policy has pii, secrets redacted from message, note.text first");
 }
