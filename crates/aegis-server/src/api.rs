@@ -18,6 +18,7 @@ mod reports;
 #[cfg(test)]
 mod tests;
 mod versions;
+mod versions;
 
 use std::sync::Arc;
 
