@@ -144,12 +144,15 @@ pub struct Source {
 }
 
 /// How to load.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// The back end that decides.
     pub engine: Engine,
     /// The gateway's mode; a policy's own wins.
     pub mode: Mode,
+    /// Policy ids → the mode that an operator has switched them to; it wins over the policy's own. Of a policy that isn't
+    /// there it means nothing.
+    pub modes: BTreeMap<String, Mode>,
 }
 
 /// Checked policies of one version. Immutable; shared by all calls until the next version.
@@ -315,9 +318,9 @@ impl PolicySet {
     /// # Errors
     /// Every error found, each with its place. One bad file refuses all: a set with a policy left out is another policy.
     pub fn load(sources: &[Source], options: Options) -> Result<Self, Vec<Diagnostic>> {
-        let load::Loaded { tables, shapes, mut warnings } = load::load(sources, options)?;
+        let load::Loaded { tables, shapes, mut warnings } = load::load(sources, &options)?;
         let whole = |message: String| vec![Diagnostic::error("", Place { line: 1, column: 1 }, "", message)];
-        let bundle = bundle::Bundle::of(&tables, &shapes, sources)
+        let bundle = bundle::Bundle::of(&tables, &shapes, sources, &options.modes)
             .map_err(|error| whole(format!("the policies can't be written as data: {error}")))?;
         warnings.extend(bundle.too_large());
         let positions = tables.policies.iter().enumerate().map(|(at, policy)| (policy.id.clone(), at)).collect();

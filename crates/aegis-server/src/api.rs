@@ -13,28 +13,27 @@ mod audit;
 mod bundles;
 mod candidate;
 mod guard;
-mod policies;
 mod public;
 mod reports;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod versions;
 
 use std::sync::Arc;
 
-use aegis_core::document::Diagnostic;
 use aegis_core::policy::PolicySet;
 use aegis_store::Store;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::bundle::{Bundles, SourceStatus};
-use crate::candidate::Candidate;
 use crate::events::Events;
 use crate::identify::{Identify, OperatorToken};
+use crate::versions::Versions;
 
 /// The largest body that is read, in bytes.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -44,12 +43,6 @@ pub(crate) const OPERATOR: &str = "operator";
 
 /// Gives the policies in force.
 pub type CurrentPolicies = Arc<dyn Fn() -> Arc<PolicySet> + Send + Sync>;
-
-/// Loads the policies anew and puts them in force; on errors the last good ones stay.
-pub type ReloadPolicies = Arc<dyn Fn() -> Result<Arc<PolicySet>, Vec<Diagnostic>> + Send + Sync>;
-
-/// What was wrong with the policies when they were last loaded anew, if they were refused: older ones are in force then.
-pub type RefusedPolicies = Arc<dyn Fn() -> Vec<Diagnostic> + Send + Sync>;
 
 /// What the API is made of. Cheap to clone.
 #[derive(Clone)]
@@ -62,16 +55,12 @@ pub struct ApiState {
     pub operator: OperatorToken,
     /// The policies in force.
     pub policies: CurrentPolicies,
-    /// Loads them anew.
-    pub reload: ReloadPolicies,
-    /// What was wrong with those on disk.
-    pub refused: RefusedPolicies,
+    /// Their versions, and the candidate.
+    pub versions: Versions,
     /// Signs and serves the bundle of the policies in force.
     pub bundles: Arc<Bundles>,
-    /// How it stands with the bundle that policies are taken from, where they are.
-    pub source: Option<watch::Receiver<SourceStatus>>,
-    /// The candidate; `None` where no gateway runs.
-    pub candidate: Option<Candidate>,
+    /// How it stands with the bundle that policies are taken from, where they are; and what asks for it at once.
+    pub source: Option<(watch::Receiver<SourceStatus>, Arc<Notify>)>,
     /// Tells what happens.
     pub events: Events,
     /// Whether `/metrics` is answered without the operator's token.
@@ -122,8 +111,7 @@ fn operators() -> Router<ApiState> {
         .route("/v1/traffic", get(traffic::calls))
         .route("/v1/reports/shadow", get(reports::shadow))
         .merge(candidate::routes())
-        .route("/v1/policies", get(policies::show))
-        .route("/v1/policies/reload", post(policies::reload))
+        .merge(versions::routes())
         .route("/v1/bundles/{name}", get(bundles::show))
         .route("/v1/bundles/{name}/key", get(bundles::key))
 }

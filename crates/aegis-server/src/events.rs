@@ -6,6 +6,7 @@
 
 mod metrics;
 mod otlp;
+mod policies;
 #[cfg(test)]
 mod tests;
 

@@ -21,7 +21,7 @@ use aegis_core::policy::Asked;
 use aegis_core::problem::{Code, Violation};
 use case::{Case, Refused};
 pub(crate) use case::{decision_id, random};
-pub use governing::Governing;
+pub use governing::{Canary, CanaryOf, Governing};
 use http::Response;
 pub use incoming::{Incoming, Way};
 use parts::Inner;
@@ -63,6 +63,7 @@ impl Pipeline {
         let Incoming { way, credential, override_token, head, body, upgrade, .. } = incoming;
         let identified = self.0.identify.verify(&credential, case.now);
         let agent = identified.map_err(|Rejected(reason)| case.unread(None, Refused::identity(reason)))?;
+        case.is_of(&agent);
 
         let way = way.map_err(|unreadable| case.unread(Some(&agent), unreadable.into()))?;
         case.held = Some(self.0.room.enter(&agent.id));
@@ -73,7 +74,7 @@ impl Pipeline {
         case.keep_call(&self.0.store, asked);
         let (toward, guard) = self.reach(case, &way, asked).await;
         let (approval, other) = self.approval(&case.policies, asked, override_token.as_deref());
-        let guards: Vec<Violation> = guard.into_iter().chain(other).collect();
+        let guards: Vec<Violation> = case.guard().into_iter().chain(guard).chain(other).collect();
         let opinion = self.opinion(case, asked, &guards);
         let facts = Facts {
             approval: approval.as_ref(),

@@ -62,6 +62,7 @@ use std::thread::JoinHandle;
 pub use admission::{Admitted, Receipt, Unsettled};
 pub use agents::{AgentEntry, KeyEntry};
 pub use error::StoreError;
+pub use policies::{About, Activation, NewVersion, Origin, PolicyState, PolicyVersion, Trial, TrialOf};
 pub use records::Query;
 pub use shadow::first_of_last;
 pub use traffic::{KeptCalls, Noted};

@@ -2,6 +2,7 @@
 
 mod authoring;
 mod lifecycle;
+pub(crate) mod versions;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -72,7 +73,7 @@ pub(crate) enum Command {
     /// Short-lived tokens, which agents send with their calls
     #[command(subcommand, after_help = "Example:\n  aegis token issue deploy-manager --ttl 10m")]
     Token(TokenCommand),
-    /// Check, compile and explain policies
+    /// Check, compile and explain policies; publish them, go back, try them on a part of the calls
     #[command(subcommand, after_help = "Example:\n  aegis policy check policies/")]
     Policy(PolicyCommand),
     /// What waits for a human, and the human's answer
@@ -261,7 +262,8 @@ pub(crate) enum PolicyCommand {
                             \"classes\": [\"deploy\"], \"env\": \"staging\", \"params\": {\"replicas\": 51}}")]
     Explain(ExplainArgs),
     /// Say in words what changes between two sets of policies: who may do more, who less
-    #[command(after_help = "Examples:\n  aegis policy diff policies-of-main/ policies/\n  \
+    #[command(after_help = "Examples:\n  aegis policy diff                       what is in force, and what is in the folder\n  \
+                            aegis policy diff pol_0123456789ab released.tar.gz\n  \
                             aegis policy diff policies-of-main/ policies/ --exit-code   a check that fails when rights grow\n\n\
                             + more (red): somebody may do what was refused until now; - less (green): the reverse;\n\
                             ~ diff (yellow): it can be either, such as another condition.")]
@@ -272,6 +274,8 @@ pub(crate) enum PolicyCommand {
                             Calls are recorded where aegis.yaml says `audit: {calls: 7d}`. Compared are the policies alone: rates,\n\
                             approvals at hand and the gateway's own guards are left out.")]
     Replay(ReplayArgs),
+    #[command(flatten)]
+    Versions(versions::VersionsCommand),
     /// Turn what shadow mode has seen into a patch of the policies
     #[command(
         after_help = "Examples:\n  aegis policy suggest > suggestion.patch && patch -p0 < suggestion.patch\n  \

@@ -8,17 +8,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aegis_core::policy::{Options, PolicySet};
 use aegis_server::api::ApiState;
 use aegis_server::bundle::{Bundles, SigningKey};
 use aegis_server::events::{self, Events};
 use aegis_server::identify::{self, Identify, OperatorToken};
+use aegis_server::versions::{self, Versions};
 use aegis_store::Store;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::{load, reload};
 
 /// The name of the note that a running gateway leaves.
 const NOTE: &str = "gateway.json";
@@ -70,25 +71,28 @@ impl DataDir {
         Ok(Self { store, identify, operator, bundles, stop, events })
     }
 
-    /// The API over this data directory alone, where no gateway runs: no policy is in force.
+    /// The API over this data directory alone, where no gateway runs: no policy is in force, and what is published is
+    /// in force when one starts.
     ///
     /// # Errors
-    /// None that can be helped: an empty set of policies is refused.
-    pub(crate) fn api(&self) -> Result<ApiState> {
-        let policies = Arc::new(PolicySet::load(&[], Options::default()).map_err(crate::outcome::invalid)?);
-        let (now, again) = (Arc::clone(&policies), policies);
+    /// The database's.
+    pub(crate) async fn api(&self, config: Config) -> Result<ApiState> {
+        let (store, events) = (self.store.clone(), self.events.clone());
+        let config = Arc::new(config);
+        let catalogued = Arc::clone(&config);
+        let defined = move || load::catalogue(&catalogued).map(|catalogue| catalogue.defined());
+        let versions = Versions::open(reload::settings(&config, store.clone(), events.clone(), defined)).await?;
+        let nothing = Arc::new(versions::nothing());
         Ok(ApiState {
-            store: self.store.clone(),
+            store,
             identify: Arc::clone(&self.identify),
             operator: self.operator.clone(),
-            policies: Arc::new(move || Arc::clone(&now)),
-            refused: Arc::new(Vec::new),
-            reload: Arc::new(move || Ok(Arc::clone(&again))),
+            policies: Arc::new(move || Arc::clone(&nothing)),
+            versions,
             bundles: Arc::clone(&self.bundles),
             source: None,
-            events: self.events.clone(),
+            events,
             metrics_public: false,
-            candidate: None,
         })
     }
 

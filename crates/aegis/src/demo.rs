@@ -12,7 +12,6 @@ mod tools;
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use http::Method;
@@ -101,8 +100,10 @@ fn lay_out(folder: &Path, tools: &Tools, args: &DemoArgs) -> Result<PathBuf> {
 async fn start(config: &Path) -> Result<Running> {
     let config = Config::load(Some(config)).map_err(invalid)?;
     let loaded = gateway::load(&config).map_err(invalid)?;
-    let running = gateway::start(config, loaded).await?;
-    tokio::spawn(Arc::clone(&running.reloader).watch());
+    let mut running = gateway::start(config, loaded).await?;
+    if let Some(reloader) = running.reloader.take() {
+        tokio::spawn(reloader.watch());
+    }
     Ok(running)
 }
 

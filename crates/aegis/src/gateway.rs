@@ -12,14 +12,13 @@ use aegis_core::document::Diagnostic;
 use aegis_core::policy::{Mode, PolicySet};
 use aegis_server::api::{self, ApiState};
 use aegis_server::ca::Ca;
-use aegis_server::candidate::Candidate;
 use aegis_server::enforce::{self, Enforcer};
 use aegis_server::gateway::{self, Bound, Gateway};
 use aegis_server::intercept::{self, Intercept};
 use aegis_server::pipeline::{Parts, Pipeline};
+use aegis_server::versions::Versions;
 use anyhow::Result;
 use jiff::Timestamp;
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +26,7 @@ use crate::config::{Config, Route};
 use crate::data::{self, DataDir};
 use crate::descriptors::Room;
 use crate::load;
-use crate::reload::Reloader;
+use crate::reload::{self, Reloader};
 use crate::remote::Remote;
 
 /// How long calls under way may take once the gateway is told to stop.
@@ -39,36 +38,44 @@ const BODY_IDLE: Duration = Duration::from_secs(30);
 /// The share of all connections that one client's address may have.
 const PER_CLIENT_SHARE: usize = 2;
 
-/// What a configuration leads to on disk, loaded and checked.
-pub(crate) struct Loaded {
-    /// Tools and the environment map.
-    pub(crate) catalogue: Catalogue,
-    /// The policies.
-    pub(crate) policies: PolicySet,
-}
-
 /// A gateway that takes calls.
 pub(crate) struct Running {
     /// Its listeners.
     pub(crate) addresses: Vec<Bound>,
     /// The policies in force at the start.
     pub(crate) policy_version: String,
+    /// Whether there were any; without, every call is denied until there are.
+    pub(crate) in_force: bool,
+    /// Whether something else was to be in force, and was refused.
+    pub(crate) refused: bool,
     /// The mode that holds where a policy doesn't say.
     pub(crate) mode: Mode,
-    /// Loads the policies anew.
-    pub(crate) reloader: Arc<Reloader>,
+    /// Looks for policies that were edited; to be run beside the gateway.
+    pub(crate) reloader: Option<Reloader>,
     stop: CancellationToken,
     data_dir: PathBuf,
     task: JoinHandle<()>,
 }
 
-/// Loads everything that `config` leads to.
+/// Loads what the gateway can't start without: tools and environments, and what its routes need. Policies are loaded by the
+/// start, which goes on without.
 ///
 /// # Errors
 /// Everything that is wrong with any of it.
-pub(crate) fn load(config: &Config) -> Result<Loaded, Vec<Diagnostic>> {
+pub(crate) fn load(config: &Config) -> Result<Catalogue, Vec<Diagnostic>> {
+    match (load::catalogue(config), unusable_routes(config)) {
+        (Ok(catalogue), routes) if routes.is_empty() => Ok(catalogue),
+        (loaded, routes) => Err(loaded.err().into_iter().flatten().chain(routes).collect()),
+    }
+}
+
+/// Loads everything that `config` leads to, the folder of policies included.
+///
+/// # Errors
+/// Everything that is wrong with any of it.
+pub(crate) fn check(config: &Config) -> Result<PolicySet, Vec<Diagnostic>> {
     match (load::all(config), unusable_routes(config)) {
-        (Ok((catalogue, policies)), routes) if routes.is_empty() => Ok(Loaded { catalogue, policies }),
+        (Ok((_, policies)), routes) if routes.is_empty() => Ok(policies),
         (loaded, routes) => Err(loaded.err().into_iter().flatten().chain(routes).collect()),
     }
 }
@@ -100,46 +107,55 @@ fn enforcement(config: &Config) -> enforce::Settings {
 ///
 /// # Errors
 /// What can't be opened, made or bound.
-pub(crate) async fn start(config: Config, loaded: Loaded) -> Result<Running> {
+pub(crate) async fn start(config: Config, catalogue: Catalogue) -> Result<Running> {
     let data = DataDir::open(&config).await?;
     // One that a killed gateway left: its port may be anybody's by now.
     data::remove_note(&config.data_dir)?;
     data.store.keep_calls(config.calls).await?;
     let enforcer = Enforcer::new(enforcement(&config), data.store.clone(), data.events.clone())?;
-    let (policy_version, mode) = (loaded.policies.version().to_owned(), loaded.policies.mode());
-    let (policies, defined) = (loaded.policies.len(), loaded.catalogue.defined());
+    let defined = catalogue.defined();
+    let settings = reload::settings(&config, data.store.clone(), data.events.clone(), move || Ok(defined.clone()));
+    let versions = Versions::open(settings).await?;
+    let remote = config.bundle.as_ref().map(|bundle| Remote::new(&config, bundle)).transpose()?;
+    // Before it is read, so that an edit meanwhile is seen.
+    let folder = remote.is_none().then(|| config.policies.clone());
+    let poke = remote.as_ref().map(Remote::poke);
+    let reloader = Reloader::new(folder, poke, versions.clone(), data.store.clone(), data.events.clone());
+    versions.start().await?;
+    if let Some(remote) = &remote
+        && !versions.in_force()
+    {
+        remote.take_kept(&versions).await;
+    }
+    let governing = versions.would_govern();
+    let (policy_version, in_force) = (governing.active.version().to_owned(), versions.in_force());
+    let refused = versions.is_refused();
     let pipeline = Pipeline::new(Parts {
         identify: Arc::clone(&data.identify),
-        catalogue: loaded.catalogue,
-        policies: loaded.policies,
+        catalogue,
+        governing,
         store: data.store.clone(),
         enforcer: enforcer.clone(),
         events: data.events.clone(),
         body_limit: config.limits.body,
         engine_check: config.engine_check,
     });
+    versions.govern(pipeline.clone());
     let gateway = Gateway::bind(listeners(&config)?).await?;
     let addresses = gateway.addresses();
     enforcer.guard_own(addresses.iter().map(|bound| bound.address).collect());
-    let detail = format!("{policies} policies");
-    data.store.record_policy(&policy_version, "loaded", &detail).await?;
-    let poke = Arc::new(Notify::new());
-    let remote = config.bundle.as_ref().map(|bundle| Remote::new(&config, bundle, Arc::clone(&poke))).transpose()?;
-    let poke = remote.is_some().then_some(poke);
-    let reloader = Reloader::new(&config, defined, pipeline.clone(), data.store.clone(), data.events.clone(), poke);
-    let reloader = Arc::new(reloader);
     let intercept = Intercept::new(pipeline.clone(), routes(&config), BODY_IDLE);
-    let router = api::router(api_state(&data, pipeline, &reloader, remote.as_ref()));
+    let router = api::router(api_state(&data, pipeline, versions.clone(), remote.as_ref()));
     if let Some(api) = address_of(&addresses, "api") {
         data::leave_note(&config.data_dir, api)?;
     }
     let stop = data.stop.clone();
     let followed =
-        remote.map(|remote| tokio::spawn(remote.follow(Arc::clone(&reloader), data.events.clone(), stop.clone())));
+        remote.map(|remote| tokio::spawn(remote.follow(versions, data.events.clone(), stop.clone())));
     let served = gateway.run(intercept, router, stop.clone());
-    let data_dir = config.data_dir;
     let task = tokio::spawn(finish(served, followed, enforcer, data));
-    Ok(Running { addresses, policy_version, mode, reloader, stop, data_dir, task })
+    let (data_dir, mode) = (config.data_dir, config.mode);
+    Ok(Running { addresses, policy_version, in_force, refused, mode, reloader: Some(reloader), stop, data_dir, task })
 }
 
 /// Serves until told to stop, then ends in order: no new calls, calls under way, the store, the last spans.
@@ -223,20 +239,16 @@ fn routes(config: &Config) -> impl Iterator<Item = intercept::Route> {
     })
 }
 
-fn api_state(data: &DataDir, pipeline: Pipeline, reloader: &Arc<Reloader>, remote: Option<&Remote>) -> ApiState {
-    let (reloader, refused, loader) = (Arc::clone(reloader), Arc::clone(reloader), Arc::clone(reloader));
-    let candidate = Candidate::of(pipeline.clone(), Arc::new(move |sources| loader.compile(sources)));
+fn api_state(data: &DataDir, pipeline: Pipeline, versions: Versions, remote: Option<&Remote>) -> ApiState {
     ApiState {
         store: data.store.clone(),
         identify: Arc::clone(&data.identify),
         operator: data.operator.clone(),
         policies: Arc::new(move || pipeline.policies()),
-        refused: Arc::new(move || refused.refused()),
-        reload: Arc::new(move || reloader.reload()),
+        versions,
         bundles: Arc::clone(&data.bundles),
         source: remote.map(Remote::status),
         events: data.events.clone(),
         metrics_public: false,
-        candidate: Some(candidate),
     }
 }

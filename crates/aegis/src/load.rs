@@ -62,7 +62,7 @@ pub(crate) fn all(config: &Config) -> Result<(Catalogue, PolicySet), Vec<Diagnos
 
 /// How the policies of a configuration are loaded.
 pub(crate) fn options(config: &Config) -> Options {
-    Options { engine: config.engine, mode: config.mode }
+    Options { engine: config.engine, mode: config.mode, ..Options::default() }
 }
 
 /// Policies that fit the actions that are defined.

@@ -64,7 +64,7 @@ impl Operator {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let error = match DataDir::open(&config).await {
-                Ok(data) => return Self::stopped(data, &config),
+                Ok(data) => return Self::stopped(data, config).await,
                 Err(error) => error,
             };
             let Some(StoreError::Held { holder, .. }) = error.downcast_ref::<StoreError>() else { return Err(error) };
@@ -116,9 +116,9 @@ impl Operator {
         Ok(Self::Running { address: note.api.to_string(), token: read_token(data_dir)? })
     }
 
-    fn stopped(data: DataDir, config: &Config) -> Result<Self> {
+    async fn stopped(data: DataDir, config: Config) -> Result<Self> {
         let token = read_token(&config.data_dir)?;
-        let router = api::router(data.api()?);
+        let router = api::router(data.api(config).await?);
         Ok(Self::Stopped { router: Box::new(router), data: Box::new(data), token })
     }
 
@@ -182,6 +182,11 @@ fn answer(status: StatusCode, bytes: &[u8]) -> Result<Value> {
         if detail.is_empty() { format!("the gateway answered {status}") } else { format!("{detail}. {guidance}") };
     match status {
         StatusCode::NOT_FOUND | StatusCode::CONFLICT => Err(No(message).into()),
+        StatusCode::UNPROCESSABLE_ENTITY => {
+            let errors = body.get("errors").cloned().unwrap_or_default();
+            let errors = serde_json::from_value(errors).context("an answer that says nothing of what is wrong")?;
+            Err(invalid(errors).context("refused, and nothing was changed"))
+        }
         StatusCode::UNAUTHORIZED => bail!("the gateway doesn't take this operator's token: {message}"),
         _ => bail!(message),
     }

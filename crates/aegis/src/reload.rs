@@ -4,188 +4,120 @@
 //! look; that needs nothing from the file system and works on mounted volumes too. `SIGHUP` and the API ask for the same at once.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aegis_core::document::Diagnostic;
-use aegis_core::policy::{DefinedAction, Options, PolicySet, Source};
+use aegis_core::policy::DefinedAction;
 use aegis_server::events::Events;
-use aegis_server::pipeline::Pipeline;
+use aegis_server::versions::{ChangeError, Content, ReadFolder, Settings, Versions};
 use aegis_store::Store;
 use jiff::Timestamp;
-use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::config::Config;
-use crate::diagnostics;
-use crate::load::{log, policies, sources};
+use crate::load;
 
 /// How often the folder is looked at.
 const EVERY: Duration = Duration::from_millis(500);
+/// Who a signal's changes are recorded as.
+const SIGNAL: &str = "signal";
 
-/// Loads policies anew.
+/// Watches the folder of policies.
 pub(crate) struct Reloader {
-    folder: PathBuf,
-    options: Options,
-    /// What policies can be for; the catalogue stays as it is while the gateway runs.
-    defined: Vec<DefinedAction>,
-    pipeline: Pipeline,
+    /// `None` where policies come from a bundle's URL.
+    folder: Option<PathBuf>,
+    /// Asks for the bundle at once, where that is where they come from.
+    poke: Option<Arc<Notify>>,
+    /// What the folder looked like when it was last read.
+    stamps: Stamps,
+    versions: Versions,
     store: Store,
     events: Events,
-    /// Where policies come from a bundle's URL instead of the folder: asks for it at once.
-    remote: Option<Arc<Notify>>,
-    /// One load at a time; what was loaded, or refused, last.
-    last: Mutex<Last>,
-    /// Apart from `last`, which is held while loading: whoever asks for health must not wait for that.
-    refused: Mutex<Vec<Diagnostic>>,
 }
 
 type Stamps = Vec<(PathBuf, u64, Option<SystemTime>)>;
 
-#[derive(Default)]
-struct Last {
-    stamps: Stamps,
-    /// What the folder looked like the last time, when that was something new.
-    seen: Stamps,
-    texts: Vec<(String, String)>,
+/// How the policies of `config` are read and compiled; they must fit what is `defined`.
+pub(crate) fn settings(
+    config: &Config,
+    store: Store,
+    events: Events,
+    defined: impl Fn() -> Result<Vec<DefinedAction>, Vec<Diagnostic>> + Send + Sync + 'static,
+) -> Settings {
+    let options = load::options(config);
+    let folder = config.bundle.is_none().then(|| config.policies.clone());
+    let read = |folder: PathBuf| -> ReadFolder {
+        Arc::new(move || load::sources(std::slice::from_ref(&folder), "policies"))
+    };
+    Settings {
+        store,
+        events,
+        compile: Arc::new(move |content: &Content| content.compile(options.clone())?.fitted_to(&defined()?)),
+        folder: folder.map(read),
+    }
 }
 
 impl Reloader {
-    /// A reloader for the policies of `config`, which `pipeline` has in force now, and which must fit what is `defined`.
+    /// A watcher of `folder`, whose content `versions` is about to take, or has taken.
     pub(crate) fn new(
-        config: &Config,
-        defined: Vec<DefinedAction>,
-        pipeline: Pipeline,
+        folder: Option<PathBuf>,
+        poke: Option<Arc<Notify>>,
+        versions: Versions,
         store: Store,
         events: Events,
-        remote: Option<Arc<Notify>>,
     ) -> Self {
-        let options = Options { engine: config.engine, mode: config.mode };
-        let folder = config.policies.clone();
-        let last = Last { stamps: stamps(&folder), seen: Stamps::new(), texts: texts(&read(&folder)) };
-        let refused = Mutex::default();
-        Self { folder, options, defined, pipeline, store, events, remote, last: Mutex::new(last), refused }
-    }
-
-    /// Loads the policies and puts them in force. Blocks: call it where that is allowed, inside a runtime.
-    ///
-    /// # Errors
-    /// Everything that is wrong with them; the last good ones stay in force.
-    pub(crate) fn reload(&self) -> Result<Arc<PolicySet>, Vec<Diagnostic>> {
-        if let Some(remote) = &self.remote {
-            remote.notify_one();
-            return Ok(self.pipeline.policies());
-        }
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.stamps = stamps(&self.folder);
-        self.load(&mut last)
-    }
-
-    /// The same, if something has changed since it was last looked at.
-    fn reload_if_changed(&self) {
-        if self.remote.is_some() {
-            return;
-        }
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamps = stamps(&self.folder);
-        if stamps == last.stamps {
-            return;
-        }
-        // Files are written in steps, and half a file may be a policy with its last rules missing.
-        if stamps != last.seen {
-            last.seen = stamps;
-            return;
-        }
-        last.stamps = stamps;
-        if texts(&read(&self.folder)) != last.texts {
-            // What is wrong has been told by then.
-            let _ = self.load(&mut last);
-        }
-    }
-
-    /// What is wrong with the policies on disk, where older ones are in force for it.
-    pub(crate) fn refused(&self) -> Vec<Diagnostic> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn load(&self, last: &mut Last) -> Result<Arc<PolicySet>, Vec<Diagnostic>> {
-        let found = read(&self.folder);
-        last.texts = texts(&found);
-        self.put(|options, defined| found.and_then(|sources| policies(&sources, options, defined)))
-    }
-
-    /// Puts the policies in force that `load` gives, told how to load and what is defined. Blocks, like [`Self::reload`].
-    ///
-    /// # Errors
-    /// What is wrong with them; the last good ones stay in force.
-    pub(crate) fn put(
-        &self,
-        load: impl FnOnce(Options, &[DefinedAction]) -> Result<PolicySet, Vec<Diagnostic>>,
-    ) -> Result<Arc<PolicySet>, Vec<Diagnostic>> {
-        match load(self.options, &self.defined) {
-            Ok(policies) => {
-                log(policies.warnings());
-                let (version, count) = (policies.version().to_owned(), policies.len());
-                self.pipeline.put_in_force(Arc::new(policies));
-                self.set_refused(Vec::new());
-                tracing::info!(policy_version = version, policies = count, "policies loaded");
-                self.record(&version, "loaded", &format!("{count} policies"));
-                Ok(self.pipeline.policies())
-            }
-            Err(errors) => {
-                let stays = self.pipeline.policies().version().to_owned();
-                let first = errors.first().map(ToString::to_string).unwrap_or_default();
-                let detail = format!("{}; the first: {first}", diagnostics::summary(&errors));
-                self.events.alarm("policies refused", &format!("{detail}; {stays} stays in force"));
-                self.record(&stays, "refused", &detail);
-                self.set_refused(errors.clone());
-                Err(errors)
-            }
-        }
-    }
-
-    /// Policies, loaded as those in force are: a candidate.
-    ///
-    /// # Errors
-    /// Everything that is wrong with them.
-    pub(crate) fn compile(&self, sources: &[Source]) -> Result<PolicySet, Vec<Diagnostic>> {
-        policies(sources, self.options, &self.defined)
-    }
-
-    fn set_refused(&self, errors: Vec<Diagnostic>) {
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = errors;
-    }
-
-    fn record(&self, version: &str, change: &str, detail: &str) {
-        let recorded = Handle::current().block_on(self.store.record_policy(version, change, detail));
-        if let Err(error) = recorded {
-            self.events.alarm("a change of policies could not be recorded", &error.to_string());
-        }
+        let stamps = folder.as_deref().map(stamps).unwrap_or_default();
+        Self { folder, poke, stamps, versions, store, events }
     }
 
     /// Looks at the folder from time to time, at once on a signal to, and sweeps approvals that ran out. Never ends.
-    pub(crate) async fn watch(self: Arc<Self>) -> std::io::Result<()> {
-        let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
+    pub(crate) async fn watch(mut self) -> std::io::Result<()> {
+        let mut hangup = signal(SignalKind::hangup())?;
         let mut tick = tokio::time::interval(EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut seen = Stamps::new();
         loop {
-            let this = Arc::clone(&self);
-            let looked = tokio::select! {
-                _ = tick.tick() => tokio::task::spawn_blocking(move || this.reload_if_changed()),
-                _ = hangup.recv() => tokio::task::spawn_blocking(move || drop(this.reload())),
-            };
-            if let Err(error) = looked.await {
-                self.events.alarm("the policies could not be looked at", &error.to_string());
+            tokio::select! {
+                _ = tick.tick() => self.look(&mut seen).await,
+                _ = hangup.recv() => match &self.poke {
+                    Some(poke) => poke.notify_one(),
+                    None => self.told(self.versions.take_folder(SIGNAL).await),
+                },
             }
             if let Err(error) = self.store.sweep(Timestamp::now()).await {
                 self.events.alarm("approvals could not be swept", &error.to_string());
             }
         }
     }
-}
 
-fn read(folder: &Path) -> Result<Vec<Source>, Vec<Diagnostic>> {
-    sources(&[folder.to_owned()], "policies")
+    /// Takes the folder if it has changed since it was last read, and then stayed the same for one look: files are written in
+    /// steps, and half a file may be a policy with its last rules missing.
+    async fn look(&mut self, seen: &mut Stamps) {
+        let Some(folder) = self.folder.clone() else { return };
+        let stamps = match tokio::task::spawn_blocking(move || stamps(&folder)).await {
+            Ok(stamps) => stamps,
+            Err(error) => return self.events.alarm("the policies could not be looked at", &error.to_string()),
+        };
+        if stamps == self.stamps {
+            return;
+        }
+        if stamps != *seen {
+            *seen = stamps;
+            return;
+        }
+        self.stamps = stamps;
+        self.told(self.versions.take_folder_if_edited().await);
+    }
+
+    /// Policies that are refused have been told of by then; that nothing could be stored has not.
+    fn told<T>(&self, taken: Result<T, ChangeError>) {
+        match taken {
+            Ok(_) | Err(ChangeError::Invalid(_)) => {}
+            Err(error) => self.events.alarm("the policies could not be taken", &error.to_string()),
+        }
+    }
 }
 
 /// Names, sizes and times of the files; a folder that can't be read has none, and loading says why.
@@ -198,12 +130,4 @@ fn stamps(folder: &Path) -> Stamps {
         (path, metadata.as_ref().map_or(0, std::fs::Metadata::len), metadata.and_then(|data| data.modified().ok()))
     };
     paths.into_iter().map(stamp).collect()
-}
-
-/// What was read, or why not, for comparing.
-fn texts(read: &Result<Vec<Source>, Vec<Diagnostic>>) -> Vec<(String, String)> {
-    match read {
-        Ok(sources) => sources.iter().map(|source| (source.file.clone(), source.text.clone())).collect(),
-        Err(errors) => errors.iter().map(|error| (error.file.clone(), error.message.clone())).collect(),
-    }
 }

@@ -12,6 +12,7 @@ use aegis_core::document::Diagnostic;
 use aegis_core::policy::{BundleError, DefinedAction, Options, PolicySet};
 use aegis_server::bundle::{BundleSource, SourceError, SourceStatus, Taken};
 use aegis_server::events::Events;
+use aegis_server::versions::Versions;
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -19,7 +20,6 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Bundle, Config, START};
-use crate::reload::Reloader;
 
 /// The last good bundle, in the data directory.
 const KEPT: &str = "bundle.tar.gz";
@@ -27,7 +27,9 @@ const KEPT: &str = "bundle.tar.gz";
 /// What asks the source, for as long as the gateway runs.
 pub(crate) struct Remote {
     source: BundleSource,
-    kept: PathBuf,
+    path: PathBuf,
+    /// The last good bundle of before.
+    kept: Option<Taken>,
     status: watch::Sender<SourceStatus>,
     poke: Arc<Notify>,
 }
@@ -76,33 +78,47 @@ fn loaded(
 }
 
 impl Remote {
-    /// Ready to ask. `poke` makes it ask at once.
+    /// Ready to ask.
     ///
     /// # Errors
     /// When the source can't be set up, or what was kept can't be read.
-    pub(crate) fn new(config: &Config, bundle: &Bundle, poke: Arc<Notify>) -> Result<Self> {
+    pub(crate) fn new(config: &Config, bundle: &Bundle) -> Result<Self> {
         let path = config.data_dir.join(KEPT);
-        let source = match kept(&path, bundle).with_context(|| path.display().to_string())? {
+        let (source, kept) = match kept(&path, bundle).with_context(|| path.display().to_string())? {
             Some((mut source, taken)) => {
                 source.put_in_force(&taken);
-                source
+                (source, Some(taken))
             }
-            None => BundleSource::new(bundle.settings.clone()).map_err(anyhow::Error::msg)?,
+            None => (BundleSource::new(bundle.settings.clone()).map_err(anyhow::Error::msg)?, None),
         };
         let status = SourceStatus { url: bundle.url.clone(), answered_at: None, stale_since: None, problem: None };
-        Ok(Self { source, kept: path, status: watch::Sender::new(status), poke })
+        Ok(Self { source, path, kept, status: watch::Sender::new(status), poke: Arc::default() })
+    }
+
+    /// Puts the bundle in force that was kept, where the versions know of nothing better.
+    pub(crate) async fn take_kept(&self, versions: &Versions) {
+        if let Some(kept) = &self.kept
+            && let Err(error) = versions.take_bundle(kept.bytes.to_vec()).await
+        {
+            tracing::error!(%error, "the bundle that was kept can't be put in force");
+        }
+    }
+
+    /// What makes it ask at once.
+    pub(crate) fn poke(&self) -> Arc<Notify> {
+        Arc::clone(&self.poke)
     }
 
     /// How it stands, from now on.
-    pub(crate) fn status(&self) -> watch::Receiver<SourceStatus> {
-        self.status.subscribe()
+    pub(crate) fn status(&self) -> (watch::Receiver<SourceStatus>, Arc<Notify>) {
+        (self.status.subscribe(), self.poke())
     }
 
     /// Asks and puts in force, until `stop`.
-    pub(crate) async fn follow(mut self, reloader: Arc<Reloader>, events: Events, stop: CancellationToken) {
+    pub(crate) async fn follow(mut self, versions: Versions, events: Events, stop: CancellationToken) {
         let asking = async {
             loop {
-                self.once(&reloader, &events).await;
+                self.once(&versions, &events).await;
                 tokio::select! {
                     () = tokio::time::sleep(self.source.pause()) => {}
                     () = self.poke.notified() => {}
@@ -115,35 +131,29 @@ impl Remote {
         }
     }
 
-    async fn once(&mut self, reloader: &Arc<Reloader>, events: &Events) {
+    async fn once(&mut self, versions: &Versions, events: &Events) {
         match self.source.next().await {
             Ok(None) => self.answered(),
-            Ok(Some(taken)) => self.take(taken, reloader, events).await,
+            Ok(Some(taken)) => self.take(taken, versions, events).await,
             Err(error) => self.failed(&error, events),
         }
     }
 
     /// Puts a bundle in force, if it can be.
-    async fn take(&mut self, taken: Taken, reloader: &Arc<Reloader>, events: &Events) {
-        let (url, reloader) = (self.status.borrow().url.clone(), Arc::clone(reloader));
-        let put = tokio::task::spawn_blocking(move || {
-            let put = reloader.put(|options, defined| loaded(&url, &taken, options, defined));
-            (taken, put)
-        });
-        match put.await {
-            Ok((taken, Ok(_))) => {
+    async fn take(&mut self, taken: Taken, versions: &Versions, events: &Events) {
+        match versions.take_bundle(taken.bytes.to_vec()).await {
+            Ok(_) => {
                 self.source.put_in_force(&taken);
-                if let Err(error) = keep(&self.kept, &taken.bytes) {
+                if let Err(error) = keep(&self.path, &taken.bytes) {
                     events.alarm("the bundle in force can't be kept for the next start", &format!("{error:#}"));
                 }
                 self.answered();
             }
-            // The reloader has told what is wrong.
-            Ok((taken, Err(errors))) => {
-                self.source.reject(&taken, errors.first().map(ToString::to_string).unwrap_or_default());
+            // What is wrong has been told by then.
+            Err(error) => {
+                self.source.reject(&taken, error.first());
                 self.answered();
             }
-            Err(error) => events.alarm("a bundle could not be taken", &error.to_string()),
         }
     }
 

@@ -17,7 +17,7 @@ use std::fmt;
 pub use fields::{Fields, nearest};
 pub(crate) use parse::check_characters;
 pub use parse::parse;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A place in a file. Lines and columns count from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -112,7 +112,7 @@ impl Node {
 }
 
 /// How much a [`Diagnostic`] matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The file is refused.
@@ -137,12 +137,12 @@ impl Serialize for Kind {
 }
 
 /// One thing that is wrong with a file: what, where, and what was probably meant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
     /// Whether the file is refused for it.
     pub severity: Severity,
     /// What kind of thing it is, where that has a name.
-    #[serde(rename = "code", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "code", skip_serializing_if = "Option::is_none", skip_deserializing)]
     pub kind: Option<&'static Kind>,
     /// The file, as the user named it.
     pub file: String,

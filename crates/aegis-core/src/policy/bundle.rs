@@ -102,18 +102,27 @@ struct Manifest<'a> {
 struct Sources {
     /// The gateway's mode at that time.
     mode: Mode,
+    /// What operators had switched policies to at that time.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    modes: BTreeMap<String, Mode>,
     sources: Vec<Source>,
 }
 
 impl Bundle {
     /// Writes the tables, the shapes of their conditions, and the sources of both.
-    pub(super) fn of(tables: &Tables, shapes: &BTreeSet<Shape>, sources: &[Source]) -> Result<Self, serde_json::Error> {
+    pub(super) fn of(
+        tables: &Tables,
+        shapes: &BTreeSet<Shape>,
+        sources: &[Source],
+        modes: &BTreeMap<String, Mode>,
+    ) -> Result<Self, serde_json::Error> {
         let mut condition = CONDITION.to_owned();
         for shape in shapes {
             condition.push_str(&shape.rego);
         }
         let data = serde_json::to_vec(&BTreeMap::from([(TABLES, tables)]))?;
-        let sources = serde_json::to_vec(&Sources { mode: tables.mode, sources: portable(sources) })?;
+        let sources = Sources { mode: tables.mode, modes: modes.clone(), sources: portable(sources) };
+        let sources = serde_json::to_vec(&sources)?;
         let files = [
             (CONDITION_FILE, condition.into_bytes()),
             (GATE_FILE, GATE.as_bytes().to_vec()),

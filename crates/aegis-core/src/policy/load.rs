@@ -63,7 +63,7 @@ struct Report {
 }
 
 /// Reads all sources; their order doesn't matter.
-pub(super) fn load(sources: &[Source], options: Options) -> Result<Loaded, Vec<Diagnostic>> {
+pub(super) fn load(sources: &[Source], options: &Options) -> Result<Loaded, Vec<Diagnostic>> {
     let mut sorted: Vec<&Source> = sources.iter().collect();
     sorted.sort_by(|a, b| (&a.file, &a.text).cmp(&(&b.file, &b.text)));
     let mut report = Report::default();
@@ -73,7 +73,7 @@ pub(super) fn load(sources: &[Source], options: Options) -> Result<Loaded, Vec<D
         read_source(source, options, &mut drafts, &mut cache, &mut report);
     }
     let ids = assign_ids(&drafts, &mut report);
-    let tables = index(drafts, ids, options.mode, &mut cache, &mut report);
+    let tables = index(drafts, ids, options, &mut cache, &mut report);
     let shapes = cache.into_shapes();
     let Report { mut errors, warnings } = report;
     if errors.is_empty() {
@@ -83,7 +83,7 @@ pub(super) fn load(sources: &[Source], options: Options) -> Result<Loaded, Vec<D
     Err(errors)
 }
 
-fn read_source(source: &Source, options: Options, drafts: &mut Vec<Draft>, cache: &mut Cache, report: &mut Report) {
+fn read_source(source: &Source, options: &Options, drafts: &mut Vec<Draft>, cache: &mut Cache, report: &mut Report) {
     let Source { file, text } = source;
     let start = Place { line: 1, column: 1 };
     if file.ends_with(".rego") {
@@ -110,7 +110,7 @@ fn read_source(source: &Source, options: Options, drafts: &mut Vec<Draft>, cache
 fn read_policy(
     source: &Source,
     node: &Node,
-    options: Options,
+    options: &Options,
     cache: &mut Cache,
     report: &mut Report,
 ) -> Option<Draft> {
@@ -205,8 +205,8 @@ fn assign_ids(drafts: &[Draft], report: &mut Report) -> Vec<String> {
     ids.collect()
 }
 
-fn index(drafts: Vec<Draft>, ids: Vec<String>, mode: Mode, cache: &mut Cache, report: &mut Report) -> Tables {
-    let mut tables = Tables { mode, ..Tables::default() };
+fn index(drafts: Vec<Draft>, ids: Vec<String>, options: &Options, cache: &mut Cache, report: &mut Report) -> Tables {
+    let mut tables = Tables { mode: options.mode, ..Tables::default() };
     for (position, (draft, id)) in drafts.into_iter().zip(ids).enumerate() {
         let whom = Whom { agent: draft.agent.clone(), groups: draft.groups.iter().cloned().collect() };
         match draft.agent {
@@ -230,6 +230,7 @@ fn index(drafts: Vec<Draft>, ids: Vec<String>, mode: Mode, cache: &mut Cache, re
             entries.push(entry);
         }
         let Draft { origin, mode, tools, egress, rate, budgets, deny, .. } = draft;
+        let mode = options.modes.get(&id).copied().unwrap_or(mode);
         tables.policies.push(Policy { origin, whom, id, mode, tools, egress, rate, budgets, deny, entries });
     }
     tables

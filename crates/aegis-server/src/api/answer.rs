@@ -181,7 +181,7 @@ impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Id {
 pub(super) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
     Bytes::from_request(request, state).await.map_err(|error| match error {
         BytesRejection::FailedToBufferBody(_) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            ApiError::too_large(format!("the body is larger than {} bytes", super::BODY_LIMIT))
+            ApiError::too_large("the body is larger than what is taken here")
         }
         other => ApiError::bad_request(other.body_text()),
     })

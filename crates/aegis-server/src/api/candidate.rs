@@ -1,5 +1,7 @@
 //! The candidate: set, looked at, cleared, promoted.
 
+use std::sync::Arc;
+
 use aegis_core::document::Diagnostic;
 use aegis_core::policy::Source;
 use aegis_core::shadow::gate::{Requirements, unmet};
@@ -15,7 +17,8 @@ use serde_json::{Value, json};
 
 use super::answer::{ApiError, Body, problem};
 use super::{ApiState, OPERATOR, reports};
-use crate::candidate::Candidate;
+use crate::pipeline::Governing;
+use crate::versions::{ChangeError, Changed, Publish};
 
 /// The most bytes of policies that are taken at once.
 const POLICIES_LIMIT: usize = 32 << 20;
@@ -54,16 +57,16 @@ struct Promotion {
     requirements: Requirements,
 }
 
-fn running(state: &ApiState) -> Result<&Candidate, ApiError> {
+fn running(state: &ApiState) -> Result<Arc<Governing>, ApiError> {
     state
-        .candidate
-        .as_ref()
+        .versions
+        .governing()
         .ok_or_else(|| ApiError::conflict("no gateway runs here: a candidate is watched on live calls"))
 }
 
 /// The candidate that is watched now beside the version in force, else the one that was watched last.
 async fn watcher(state: &ApiState) -> Result<(Option<Watcher>, bool), ApiError> {
-    let governing = state.candidate.as_ref().map(Candidate::governing);
+    let governing = state.versions.governing();
     let now = governing.and_then(|governing| {
         let version = governing.candidate.as_ref()?.version().to_owned();
         Some(Watcher::Candidate { version, active: governing.active.version().to_owned() })
@@ -85,34 +88,30 @@ async fn show(State(state): State<ApiState>) -> Result<Json<Value>, ApiError> {
 
 /// `PUT /v1/policies/candidate`: loads policies as a candidate; the one of before goes.
 async fn set(State(state): State<ApiState>, Body(New { sources }): Body<New>) -> Result<Response, ApiError> {
-    let candidate = running(&state)?.clone();
+    let active = running(&state)?.active.version().to_owned();
     let sources: Vec<Source> = sources.into_iter().map(|File { file, text }| Source { file, text }).collect();
-    // It compiles: not on the threads that answer calls.
-    let loaded = tokio::task::spawn_blocking(move || candidate.set(&sources)).await.map_err(ApiError::unavailable)?;
-    match loaded {
-        Ok(policies) => {
-            state.store.record_operation(OPERATOR, "policy.candidate", policies.version()).await?;
-            let active = running(&state)?.governing().active.version().to_owned();
+    let (author, note) = (OPERATOR.to_owned(), String::new());
+    let publish = Publish { sources, author, note, risk: None, activate: false };
+    match state.versions.watch(publish, OPERATOR).await {
+        Ok(Changed { policies, .. }) => {
             let answer = json!({"version": policies.version(), "active": active, "policies": policies.len(), "warnings": policies.warnings()});
             Ok(Json(answer).into_response())
         }
-        Err(errors) => Ok(invalid(&errors)),
+        Err(ChangeError::Invalid(errors)) => Ok(invalid(&errors)),
+        Err(error) => Err(error.into()),
     }
 }
 
 /// `DELETE /v1/policies/candidate`.
 async fn clear(State(state): State<ApiState>) -> Result<Json<Value>, ApiError> {
-    let candidate = running(&state)?;
-    let version = candidate.governing().candidate.as_ref().map(|candidate| candidate.version().to_owned());
-    let version = version.ok_or_else(nothing_watched)?;
-    candidate.clear();
-    state.store.record_operation(OPERATOR, "policy.candidate_clear", &version).await?;
+    running(&state)?.candidate.as_ref().ok_or_else(nothing_watched)?;
+    let version = state.versions.unwatch(OPERATOR).await?;
     Ok(Json(json!({"version": version})))
 }
 
 /// `POST /v1/policies/candidate/promote`: puts it in force when enough was seen of it, or when that is forced.
 async fn promote(State(state): State<ApiState>, Body(asked): Body<Promotion>) -> Result<Response, ApiError> {
-    let candidate = running(&state)?;
+    running(&state)?;
     let (Some(watcher), true) = watcher(&state).await? else { return Err(nothing_watched()) };
     let Watcher::Candidate { version, active } = watcher.clone() else { return Err(nothing_watched()) };
     let report = reports::of(&state.store, watcher, reports::ALL_DAYS).await?;
@@ -120,18 +119,13 @@ async fn promote(State(state): State<ApiState>, Body(asked): Body<Promotion>) ->
     if !missing.is_empty() && !asked.force {
         return Ok(refused(&version, &report, &missing));
     }
-    if !candidate.promote(&version) {
-        return Err(ApiError::conflict("the candidate was changed in the meantime"));
-    }
     let forced = !missing.is_empty();
     // What was not met is part of the record: whoever reads it later learns what was known.
-    let subject = match forced {
-        true => format!("{version} instead of {active}, forced: {}", missing.join("; ")),
-        false => format!("{version} instead of {active}"),
+    let note = match forced {
+        true => format!("instead of {active}, forced: {}", missing.join("; ")),
+        false => format!("instead of {active}"),
     };
-    let operation = if forced { "policy.promote_forced" } else { "policy.promote" };
-    state.store.record_operation(OPERATOR, operation, &subject).await?;
-    state.store.record_policy(&version, "loaded", "promoted from candidate").await?;
+    state.versions.promote_candidate(&version, forced, note, OPERATOR).await?;
     Ok(Json(json!({"version": version, "before": active, "forced": forced, "unmet": missing})).into_response())
 }
 

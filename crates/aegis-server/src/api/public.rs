@@ -20,18 +20,21 @@ use crate::identify::{Issued, api_key_hash};
 /// The process answers; and whether the policies in force are those on disk, or of the bundle's source. What is wrong with
 /// newer ones is for operators.
 pub(super) async fn healthz(State(state): State<ApiState>) -> Json<Value> {
-    let source = state.source.as_ref().map(|source| source.borrow().clone());
+    let source = state.source.as_ref().map(|(source, _)| source.borrow().clone());
     let stale_since = source.as_ref().and_then(|source| source.stale_since);
-    let refused = !(state.refused)().is_empty() || source.is_some_and(|source| source.problem.is_some());
+    let refused = state.versions.is_refused() || source.is_some_and(|source| source.problem.is_some());
     match stale_since {
         Some(since) => Json(json!({"status": "ok", "policies": "stale", "stale_since": since})),
         None => Json(json!({"status": "ok", "policies": if refused { "refused" } else { "current" }})),
     }
 }
 
-/// The gateway can decide and record.
+/// The gateway can decide and record: it has policies in force, be they the last good ones.
 pub(super) async fn readyz(State(state): State<ApiState>) -> Result<Json<Value>, ApiError> {
     state.store.health().await.map_err(ApiError::unavailable)?;
+    if !state.versions.in_force() {
+        return Err(ApiError::unavailable("no policy is in force: every call is denied"));
+    }
     Ok(Json(json!({"status": "ready", "policy_version": (state.policies)().version()})))
 }
 

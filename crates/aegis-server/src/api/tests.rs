@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use aegis_core::agent::Agent;
 use aegis_core::call::{Companion, Effect, Environment, Payload, Shape, ToolCall};
 use aegis_core::decide::{Decision, Facts, decide};
-use aegis_core::policy::{Archive, Options, PolicySet, Source};
+use aegis_core::policy::{Archive, Options, Source};
 use aegis_store::{Durability, Store};
 use axum::Router;
 use axum::body::Body;
@@ -22,6 +22,7 @@ use super::{ApiState, router};
 use crate::bundle::{Bundles, SigningKey, VerifyingKey, verify};
 use crate::events::{self, Events};
 use crate::identify::{Credential, Identify, OperatorToken, Settings};
+use crate::versions::{self, Versions};
 
 const POLICY: &str = "agent: deploy-manager\nactions:\n  - name: deploy\n    allowed_environments: [staging]\n    approval_needed: env == \"production\"\n";
 
@@ -61,32 +62,37 @@ impl Answer {
 }
 
 impl Api {
-    fn new() -> Self {
+    async fn new() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let store = Store::open(dir.path(), Durability::Buffered).expect("a store");
         let identify = Identify::open(dir.path(), store.clone(), Settings::default()).expect("keys");
         let operator = OperatorToken::open(dir.path()).expect("a token");
-        let load = |text: &str| {
-            let source = Source { file: "policy.yaml".to_owned(), text: text.to_owned() };
-            PolicySet::load(&[source], Options::default()).map(Arc::new)
+        let events = Events::new(&events::Settings::default()).expect("events");
+        // The first reload finds a mistake, the next ones don't.
+        let reads = AtomicUsize::new(0);
+        let folder = move || {
+            let text = if reads.fetch_add(1, Ordering::Relaxed) == 1 { "agnet: x\n" } else { POLICY };
+            Ok(vec![Source { file: "policy.yaml".to_owned(), text: text.to_owned() }])
         };
-        let policies = load(POLICY).expect("a policy");
-        let reloads = AtomicUsize::new(0);
+        let settings = versions::Settings {
+            store: store.clone(),
+            events: events.clone(),
+            compile: Arc::new(|content| content.compile(Options::default())),
+            folder: Some(Arc::new(folder)),
+        };
+        let versions = Versions::open(settings).await.expect("versions");
+        versions.start().await.expect("a policy");
+        let current = versions.clone();
         let state = ApiState {
-            refused: Arc::new(Vec::new),
             store,
             identify: Arc::new(identify),
             operator,
-            policies: Arc::new(move || Arc::clone(&policies)),
-            // The first reload finds a mistake, the next ones don't.
-            reload: Arc::new(move || {
-                load(if reloads.fetch_add(1, Ordering::Relaxed) == 0 { "agnet: x\n" } else { POLICY })
-            }),
+            policies: Arc::new(move || current.status().active.expect("in force")),
+            versions,
             bundles: Arc::new(Bundles::new(SigningKey::open(dir.path()).expect("a key"), CancellationToken::new())),
             source: None,
-            events: Events::new(&events::Settings::default()).expect("events"),
+            events,
             metrics_public: false,
-            candidate: None,
         };
         let operator = std::fs::read_to_string(dir.path().join("operator.token")).expect("a token").trim().to_owned();
         Self { dir, router: router(state.clone()), state, operator }
@@ -152,7 +158,7 @@ fn text(value: &Value) -> &str {
 
 #[tokio::test]
 async fn only_the_operator_gets_in_and_the_refusal_is_recorded() {
-    let api = Api::new();
+    let api = Api::new().await;
     api.post("/v1/agents", json!({"id": "a"})).await;
     let agent = api.state.identify.issue("a", None, jiff::Timestamp::now()).expect("a token").token;
     let token = &api.operator;
@@ -193,7 +199,7 @@ async fn only_the_operator_gets_in_and_the_refusal_is_recorded() {
 
 #[tokio::test]
 async fn agents_are_added_suspended_resumed_and_removed() {
-    let api = Api::new();
+    let api = Api::new().await;
     let made = api.post("/v1/agents", json!({"id": "ci/build@acme", "groups": ["sre"]})).await;
     assert_eq!((made.status.as_u16(), &made.json()["id"]), (201, &json!("ci/build@acme")));
     api.post("/v1/agents", json!({"id": "ci/build@acme"})).await.problem(409, "Conflict");
@@ -248,7 +254,7 @@ async fn agents_are_added_suspended_resumed_and_removed() {
 
 #[tokio::test]
 async fn an_api_key_becomes_a_token_until_it_is_revoked() {
-    let api = Api::new();
+    let api = Api::new().await;
     api.post("/v1/agents", json!({"id": "ci/build"})).await;
     api.post("/v1/agents", json!({"id": "other"})).await;
     let made = api.post("/v1/agents/ci%2Fbuild/keys", Value::Null).await;
@@ -335,7 +341,7 @@ async fn asked(api: &Api, name: &str) -> String {
 
 #[tokio::test]
 async fn an_operator_approves_rejects_and_cancels() {
-    let api = Api::new();
+    let api = Api::new().await;
     api.post("/v1/agents", json!({"id": "deploy-manager"})).await;
     let id = asked(&api, "web").await;
     let pending = api.get("/v1/approvals?status=pending").await.json();
@@ -360,22 +366,23 @@ async fn an_operator_approves_rejects_and_cancels() {
 
 #[tokio::test]
 async fn the_record_is_followed_without_a_gap() {
-    let api = Api::new();
+    let api = Api::new().await;
     for number in 0..5 {
         api.post("/v1/agents", json!({"id": format!("agent-{number}")})).await;
     }
+    // The first two are of the policies that came into force.
     let first = api.get("/v1/audit?after=0&limit=2").await.json();
     assert_eq!((first["records"][0]["seq"].as_u64(), first["next"].as_u64()), (Some(1), Some(2)));
     let rest = api.get("/v1/audit?after=2").await.json();
-    assert_eq!((rest["records"].as_array().map(Vec::len), rest["next"].as_u64()), (Some(3), Some(5)));
-    assert_eq!(api.get("/v1/audit?after=5").await.json(), json!({"records": [], "next": 5}));
+    assert_eq!((rest["records"].as_array().map(Vec::len), rest["next"].as_u64()), (Some(5), Some(7)));
+    assert_eq!(api.get("/v1/audit?after=7").await.json(), json!({"records": [], "next": 7}));
 
-    let (waited, _) = tokio::join!(api.get("/v1/audit?after=5&wait=30"), async {
+    let (waited, _) = tokio::join!(api.get("/v1/audit?after=7&wait=30"), async {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         api.post("/v1/agents", json!({"id": "late"})).await
     });
     assert_eq!(waited.json()["records"][0]["subject"], "late");
-    assert_eq!(api.get("/v1/audit?after=6&wait=1").await.json(), json!({"records": [], "next": 6}));
+    assert_eq!(api.get("/v1/audit?after=8&wait=1").await.json(), json!({"records": [], "next": 8}));
     for bad in ["after=x", "wait=1", "colour=red", "after=1&after=2", "since=yesterday", "decision=maybe"] {
         api.get(&format!("/v1/audit?{bad}")).await.problem(400, "BadRequest");
     }
@@ -384,7 +391,7 @@ async fn the_record_is_followed_without_a_gap() {
 
 #[tokio::test]
 async fn policies_and_bundles_are_served_by_version() {
-    let api = Api::new();
+    let api = Api::new().await;
     let policies = api.get("/v1/policies").await.json();
     assert_eq!((&policies["policies"], &policies["mode"]), (&json!(1), &json!("enforce")));
     let version = text(&policies["version"]);
@@ -416,12 +423,13 @@ async fn policies_and_bundles_are_served_by_version() {
     let refused = api.post("/v1/policies/reload", Value::Null).await.problem(422, "PolicyInvalid");
     assert_eq!(refused["errors"][0]["file"], "policy.yaml");
     assert_eq!(api.post("/v1/policies/reload", Value::Null).await.json()["version"], version);
-    assert_eq!(api.operations().await, [format!("policies.reload {version}")]);
+    let operations = api.operations().await;
+    assert_eq!(operations, [format!("policy.take_folder {version}"), format!("policy.take_folder {version}")]);
 }
 
 #[tokio::test]
 async fn health_keys_and_metrics() {
-    let api = Api::new();
+    let api = Api::new().await;
     let open = |path: &str| Request::builder().uri(path).body(Body::empty()).expect("a request");
     assert_eq!(api.send(open("/healthz")).await.status.as_u16(), 200);
     assert_eq!(api.send(open("/readyz")).await.json()["status"], "ready");
@@ -442,7 +450,7 @@ async fn health_keys_and_metrics() {
 
 #[tokio::test]
 async fn what_is_not_there_is_a_problem_too() {
-    let api = Api::new();
+    let api = Api::new().await;
     api.get("/v2").await.problem(404, "NotFound");
     let wrong = api.call("PUT", "/v1/agents", Value::Null).await;
     wrong.problem(405, "MethodNotAllowed");
@@ -458,7 +466,7 @@ async fn what_is_not_there_is_a_problem_too() {
 
 #[tokio::test]
 async fn a_web_page_can_change_nothing() {
-    let api = Api::new();
+    let api = Api::new().await;
     let from_page = |method: &str, path: &str| {
         let request = Request::builder().method(method).uri(path).header("origin", "http://127.0.0.1:4181");
         request.header("authorization", api.bearer()).body(Body::from(r#"{"id":"a"}"#)).expect("a request")
@@ -471,4 +479,83 @@ async fn a_web_page_can_change_nothing() {
         assert!(answer.headers.keys().all(|name| !name.as_str().starts_with("access-control")));
     }
     assert!(api.state.store.agents().is_empty());
+}
+
+#[tokio::test]
+async fn versions_are_published_listed_shown_and_gone_back_from() {
+    let api = Api::new().await;
+    let first = text(&api.get("/v1/policies").await.json()["version"]).to_owned();
+    let sources = json!([{"file": "p.yaml", "text": format!("{POLICY}    max_replicas: 5\n")}]);
+    let published = api.post("/v1/policies", json!({"sources": sources, "note": "a cap", "risk": "low"})).await.json();
+    let second = text(&published["version"]).to_owned();
+    assert_ne!(second, first);
+    let members = ["by", "origin", "note"].map(|member| published["active"][member].clone());
+    assert_eq!(members, ["operator", "published", "a cap"]);
+
+    let list = api.get("/v1/policies").await.json();
+    let ids: Vec<&str> = list["versions"].as_array().expect("versions").iter().map(|kept| text(&kept["version"])).collect();
+    assert_eq!(ids, [second.as_str(), first.as_str()]);
+    let shown = api.get(&format!("/v1/policies/{second}?source=true")).await.json();
+    assert_eq!((&shown["sources"], &shown["risk"], &shown["author"]), (&sources, &json!("low"), &json!("operator")));
+    assert!(api.get(&format!("/v1/policies/{second}")).await.json().get("sources").is_none());
+
+    let bad = json!({"sources": [{"file": "p.yaml", "text": "agnet: x\n"}]});
+    let refused = api.post("/v1/policies", bad).await.problem(422, "PolicyInvalid");
+    assert_eq!(refused["errors"][0]["file"], "p.yaml");
+    assert!(text(&refused["detail"]).contains(&second), "{refused}");
+    for bad in [json!({}), json!({"sources": "x"}), json!({"sources": [], "risk": "none"}), json!({"sources": [], "x": 1})] {
+        api.post("/v1/policies", bad).await.problem(400, "BadRequest");
+    }
+    let long = json!({"sources": [], "note": "x".repeat(1001)});
+    api.post("/v1/policies", long).await.problem(400, "BadRequest");
+
+    assert_eq!(api.post("/v1/policies/rollback", Value::Null).await.json()["version"], first);
+    api.post("/v1/policies/rollback", json!({"version": first})).await.problem(409, "Conflict");
+    api.post("/v1/policies/rollback", json!({"version": "pol_none"})).await.problem(404, "NotFound");
+    api.get("/v1/policies/pol_none").await.problem(404, "NotFound");
+    let operations = api.operations().await;
+    assert!(operations.contains(&format!("policy.publish {second}: a cap")), "{operations:?}");
+    assert!(operations.contains(&format!("policy.rollback {first}")), "{operations:?}");
+}
+
+#[tokio::test]
+async fn a_policy_is_switched_and_a_version_is_tried() {
+    let api = Api::new().await;
+    let first = text(&api.get("/v1/policies").await.json()["version"]).to_owned();
+    let mode = "/v1/policies/modes/deploy-manager";
+    let switched = api.call("PUT", mode, json!({"mode": "shadow"})).await.json();
+    assert_ne!(switched["version"], first);
+    api.call("PUT", mode, json!({"mode": "off"})).await.problem(400, "BadRequest");
+    api.call("PUT", "/v1/policies/modes/x", json!({"mode": "shadow"})).await.problem(404, "NotFound");
+    assert_eq!(api.call("DELETE", mode, Value::Null).await.json()["version"], first);
+
+    let canary = async |body: Value| api.call("PUT", "/v1/policies/canary", body).await;
+    let tried = switched["version"].clone();
+    for bad in [
+        json!({"version": tried}),
+        json!({"version": tried, "share": 0.5, "agents": ["a"]}),
+        json!({"version": tried, "agents": ["a"], "by": "call"}),
+        json!({"share": 0.5}),
+    ] {
+        canary(bad).await.problem(400, "BadRequest");
+    }
+    canary(json!({"version": tried, "share": 2.0})).await.problem(409, "Conflict");
+    canary(json!({"version": first, "share": 0.5})).await.problem(409, "Conflict");
+    canary(json!({"version": "pol_none", "share": 0.5})).await.problem(404, "NotFound");
+    let started = canary(json!({"version": tried, "share": 0.5})).await.json();
+    assert_eq!((&started["canary"]["version"], &started["version"]), (&tried, &json!(first)));
+    assert_eq!(started["canary"]["of"], json!({"share_of_agents": {"share": 0.5}}), "nobody is told the key");
+    assert!(api.call("DELETE", "/v1/policies/canary", Value::Null).await.json()["canary"].is_null());
+    api.post("/v1/policies/canary/promote", Value::Null).await.problem(409, "Conflict");
+    canary(json!({"version": tried, "groups": ["beta"]})).await;
+    assert_eq!(api.post("/v1/policies/canary/promote", Value::Null).await.json()["version"], tried);
+}
+
+/// More than the other endpoints take: policies are large.
+#[tokio::test]
+async fn large_policies_are_taken_and_larger_ones_are_not() {
+    let api = Api::new().await;
+    let padded = |bytes: usize| json!({"sources": [{"file": "p.yaml", "text": format!("{POLICY}# {}\n", "x".repeat(bytes))}]});
+    assert_eq!(api.post("/v1/policies", padded(900_000)).await.status.as_u16(), 200);
+    api.post("/v1/policies", padded(33 << 20)).await.problem(413, "TooLarge");
 }

@@ -14,6 +14,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::policies::PolicyMetrics;
+
 /// How many different pairs of agent and tool, and how many alarms, are told apart.
 const MAX_LABELS: usize = 1000;
 
@@ -30,6 +32,7 @@ pub(super) struct Metrics {
     would_block: Family<RuleLabels, Counter>,
     disagreements: Family<CandidateLabels, Counter>,
     spans: Spans,
+    pub(super) policies: PolicyMetrics,
     seen: Mutex<HashSet<(String, String)>>,
 }
 
@@ -86,7 +89,9 @@ impl Default for Metrics {
         registry.register("aegis_spans_exported", "Spans given to the collector", spans.exported.clone());
         registry.register("aegis_spans_dropped", "Spans lost to a full queue", spans.dropped.clone());
         registry.register("aegis_spans_failed", "Spans that the collector did not take", spans.failed.clone());
-        Self { registry, decisions, duration, alarms, would_block, disagreements, spans, seen: Mutex::default() }
+        let policies = PolicyMetrics::registered(&mut registry);
+        let seen = Mutex::default();
+        Self { registry, decisions, duration, alarms, would_block, disagreements, spans, policies, seen }
     }
 }
 

@@ -1,15 +1,14 @@
 //! The candidate beside the policies in force: asked about the same live calls, never obeyed.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use aegis_core::decide::{Facts, opinion};
-use aegis_core::policy::{Asked, PolicySet};
+use aegis_core::policy::Asked;
 use aegis_core::problem::Violation;
 use aegis_core::shadow::Opinion;
 
 use super::case::Case;
-use super::{Governing, Pipeline};
+use super::Pipeline;
 
 impl Pipeline {
     /// What the candidate makes of a call, where there is one. Its time isn't the decision's, so not in its latency; its rates
@@ -27,15 +26,5 @@ impl Pipeline {
         let opinion = opinion(&candidate, asked.agent, asked.call, &facts);
         case.waited_since(since);
         Some(opinion)
-    }
-
-    /// Has a candidate asked beside whatever is in force, from the next call on; `None` ends that.
-    pub fn watch(&self, candidate: Option<Arc<PolicySet>>) {
-        self.0.governing.rcu(|governing| Governing { candidate: candidate.clone(), ..Governing::clone(governing) });
-    }
-
-    /// Puts other policies in force and leaves the candidate where it is.
-    pub fn put_in_force(&self, policies: Arc<PolicySet>) {
-        self.0.governing.rcu(|governing| Governing { active: Arc::clone(&policies), ..Governing::clone(governing) });
     }
 }

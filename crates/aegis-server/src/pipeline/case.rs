@@ -12,6 +12,7 @@ use aegis_core::problem::{Code, Violation};
 use aegis_store::{Noted, Store};
 use jiff::Timestamp;
 
+use super::governing::{self, Governing};
 use super::room::Held;
 use super::{Incoming, Pipeline, Way};
 use crate::answer::Form;
@@ -19,6 +20,8 @@ use crate::trace::TraceContext;
 
 /// What every step of one call shares.
 pub(super) struct Case {
+    governing: Arc<Governing>,
+    /// The one set that judges it.
     pub(super) policies: Arc<PolicySet>,
     /// What is asked beside them, and not obeyed.
     pub(super) candidate: Option<Arc<PolicySet>>,
@@ -58,6 +61,7 @@ impl Case {
         Self {
             policies: Arc::clone(&governing.active),
             candidate: governing.candidate.clone(),
+            governing,
             catalogue: pipeline.0.catalogue.load_full(),
             now,
             trace: incoming.trace.clone(),
@@ -71,6 +75,16 @@ impl Case {
             kept: None,
             held: None,
         }
+    }
+
+    /// It is this agent's: a canary may judge it instead.
+    pub(super) fn is_of(&mut self, agent: &Agent) {
+        self.policies = Arc::clone(self.governing.judge_of(agent));
+    }
+
+    /// What denies it before any policy is asked.
+    pub(super) fn guard(&self) -> Option<Violation> {
+        self.governing.guard()
     }
 
     /// The facts that don't depend on the call.
@@ -109,7 +123,7 @@ impl Case {
 
     /// Whether this call is among the `share` (0 to 1) of all calls.
     pub(super) fn drawn_below(&self, share: f64) -> bool {
-        f64::from(self.lot) < share * (f64::from(u32::MAX) + 1.0)
+        governing::below(self.lot, share)
     }
 
     /// How this caller is answered.

@@ -21,7 +21,7 @@ pub struct Parts {
     /// Describes requests.
     pub catalogue: Catalogue,
     /// The policies in force.
-    pub policies: PolicySet,
+    pub governing: Governing,
     /// Records.
     pub store: Store,
     /// Forwards.
@@ -52,8 +52,8 @@ pub(super) struct Inner {
 impl Pipeline {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { identify, catalogue, policies, store, enforcer, events, body_limit, engine_check } = parts;
-        let (catalogue, governing) = (ArcSwap::from_pointee(catalogue), ArcSwap::from_pointee(Governing::by(policies)));
+        let Parts { identify, catalogue, governing, store, enforcer, events, body_limit, engine_check } = parts;
+        let (catalogue, governing) = (ArcSwap::from_pointee(catalogue), ArcSwap::from_pointee(governing));
         let (rates, candidate_rates, room) = (Rates::default(), Rates::default(), Room::new(body_limit));
         Self(Arc::new(Inner {
             identify,

@@ -7,9 +7,9 @@ use clap::{Args, ValueEnum};
 /// `aegis policy diff`.
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
-    /// Before: a folder, a file or a bundle
+    /// Before: a folder, a file, a bundle or a version (`aegis policy list`); what is in force when not given
     #[arg(value_name = "A")]
-    pub(crate) first: PathBuf,
+    pub(crate) first: Option<PathBuf>,
     /// After: the same; the configuration's policies when not given
     #[arg(value_name = "B")]
     pub(crate) second: Option<PathBuf>,
@@ -21,7 +21,7 @@ pub(crate) struct DiffArgs {
 /// `aegis policy replay`.
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
-    /// The candidate: a folder, a file or a bundle; the configuration's policies when not given
+    /// The candidate: a folder, a file, a bundle or a version; the configuration's policies when not given
     #[arg(long, value_name = "PATH")]
     pub(crate) candidate: Option<PathBuf>,
     /// Recorded calls as `aegis audit export --calls` writes them, `-` for standard input; the gateway's own when not given

@@ -1,13 +1,17 @@
-//! `aegis policy`: check, test, compile, explain. No gateway is asked: policies are files.
+//! `aegis policy`: check, test, compile and explain files, for which no gateway is asked; and the versions of a gateway.
 
+mod canary;
 mod candidate;
 mod check;
 mod diff;
 mod explain;
+mod mode;
+mod publish;
 mod replay;
 mod sarif;
 mod suggest;
 mod test_cases;
+mod versions;
 mod which;
 mod written;
 
@@ -40,6 +44,9 @@ pub(super) fn run(command: PolicyCommand, global: &Global) -> Result<()> {
         PolicyCommand::Explain(args) => explain::run(&args, global),
         PolicyCommand::Diff(args) => diff::run(&args, global),
         PolicyCommand::Replay(args) => replay::run(&args, global),
+        PolicyCommand::Versions(command) => {
+            operate(global, async |operator| versions::run(command, operator, global).await)
+        }
         PolicyCommand::Suggest(args) => suggest::run(&args, global),
         PolicyCommand::Candidate(command) => {
             operate(global, async |operator| candidate::run(command, operator, global).await)

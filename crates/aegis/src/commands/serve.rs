@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use aegis_core::document::Diagnostic;
 use aegis_core::policy::Mode;
@@ -29,9 +28,12 @@ struct Listening {
 /// All listeners take calls.
 #[derive(Serialize)]
 struct Ready<'a> {
+    /// Whether a policy is in force; without one every call is denied.
     ready: bool,
     policy_version: &'a str,
     mode: Mode,
+    /// `current`, or `refused` where others were to be in force.
+    policies: &'a str,
 }
 
 /// Runs the gateway.
@@ -40,7 +42,6 @@ pub(super) fn run(global: &Global) -> Result<()> {
     log_as(config.telemetry.log)?;
     let loaded = gateway::load(&config).map_err(invalid)?;
     load::log(&config.warnings);
-    load::log(loaded.policies.warnings());
     runtime()?.block_on(async {
         // Before anything is announced, so that whoever reads the announcement can stop us in order.
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -48,8 +49,11 @@ pub(super) fn run(global: &Global) -> Result<()> {
         for bound in &running.addresses {
             say(&Listening { listening: bound.listening, address: bound.address })?;
         }
-        say(&Ready { ready: true, policy_version: &running.policy_version, mode: running.mode })?;
-        let mut watch = tokio::spawn(Arc::clone(&running.reloader).watch());
+        let policies = if running.refused { "refused" } else { "current" };
+        let (ready, mode) = (running.in_force, running.mode);
+        say(&Ready { ready, policy_version: &running.policy_version, mode, policies })?;
+        let reloader = running.reloader.take().context("the gateway has nobody to watch its policies")?;
+        let mut watch = tokio::spawn(reloader.watch());
         tokio::select! {
             _ = interrupt.recv() => tracing::info!("interrupted: no new calls, calls under way may end"),
             _ = terminate.recv() => tracing::info!("told to stop: no new calls, calls under way may end"),
@@ -70,10 +74,10 @@ pub(super) fn check(global: &Global) -> Result<()> {
         Err(errors) => found = errors,
         Ok(config) => {
             found.extend(config.warnings.iter().cloned());
-            match gateway::load(&config) {
-                Ok(loaded) => {
-                    found.extend_from_slice(loaded.policies.warnings());
-                    version = Some(loaded.policies.version().to_owned());
+            match gateway::check(&config) {
+                Ok(policies) => {
+                    found.extend_from_slice(policies.warnings());
+                    version = Some(policies.version().to_owned());
                 }
                 Err(errors) => found.extend(errors),
             }
@@ -88,7 +92,7 @@ pub(super) fn check(global: &Global) -> Result<()> {
     if ok {
         Ok(())
     } else {
-        Err(No(format!("{}: aegis serve would refuse to start", diagnostics::summary(&found))).into())
+        Err(No(format!("{}: aegis serve would not run with these", diagnostics::summary(&found))).into())
     }
 }
 

@@ -25,3 +25,4 @@ mod shadow;
 mod standin;
 mod tools;
 mod upstream;
+mod versions;

@@ -5,6 +5,7 @@
 //! with the same strict answer. What such a bundle's tables say beyond Rego (rates, terms of approval, …) nobody would
 //! enforce, so a bundle with any of it is refused; never is a limit dropped in silence.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use serde::Deserialize;
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::document::{Diagnostic, Place};
 use crate::policy::tables::Tables;
-use crate::policy::{Engine, Mode, Options, PolicySet};
+use crate::policy::{Engine, Mode, Options, PolicySet, Source};
 
 /// What the Rego enforces of a policy in the tables. Anything else in them is the gateway's to enforce.
 const POLICY_BY_REGO: [&str; 6] = ["id", "mode", "tools", "egress", "deny", "entries"];
@@ -92,9 +93,9 @@ impl PolicySet {
             }
         }
         let publication = publication(&manifest)?;
-        let set = match native(archive, options) {
+        let set = match native(archive, &options) {
             Ok(set) => set?,
-            Err(because) => rego_only(archive, manifest, because, options)?,
+            Err(because) => rego_only(archive, manifest, because, &options)?,
         };
         let set = set.published(publication.clone());
         Ok((set, publication))
@@ -156,19 +157,32 @@ fn publication(manifest: &Manifest) -> Result<Option<Publication>, BundleError> 
 }
 
 /// The policies, if the archive is what the compiler makes of its sources; else why it isn't.
-fn native(archive: &Archive, options: Options) -> Result<Result<PolicySet, BundleError>, &'static str> {
+fn native(archive: &Archive, options: &Options) -> Result<Result<PolicySet, BundleError>, &'static str> {
     let text = archive.file(SOURCES_FILE).ok_or("it has no sources")?;
-    let Sources { mode, sources } = serde_json::from_slice(text).map_err(|_| "its sources can't be read")?;
-    let set = PolicySet::load(&sources, Options { mode, ..options }).map_err(|_| "its sources don't load here")?;
+    let Sources { mode, modes, sources } = serde_json::from_slice(text).map_err(|_| "its sources can't be read")?;
+    let as_it_was = Options { mode, modes: modes.clone(), ..options.clone() };
+    let set = PolicySet::load(&sources, as_it_was).map_err(|_| "its sources don't load here")?;
     let held = archive.files().filter(|(name, _)| !matches!(*name, MANIFEST_FILE | SIGNATURES_FILE));
     if !held.eq(set.bundle.files.iter().map(|(name, content)| (name.as_str(), content.as_slice()))) {
         return Err("it is not what its sources compile to");
     }
-    if mode == options.mode {
+    // What was switched here wins over what was switched where the bundle is from.
+    let mut here = modes.clone();
+    here.extend(options.modes.clone());
+    if mode == options.mode && here == modes {
         return Ok(Ok(set));
     }
-    let again = PolicySet::load(&sources, options);
+    let again = PolicySet::load(&sources, Options { modes: here, ..options.clone() });
     Ok(again.map_err(|errors| BundleError::Sources(errors.first().map(ToString::to_string).unwrap_or_default())))
+}
+
+impl Archive {
+    /// The policies as they were written, and the modes that operators had switched them to; `None` where the bundle doesn't
+    /// say. Whether they are what the bundle holds, only [`PolicySet::from_archive`] tells.
+    pub fn sources(&self) -> Option<(Vec<Source>, BTreeMap<String, Mode>)> {
+        let Sources { modes, sources, .. } = serde_json::from_slice(self.file(SOURCES_FILE)?).ok()?;
+        Some((sources, modes))
+    }
 }
 
 /// The policies as nothing but their Rego.
@@ -176,12 +190,15 @@ fn rego_only(
     archive: &Archive,
     manifest: Manifest,
     because: &'static str,
-    options: Options,
+    options: &Options,
 ) -> Result<PolicySet, BundleError> {
     let refused = |why: String| BundleError::RegoOnly { because, why };
     let data = data(archive).map_err(refused)?;
     let tables = data.get(TABLES);
     let ids = tables.map_or(Ok(Vec::new()), by_rego_alone).map_err(refused)?;
+    if let Some(id) = options.modes.keys().find(|id| ids.contains(id)) {
+        return Err(refused(format!("policy {id:?} is switched to a mode here, which Rego can't be asked to change")));
+    }
     let mode = match tables.and_then(|tables| tables.get("mode")) {
         None => options.mode,
         Some(mode) => Mode::deserialize(mode).map_err(|_| refused("the mode in its data is unknown".to_owned()))?,
@@ -198,7 +215,7 @@ fn rego_only(
     let warning = Diagnostic::error("", Place { line: 1, column: 1 }, "", message).warning();
     let set = PolicySet {
         tables: Tables { mode, ..Tables::default() },
-        positions: std::collections::BTreeMap::new(),
+        positions: BTreeMap::new(),
         engine: Engine::Rego,
         bundle,
         version,

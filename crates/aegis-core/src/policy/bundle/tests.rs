@@ -200,9 +200,9 @@ fn a_bundle_without_sources_or_with_more_files_is_rego_only() {
 fn the_gateways_mode_holds_for_a_bundle_too() {
     let shadow = Options { mode: Mode::Shadow, ..Options::default() };
     let bytes = set(POLICY).bundle(None);
-    let (taken, _) = PolicySet::from_bundle(&bytes, shadow).expect("taken");
+    let (taken, _) = PolicySet::from_bundle(&bytes, shadow.clone()).expect("taken");
     assert_eq!(taken.mode(), Mode::Shadow);
-    let local = PolicySet::load(&[source("p.yaml", POLICY)], shadow).expect("loads");
+    let local = PolicySet::load(&[source("p.yaml", POLICY)], shadow.clone()).expect("loads");
     assert_eq!(taken.version(), local.version());
     // Rego that was compiled for the other mode can't be changed.
     let archive = set(POLICY).archive(None).with("x.rego", b"package x\n".to_vec());
@@ -403,4 +403,22 @@ proptest! {
         prop_assert_eq!(&Archive::read(&bytes).expect("read"), &archive);
         prop_assert_eq!(Archive::read(&bytes).expect("read").write(), bytes);
     }
+}
+
+/// What an operator has switched goes with the bundle, or whoever takes it would find other files than its sources give.
+#[test]
+fn switched_modes_are_in_the_bundle_and_those_of_the_taker_win() {
+    let text = "name: limits\nagent: a\nactions: [{name: deploy, max_replicas: 5}]\n";
+    let with = |mode: Mode| Options { modes: [("limits".to_owned(), mode)].into(), ..Options::default() };
+    let switched = PolicySet::load(&[source("p.yaml", text)], with(Mode::Shadow)).expect("loads");
+    let plain = PolicySet::load(&[source("p.yaml", text)], Options::default()).expect("loads");
+    assert_ne!(switched.version(), plain.version());
+    let bytes = switched.bundle(None);
+    let (taken, _) = PolicySet::from_bundle(&bytes, Options::default()).expect("taken");
+    assert!(!taken.is_rego_only());
+    assert_eq!((taken.version(), taken.bundle(None)), (switched.version(), bytes.clone()));
+    let (back, _) = PolicySet::from_bundle(&bytes, with(Mode::Enforce)).expect("taken");
+    assert_eq!(back.version(), plain.version());
+    let (sources, modes) = Archive::read(&bytes).expect("reads").sources().expect("it says");
+    assert_eq!((sources[0].text.as_str(), modes), (text, with(Mode::Shadow).modes));
 }

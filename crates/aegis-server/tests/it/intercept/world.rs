@@ -14,7 +14,7 @@ use aegis_server::events::{self, Events};
 use aegis_server::gateway::{self, Gateway};
 use aegis_server::identify::{self, Identify};
 use aegis_server::intercept::{Intercept, Route};
-use aegis_server::pipeline::{Parts, Pipeline};
+use aegis_server::pipeline::{Governing, Parts, Pipeline};
 use aegis_store::{Durability, Store};
 use jiff::Timestamp;
 use rustls::ServerConfig;
@@ -92,7 +92,7 @@ impl World {
         let pipeline = Pipeline::new(Parts {
             identify: Arc::new(identify),
             catalogue: Catalogue::load(&[], None).expect("the catalogue"),
-            policies: policies(policy),
+            governing: Governing::by(policies(policy)),
             store: store.clone(),
             enforcer,
             events,

@@ -14,7 +14,10 @@ use crate::outcome::No;
 use crate::style::Style;
 
 pub(super) fn run(args: &DiffArgs, global: &Global) -> Result<()> {
-    let before = which::load(Some(&args.first), global)?;
+    let before = match &args.first {
+        Some(first) => which::load(Some(first), global)?,
+        None => which::in_force(global)?,
+    };
     let after = which::load(args.second.as_deref(), global)?;
     let changes = policy::diff(&before, &after);
     let count = |direction| changes.iter().filter(|change| change.direction == direction).count();

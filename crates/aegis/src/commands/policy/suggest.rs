@@ -28,7 +28,7 @@ pub(super) fn run(args: &ShadowArgs, global: &Global) -> Result<()> {
         let suggestion = suggest(&seen, &sources, &policies);
         // A patch that would be refused is no help.
         let changed: Vec<_> = sources.into_iter().map(|source| patched(source, &suggestion)).collect();
-        let options = aegis_core::policy::Options { engine: config.engine, mode: config.mode };
+        let options = load::options(&config);
         load::policies(&changed, options, &catalogue.defined()).map_err(invalid)?;
         if seen.calls == 0 {
             return Err(No("no call was watched in this time, so there is nothing to suggest from".to_owned()).into());
