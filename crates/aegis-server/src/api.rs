@@ -18,7 +18,6 @@ mod reports;
 #[cfg(test)]
 mod tests;
 mod versions;
-mod versions;
 
 use std::sync::Arc;
 
