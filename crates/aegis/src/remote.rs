@@ -126,12 +126,12 @@ impl Remote {
     /// Puts a bundle in force, if it can be.
     async fn take(&mut self, taken: Taken, reloader: &Arc<Reloader>, events: &Events) {
         let (url, reloader) = (self.status.borrow().url.clone(), Arc::clone(reloader));
-        let put = tokio::task::spawn_blocking(move || {
-            let put = reloader.put(|options, defined| loaded(&url, &taken, options, defined));
-            (taken, put)
-        });
+        let taken = Arc::new(taken);
+        let this = Arc::clone(&taken);
+        let put =
+            tokio::task::spawn_blocking(move || reloader.put(|options, defined| loaded(&url, &this, options, defined)));
         match put.await {
-            Ok((taken, Ok(_))) => {
+            Ok(Ok(_)) => {
                 self.source.put_in_force(&taken);
                 if let Err(error) = keep(&self.kept, &taken.bytes) {
                     events.alarm("the bundle in force can't be kept for the next start", &format!("{error:#}"));
@@ -139,11 +139,15 @@ impl Remote {
                 self.answered();
             }
             // The reloader has told what is wrong.
-            Ok((taken, Err(errors))) => {
+            Ok(Err(errors)) => {
                 self.source.reject(&taken, errors.first().map(ToString::to_string).unwrap_or_default());
                 self.answered();
             }
-            Err(error) => events.alarm("a bundle could not be taken", &error.to_string()),
+            Err(error) => {
+                events.alarm("a bundle could not be taken", &error.to_string());
+                self.source.reject(&taken, error.to_string());
+                self.answered();
+            }
         }
     }
 
