@@ -385,6 +385,9 @@ fn what_a_candidate_would_have_done_is_on_the_span_and_counted_where_it_differs(
         ("candidate_change", "stricter"),
         ("candidate_reason", "max_replicas: above_maximum"),
     ] {
-        assert!(told.iter().any(|pair| pair.key.as_str() == name && pair.value.as_str() == value), "{name} in {told:?}");
+        assert!(
+            told.iter().any(|pair| pair.key.as_str() == name && pair.value.as_str() == value),
+            "{name} in {told:?}"
+        );
     }
 }
