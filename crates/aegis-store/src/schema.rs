@@ -17,11 +17,16 @@ const APPLICATION_ID: i64 = 0x4145_4749;
 const CHECK_WHOLE: i64 = 16 << 20;
 
 /// The schema, one step per version; a step that was released is never edited.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema/0001.sql"), include_str!("schema/0006_budgets.sql"), include_str!("schema/0004_shadow.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/0001.sql"),
+    include_str!("schema/0006_budgets.sql"),
+    include_str!("schema/0004_shadow.sql"),
+    include_str!("schema/0003_sessions.sql"),
+];
 
 /// The tables that a start depends on, small enough to be checked every time.
-const SMALL_TABLES: &[&str] = &["agents", "keys", "revocations", "approvals", "unsettled", "budgets", "charges"];
+const SMALL_TABLES: &[&str] =
+    &["agents", "keys", "revocations", "approvals", "unsettled", "budgets", "charges", "sessions"];
 
 /// Opens the connection that writes.
 pub(crate) fn open(path: &Path, durability: Durability) -> Result<Connection, StoreError> {

@@ -6,6 +6,7 @@ mod conditions;
 mod entry;
 mod images;
 mod keys;
+mod labels;
 mod rules;
 mod terms;
 mod values;
@@ -13,8 +14,10 @@ mod values;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cache::Cache;
+use jiff::Timestamp;
 
 use super::budget::Budget;
+use super::calendar::{self, Calendar};
 use super::condition::{Condition, Shape};
 use super::egress::EgressPattern;
 use super::tables::{Entry, Origin, Policy, Shared, Tables, Whom};
@@ -36,6 +39,8 @@ pub(super) struct Loaded {
     /// The generated Rego rules, by id.
     pub(super) shapes: BTreeSet<Shape>,
     pub(super) warnings: Vec<Diagnostic>,
+    /// Every freeze, and when it is over.
+    pub(super) freezes: Vec<(Timestamp, Diagnostic)>,
 }
 
 /// A policy before it has its id.
@@ -51,6 +56,7 @@ struct Draft {
     egress: Option<Vec<EgressPattern>>,
     rate: Option<super::tables::Rate>,
     budgets: Vec<Budget>,
+    calendar: Calendar,
     deny: Vec<Shared<Condition>>,
     entries: Vec<(String, Entry)>,
 }
@@ -73,14 +79,24 @@ pub(super) fn load(sources: &[Source], options: Options) -> Result<Loaded, Vec<D
         read_source(source, options, &mut drafts, &mut cache, &mut report);
     }
     let ids = assign_ids(&drafts, &mut report);
+    labels::warn_of_unknown(&drafts, &mut report);
+    let freezes = drafts.iter().flat_map(freezes_of).collect();
     let tables = index(drafts, ids, options.mode, &mut cache, &mut report);
     let shapes = cache.into_shapes();
     let Report { mut errors, warnings } = report;
     if errors.is_empty() {
-        return Ok(Loaded { tables, shapes, warnings });
+        return Ok(Loaded { tables, shapes, warnings, freezes });
     }
     errors.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
     Err(errors)
+}
+
+/// The freezes of a policy, each with what there is to say once it is over.
+fn freezes_of(draft: &Draft) -> impl Iterator<Item = (Timestamp, Diagnostic)> {
+    draft.calendar.freezes.iter().map(|(name, freeze)| {
+        let message = format!("the freeze {name:?} is over since {}", freeze.until);
+        (freeze.until, Diagnostic::error(&draft.file, freeze.place, "freezes", message).warning())
+    })
 }
 
 fn read_source(source: &Source, options: Options, drafts: &mut Vec<Draft>, cache: &mut Cache, report: &mut Report) {
@@ -138,6 +154,9 @@ fn read_policy(
     let rate = values::rate(&mut fields);
     let budgets = budgets::read(&mut fields);
     let egress = values::egress(&mut fields);
+    let mut freeze_errors = Vec::new();
+    let calendar = calendar::read(file, &mut fields, &mut freeze_errors);
+    cache.enter(calendar.clone());
     let deny = conditions::deny_if(source, &mut fields, cache);
     fields.list("actions");
     let actions = match node.get("actions") {
@@ -149,6 +168,7 @@ fn read_policy(
     }
     keys::refuse_those_of_entries(&mut fields);
     fields.finish();
+    report.errors.append(&mut freeze_errors);
     let entries: Vec<(String, Entry)> = actions
         .iter()
         .take(MAX_ENTRIES)
@@ -161,7 +181,7 @@ fn read_policy(
     }
     let origin = entry::origin(file, "", name.as_deref().unwrap_or_default(), node);
     let (file, place) = (file.to_owned(), node.place);
-    Some(Draft { origin, file, place, name, agent, groups, mode, tools, egress, rate, budgets, deny, entries })
+    Some(Draft { origin, file, place, name, agent, groups, mode, tools, egress, rate, budgets, calendar, deny, entries })
 }
 
 fn check_agent(fields: &mut Fields<'_>, node: &Node, agent: Option<&str>, no_groups: bool) {
@@ -206,7 +226,7 @@ fn assign_ids(drafts: &[Draft], report: &mut Report) -> Vec<String> {
 }
 
 fn index(drafts: Vec<Draft>, ids: Vec<String>, mode: Mode, cache: &mut Cache, report: &mut Report) -> Tables {
-    let mut tables = Tables { mode, ..Tables::default() };
+    let mut tables = Tables { mode, ..cache.host_keeps() };
     for (position, (draft, id)) in drafts.into_iter().zip(ids).enumerate() {
         let whom = Whom { agent: draft.agent.clone(), groups: draft.groups.iter().cloned().collect() };
         match draft.agent {
@@ -227,6 +247,7 @@ fn index(drafts: Vec<Draft>, ids: Vec<String>, mode: Mode, cache: &mut Cache, re
                 1 => format!("{id}/{name}"),
                 nth => format!("{id}/{name}#{nth}"),
             };
+            tables.remembers |= !entry.labels.is_empty();
             entries.push(entry);
         }
         let Draft { origin, mode, tools, egress, rate, budgets, deny, .. } = draft;

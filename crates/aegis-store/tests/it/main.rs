@@ -12,6 +12,7 @@ mod calls;
 mod identities;
 mod killed;
 mod log;
+mod sessions;
 mod shadow;
 mod start;
 
