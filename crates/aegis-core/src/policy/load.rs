@@ -20,6 +20,7 @@ use super::budget::Budget;
 use super::calendar::{self, Calendar};
 use super::condition::{Condition, Shape};
 use super::egress::EgressPattern;
+use super::lint::EMPTY;
 use super::tables::{Entry, Origin, Policy, Shared, Tables, Whom};
 use super::{Mode, Options, Source};
 use crate::agent::valid_name;
@@ -116,7 +117,7 @@ fn read_source(source: &Source, options: Options, drafts: &mut Vec<Draft>, cache
         Err(error) => report.errors.push(error),
         Ok(nodes) => {
             if nodes.is_empty() {
-                report.warnings.push(Diagnostic::error(file, start, "", "the file holds no policy").warning());
+                report.warnings.push(Diagnostic::error(file, start, "", "the file holds no policy").of(&EMPTY).warning());
             }
             drafts.extend(nodes.iter().filter_map(|node| read_policy(source, node, options, cache, report)));
         }
@@ -177,7 +178,7 @@ fn read_policy(
         .collect();
     if actions.is_empty() && egress.is_none() && deny.is_empty() {
         let message = "the policy allows nothing: it has neither `actions` nor `egress`";
-        report.warnings.push(Diagnostic::error(file, node.place, "", message).warning());
+        report.warnings.push(Diagnostic::error(file, node.place, "", message).of(&EMPTY).warning());
     }
     let origin = entry::origin(file, "", name.as_deref().unwrap_or_default(), node);
     let (file, place) = (file.to_owned(), node.place);

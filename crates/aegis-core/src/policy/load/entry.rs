@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::Source;
+use super::super::lint::EMPTY;
 use super::super::tables::{Check, Entry, ImageRule, Name, Origin};
 use super::cache::Cache;
 use super::{Report, budgets, conditions, images, keys, labels, rules, terms, values};
@@ -153,7 +154,7 @@ fn warn_of_empty_lists(file: &str, path: &str, node: &Node, report: &mut Report)
             && items.is_empty()
         {
             let message = "an empty list allows nothing";
-            report.warnings.push(Diagnostic::error(file, *place, &format!("{path}.{key}"), message).warning());
+            report.warnings.push(Diagnostic::error(file, *place, &format!("{path}.{key}"), message).of(&EMPTY).warning());
         }
     }
 }
