@@ -8,6 +8,7 @@ mod cel;
 mod conditions;
 mod conformance;
 mod engines;
+mod lint;
 mod loading;
 mod opa;
 
