@@ -19,6 +19,7 @@ mod otlp;
 mod process;
 mod readme;
 mod reload;
+mod sessions;
 mod shadow;
 mod standin;
 mod tools;
