@@ -24,7 +24,7 @@ use crate::budget::{Charge, Spend};
 use crate::call::ToolCall;
 use crate::policy::{Mode, RateLimit};
 use crate::problem::{Code, Violation};
-use crate::session::Session;
+use crate::session::{Marks, Session};
 use crate::shadow::Opinion;
 
 /// What was decided about one call.
@@ -50,6 +50,7 @@ pub struct Permit {
     explanation: Explanation,
     spends: Option<String>,
     charges: Vec<Charge>,
+    marks: Option<Marks>,
 }
 
 /// A call that shadow mode lets pass although it would not have been allowed. Owns the call.
@@ -58,6 +59,7 @@ pub struct Observed {
     call: ToolCall,
     explanation: Explanation,
     charges: Vec<Charge>,
+    marks: Option<Marks>,
 }
 
 /// A call that waits for a human, and the request to put before one.
@@ -199,6 +201,15 @@ impl Passage {
         match self {
             Self::Permit(permit) => &permit.charges,
             Self::Observed(observed) => &observed.charges,
+        }
+    }
+
+    /// What admission must leave in the agent's session, in the same transaction that records the call; `None` where no policy
+    /// uses sessions.
+    pub fn marks(&self) -> Option<&Marks> {
+        match self {
+            Self::Permit(permit) => permit.marks.as_ref(),
+            Self::Observed(observed) => observed.marks.as_ref(),
         }
     }
 

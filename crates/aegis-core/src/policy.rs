@@ -41,6 +41,13 @@
 //!   parameters have to be there in a partial write as well.
 //! - `on_violation: {RULE: approval_needed}` asks instead of denying where the value is there and readable.
 //!
+//! **Sessions.** `labels: [NAME]` or `labels: {NAME: condition}` of an entry is what an admitted call of it leaves with its
+//! agent: unless the condition is false, so that what can't be evaluated is remembered. `session.labels` and
+//! `session.count["…"]` of a condition ask for what was left; also by shadow policies, since their calls did run.
+//!
+//! **Time** is in the policy's `timezone` (UTC without one). `freezes: [{name, from, until}]` names spans of it, `until` not
+//! included; a date begins at midnight.
+//!
 //! **Egress** is asked for what the agent names. Every policy of the agent that has `egress` must list the destination, every entry
 //! for the call that has one too, and one that decides must have it.
 //!
@@ -52,6 +59,7 @@
 mod agents;
 mod budget;
 mod bundle;
+mod calendar;
 mod condition;
 mod coverage;
 mod diff;
@@ -85,7 +93,7 @@ use crate::agent::Agent;
 use crate::call::ToolCall;
 use crate::document::{Diagnostic, Place};
 use crate::problem::Violation;
-use crate::session::{self, Session};
+use crate::session::{self, Marks, Session};
 
 pub use bundle::{Archive, ArchiveError, BundleError, FileDigest, Publication, Risk, MAX_UNPACKED};
 
@@ -171,6 +179,7 @@ pub struct PolicySet {
     warnings: Vec<Diagnostic>,
     /// Whether any policy is in shadow mode.
     observes: bool,
+    freezes: Vec<(Timestamp, Diagnostic)>,
     /// Prepared when it is first asked: many sets are only ever asked natively.
     interpreter: OnceLock<Result<rego::Interpreter, String>>,
 }
@@ -318,7 +327,7 @@ impl PolicySet {
     /// # Errors
     /// Every error found, each with its place. One bad file refuses all: a set with a policy left out is another policy.
     pub fn load(sources: &[Source], options: Options) -> Result<Self, Vec<Diagnostic>> {
-        let load::Loaded { tables, shapes, mut warnings } = load::load(sources, &options)?;
+        let load::Loaded { tables, shapes, mut warnings, freezes } = load::load(sources, &options)?;
         let whole = |message: String| vec![Diagnostic::error("", Place { line: 1, column: 1 }, "", message)];
         let bundle = bundle::Bundle::of(&tables, &shapes, sources, &options.modes)
             .map_err(|error| whole(format!("the policies can't be written as data: {error}")))?;
@@ -336,6 +345,7 @@ impl PolicySet {
             foreign: None,
             warnings,
             observes,
+            freezes,
             interpreter: OnceLock::new(),
         };
         match set.engine {
@@ -359,6 +369,14 @@ impl PolicySet {
         }
         self.warnings.extend(warnings);
         Ok(self)
+    }
+
+    /// The same set, looked at when it comes into force: a freeze that is over by then protects nothing and becomes a warning.
+    #[must_use]
+    pub fn as_of(mut self, now: Timestamp) -> Self {
+        let over = self.freezes.iter().filter(|(until, _)| *until <= now).map(|(_, warning)| warning.clone());
+        self.warnings.extend(over);
+        self
     }
 
     /// The version: digest of what was compiled, as `sha256:…` shortened to 12 digits behind `pol_`.
@@ -402,7 +420,7 @@ impl PolicySet {
         match engine {
             Engine::Native if self.foreign.is_none() => native::evaluate(&self.tables, asked),
             Engine::Native | Engine::Rego => match self.interpreter() {
-                Ok(interpreter) => interpreter.evaluate(asked),
+                Ok(interpreter) => interpreter.evaluate(self.input(asked)),
                 Err(_) => rego::failed(),
             },
         }
@@ -453,6 +471,17 @@ impl PolicySet {
             }
         }
         limits
+    }
+
+    /// Whether the policies look at what an agent has done before; if not, nothing of it has to be fetched or kept.
+    pub fn uses_sessions(&self) -> bool {
+        self.tables.remembers
+    }
+
+    /// What the call leaves in its agent's session once it is admitted: the labels of all entries that are for it, unless
+    /// their condition is false, and the counts that some condition asks for. `None` when the policies use no sessions.
+    pub fn session_marks(&self, asked: Asked<'_>) -> Option<Marks> {
+        self.tables.remembers.then(|| native::marks(&self.tables, asked))
     }
 
     /// The mode that decides for an agent: that of its enforcing policies, if it has any; the gateway's, if it has none at all.
@@ -508,7 +537,7 @@ impl PolicySet {
     }
 
     /// The input document that the bundle's Rego is asked with (`data.aegis.gate.evaluation`).
-    pub fn input(asked: Asked<'_>) -> serde_json::Value {
-        rego::input(asked)
+    pub fn input(&self, asked: Asked<'_>) -> serde_json::Value {
+        rego::input(asked, &self.tables.zones)
     }
 }

@@ -70,18 +70,22 @@ impl Pipeline {
         let described = body::describe(case, &way, head, body, self.0.body_limit).await;
         let (call, body) = described.map_err(|refused| case.unread(Some(&agent), refused))?;
 
-        let asked = Asked { now: case.now, ..Asked::of(&agent, &call) };
+        let session = self.session(case, &agent);
+        let asked = Asked { agent: &agent, call: &call, now: case.now, session: &session };
         case.keep_call(&self.0.store, asked);
         let (toward, guard) = self.reach(case, &way, asked).await;
         let (approval, other) = self.approval(&case.policies, asked, override_token.as_deref());
         let guards: Vec<Violation> = case.guard().into_iter().chain(guard).chain(other).collect();
         let opinion = self.opinion(case, asked, &guards);
+        let over_rate = self.0.rates.over(case.policies.rates(asked));
+        let spends = self.0.store.spends(case.policies.budgets(asked), case.now);
         let facts = Facts {
             approval: approval.as_ref(),
-            over_rate: self.0.rates.over(case.policies.rates(asked)),
-            spends: self.0.store.spends(case.policies.budgets(asked), case.now),
+            over_rate,
+            spends,
             guards,
             cross_check: case.drawn_below(self.0.engine_check),
+            session,
             ..case.facts()
         };
         let decision = decide(&case.policies, &agent, call, &facts).beside(opinion);

@@ -19,7 +19,7 @@ use crate::records::Entry;
 use crate::shadow::Seen;
 use crate::traffic::{KeptCall, Noted};
 use crate::writer::{Command, Message, Tx};
-use crate::{Inner, Store, approvals, budgets};
+use crate::{Inner, Store, approvals, budgets, sessions};
 
 /// A call that may be forwarded: it was allowed, and that is on record. Consumed by forwarding it.
 #[derive(Debug)]
@@ -128,6 +128,7 @@ impl Store {
         let decision_id = explanation.decision_id.clone();
         let spends = passage.spends().map(str::to_owned);
         let charges = passage.charges().to_vec();
+        let (marks, idle) = (passage.marks().cloned(), self.session_idle());
         let store = std::sync::Arc::downgrade(&self.inner);
         self.write_or_refuse(move |tx| {
             if let Some(refusal) = standing(tx, &agent)? {
@@ -140,6 +141,9 @@ impl Store {
                 && let Err(refusal) = spend(tx, &id, &agent, digest.as_deref())?
             {
                 return Ok(Err(refusal));
+            }
+            if let Some(marks) = marks {
+                sessions::leave(tx, &agent, &marks, idle)?;
             }
             let seq = tx.append(&entry)?;
             seen.count(tx)?;

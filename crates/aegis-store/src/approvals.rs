@@ -114,6 +114,7 @@ impl Store {
                 .prepare_cached("DELETE FROM revocations WHERE expires_at <= ?1")?
                 .execute([now.as_microsecond()])?;
             budgets::sweep(tx, now)?;
+            crate::sessions::forget(tx)?;
             tx.change(Change::Forget(now));
             Ok(over)
         })

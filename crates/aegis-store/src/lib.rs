@@ -3,8 +3,9 @@
 //! One SQLite database (write-ahead log) in a data directory that one process holds. Writes go to one thread, which commits
 //! what is queued together; reads come from connections that only read; what the path of a call asks for is mirrored in memory.
 //!
-//! Reading order: [`Store`] (the door) → `writer` (group commit) → `admission` (law 2) → `approvals`, `agents`, `policies` →
-//! `records` (the log) → `traffic` (calls kept for replay) → `memory` (the mirror) → `schema`, `dir` (how it starts). Deliberately absent: HTTP, policy, telemetry.
+//! Reading order: [`Store`] (the door) → `writer` (group commit) → `admission` (law 2) → `approvals`, `agents`, `policies`, `sessions` →
+//! `records` (the log), `traffic` (calls kept for replay) → `memory` (the mirror) → `schema`, `dir` (how it starts). Deliberately
+//! absent: HTTP, policy, telemetry.
 //!
 //! **Law 2, no effect without a record**: only [`Store::admit`] makes an [`Admitted`], in one transaction that consumes the
 //! approval and appends the record. It has no public constructor, `Default`, `Clone` or serde. This does not compile:
@@ -50,12 +51,14 @@ mod memory;
 mod policies;
 mod records;
 mod schema;
+mod sessions;
 mod shadow;
 mod traffic;
 mod writer;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
@@ -98,6 +101,8 @@ struct Inner {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// What texts are hashed with before they are counted.
     key: aegis_core::shadow::sighting::Key,
+    /// How long a session is kept after its last call, in microseconds.
+    session_idle: AtomicI64,
 }
 
 const READERS: usize = 4;
@@ -125,6 +130,7 @@ impl Store {
         memory.fill(|tables: &mut Tables| {
             agents::remember(&conn, tables)?;
             budgets::remember(&conn, tables)?;
+            sessions::remember(&conn, tables)?;
             approvals::remember(&conn, tables, now_in_microseconds())
         })?;
         let head: i64 = conn.query_row("SELECT coalesce(max(seq), 0) FROM records", [], |row| row.get(0))?;
@@ -146,7 +152,8 @@ impl Store {
         let thread = std::thread::Builder::new().name("aegis-store".to_owned()).spawn(move || writer.run(receiver));
         let thread = Mutex::new(Some(thread.map_err(StoreError::io(&database))?));
         let readers = Mutex::new(Vec::new());
-        Ok(Self { inner: Arc::new(Inner { queue, shared, database, readers, thread, key }) })
+        let session_idle = AtomicI64::new(i64::try_from(sessions::IDLE.as_micros()).unwrap_or(i64::MAX));
+        Ok(Self { inner: Arc::new(Inner { queue, shared, database, readers, thread, key, session_idle }) })
     }
 
     /// Finishes what is queued, then closes the database and lets go of the data directory. Later commands get

@@ -11,6 +11,7 @@ use aegis_core::approval::{Approval, State};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
+use crate::sessions::{LONGEST_IDLE, Used};
 use crate::{AgentEntry, KeyEntry};
 
 /// How long a request that ran out of time waits for its agent to come and be told.
@@ -28,6 +29,7 @@ pub(crate) enum Change {
     KeysOfAgentRevoked(String, Timestamp),
     Revoked(String, Timestamp),
     Approval(Box<Approval>, Option<[u8; 32]>),
+    Session(String, Used),
     Forget(Timestamp),
     /// A budget's window, by its key and start, and what it holds.
     Spent(String, Timestamp, u64),
@@ -44,6 +46,7 @@ pub(crate) struct Tables {
     by_token: HashMap<[u8; 32], String>,
     /// Each budget's newest window: its start, and what it holds.
     spent: HashMap<String, (Timestamp, u64)>,
+    pub(crate) sessions: HashMap<String, Used>,
 }
 
 #[derive(Debug, Default)]
@@ -93,6 +96,7 @@ impl Change {
             Self::Key(..) | Self::KeysOfAgentRevoked(..) | Self::Approval(..) | Self::Forget(_) | Self::Spent(..) => {
                 false
             }
+            Self::Session(..) => false,
         }
     }
 }
@@ -109,6 +113,7 @@ impl Tables {
             }
             Change::Revoked(jti, expires_at) => drop(self.revoked.insert(jti, expires_at)),
             Change::Approval(approval, token) => self.keep(*approval, token),
+            Change::Session(agent, used) => drop(self.sessions.insert(agent, used)),
             Change::Forget(now) => self.forget(now),
             Change::Spent(key, since, spent) => self.spend(key, since, spent),
         }
@@ -127,6 +132,7 @@ impl Tables {
     }
 
     fn forget(&mut self, now: Timestamp) {
+        self.sessions.retain(|_, used| now.duration_since(used.last) < LONGEST_IDLE);
         self.revoked.retain(|_, expires_at| now < *expires_at);
         let month_ago = now.saturating_sub(LONGEST_WINDOW).unwrap_or(now);
         self.spent.retain(|_, newest| month_ago < newest.0);

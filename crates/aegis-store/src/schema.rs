@@ -22,10 +22,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0006_budgets.sql"),
     include_str!("schema/0004_shadow.sql"),
     include_str!("schema/0002_policy_versions.sql"),
+    include_str!("schema/0003_sessions.sql"),
     include_str!("schema/0005_traffic.sql"),
 ];
 
-/// The tables that a start depends on, small enough to be checked every time.
+/// The tables that a start depends on, small enough to be checked every time; those that the database has so far.
 const SMALL_TABLES: &[&str] = &[
     "agents",
     "keys",
@@ -36,6 +37,7 @@ const SMALL_TABLES: &[&str] = &[
     "charges",
     "policy_state",
     "policy_versions",
+    "sessions",
 ];
 
 /// Opens the connection that writes.

@@ -72,6 +72,8 @@ pub(crate) struct Config {
     pub(crate) calls: Option<Duration>,
     /// Bounds.
     pub(crate) limits: Limits,
+    /// How long an agent does nothing until policy forgets what it has done.
+    pub(crate) session_idle: Duration,
     /// What is accepted, but isn't in force in this version.
     pub(crate) warnings: Vec<Diagnostic>,
 }

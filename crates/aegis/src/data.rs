@@ -61,6 +61,7 @@ impl DataDir {
     pub(crate) async fn open(config: &Config) -> Result<Self> {
         let (dir, durability) = (config.data_dir.clone(), config.durability);
         let store = tokio::task::spawn_blocking(move || Store::open(&dir, durability)).await??;
+        store.forget_sessions_after(config.session_idle);
         let settings = identify::Settings { token_ttl: config.token_ttl, ..identify::Settings::default() };
         let identify = Arc::new(Identify::open(&config.data_dir, store.clone(), settings)?);
         let operator = OperatorToken::open(&config.data_dir)?;

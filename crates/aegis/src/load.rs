@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use aegis_core::describe::Catalogue;
 use aegis_core::document::{self, Diagnostic};
 use aegis_core::policy::{DefinedAction, Options, PolicySet, Source};
+use jiff::Timestamp;
 
 use crate::config::{Config, START};
 use crate::remote;
@@ -74,7 +75,7 @@ pub(crate) fn policies(
     options: Options,
     defined: &[DefinedAction],
 ) -> Result<PolicySet, Vec<Diagnostic>> {
-    PolicySet::load(sources, options)?.fitted_to(defined)
+    Ok(PolicySet::load(sources, options)?.fitted_to(defined)?.as_of(Timestamp::now()))
 }
 
 /// Puts warnings in the log.

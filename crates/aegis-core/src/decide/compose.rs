@@ -13,6 +13,7 @@ use crate::call::{Environment, ToolCall};
 use crate::policy::{Asked, Evaluation, Finding, FindingEffect, Mode, PolicySet, Reason};
 use crate::problem::{Code, Violation};
 use crate::sanitize::Redaction;
+use crate::session::Marks;
 use crate::shadow::{Broken, Judged, Opinion, Watch};
 
 /// Decides one call. Pure and total: equal arguments give an equal decision, and there is no way out but a decision.
@@ -24,6 +25,7 @@ pub fn decide(policies: &PolicySet, agent: &Agent, mut call: ToolCall, facts: &F
     let evaluation = policies.evaluate(asked);
     let engines_differ = facts.cross_check && policies.evaluate_with(policies.other_engine(), asked) != evaluation;
 
+    let marks = policies.session_marks(asked);
     let observed_by = policies.observing(asked);
     let (rules, redactions) = Rules::of(policies, &evaluation, agent, &mut call, facts, engines_differ);
     let judged = rules.judged();
@@ -56,14 +58,14 @@ pub fn decide(policies: &PolicySet, agent: &Agent, mut call: ToolCall, facts: &F
     let charges = facts.spends.iter().filter_map(|spend| spend.charge(facts.now)).collect();
     match enforced {
         Verdict::Deny => deny(&rules, base),
-        Verdict::ApprovalNeeded => ask(policies, agent, call, facts, &evaluation, base, charges),
+        Verdict::ApprovalNeeded => ask(policies, agent, call, facts, &evaluation, base, (charges, marks)),
         Verdict::Sanitize if would == Verdict::Sanitize => {
-            Decision::Sanitize(Permit { call, explanation: base, spends: None, charges })
+            Decision::Sanitize(Permit { call, explanation: base, spends: None, charges, marks })
         }
         Verdict::Allow if would == Verdict::Allow => {
-            Decision::Allow(Permit { call, explanation: base, spends: None, charges })
+            Decision::Allow(Permit { call, explanation: base, spends: None, charges, marks })
         }
-        Verdict::Sanitize | Verdict::Allow => Decision::Observe(Observed { call, explanation: base, charges }),
+        Verdict::Sanitize | Verdict::Allow => Decision::Observe(Observed { call, explanation: base, charges, marks }),
     }
 }
 
@@ -122,7 +124,7 @@ fn ask(
     facts: &Facts<'_>,
     evaluation: &Evaluation,
     base: Explanation,
-    charges: Vec<Charge>,
+    (charges, marks): (Vec<Charge>, Option<Marks>),
 ) -> Decision {
     let refuse = |base: Explanation, code: Code, reason: &str, detail: String| {
         Decision::Deny(Denial { explanation: base.refused(code, reason, detail) })
@@ -145,7 +147,7 @@ fn ask(
             let decision = if base.redactions.is_empty() { Verdict::Allow } else { Verdict::Sanitize };
             let reason = format!("approved: {}", base.reason);
             let explanation = Explanation { decision, approval: Some(info), reason, ..base };
-            let permit = Permit { call, explanation, spends: Some(approval.id.clone()), charges };
+            let permit = Permit { call, explanation, spends: Some(approval.id.clone()), charges, marks };
             if decision == Verdict::Sanitize { Decision::Sanitize(permit) } else { Decision::Allow(permit) }
         }
         Some((approval, state @ (State::Rejected | State::Cancelled))) if facts.now < approval.request.expires_at => {

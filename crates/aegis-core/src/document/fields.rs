@@ -47,7 +47,9 @@ impl<'a> Fields<'a> {
 
     /// The raw value of `key`; also says that the key exists.
     pub fn node(&mut self, key: &str) -> Option<&'a Node> {
-        self.asked.push(key.to_owned());
+        if !self.asked.iter().any(|asked| asked == key) {
+            self.asked.push(key.to_owned());
+        }
         self.entries.iter().find(|(k, _)| k.name == key).map(|(_, node)| node)
     }
 

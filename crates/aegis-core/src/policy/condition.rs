@@ -1,18 +1,27 @@
 //! Conditions: CEL text → a small three-valued form, evaluated here and written as Rego.
 //!
 //! A condition is true, false or *unknown*; unknown is what a missing or mistyped operand makes of a comparison, and the
-//! caller denies on it. `&&` and `||` follow CEL: a false (true) side decides, whatever the other one is.
+//! caller denies on it. `&&` and `||` follow CEL: a false (true) side decides, whatever the other one is; so do `all` and
+//! `exists` with their elements.
 //!
-//! What is looked at: `env`, `tool`, `action`, `agent.id`, `agent.groups`, `destination.host`, `destination.port`,
-//! `params.…`; any other bare name is a parameter. Numbers are compared as numbers, whole or not, up to ±(2^53−1), the
-//! range in which every JSON reader agrees; arithmetic is on whole numbers only. Strings compare by code point.
+//! What is looked at:
+//! - the call: `env`, `tool`, `action`, `destination.host`, `destination.port`, `params.…`; any other bare name is a parameter;
+//! - who asks: `agent.id`, `agent.groups`, `agent.parent` (absent for an agent that acts for itself), `chain` (its callers,
+//!   nearest first);
+//! - when, in the policy's time zone: `time.weekday`, `.hour`, `.minute`, `.day`, `.month`, `.year`, `.date`, `.unix`, and
+//!   `time.freezes`, the names of the policy's freezes that are on;
+//! - what went before: `session.labels`, and `session.count["…"]`, which is 0 for what never happened.
+//!
+//! There is one kind of number, JSON's: compared as numbers, whole or not, up to ±(2^53−1), the range in which every JSON
+//! reader agrees. Arithmetic is on whole numbers only; `/` cuts off the fraction and `%` has the sign of its left side, as
+//! CEL's do on integers. Strings compare, and are counted, by code point. A mapping's elements are its keys.
 //!
 //! Invariants: native and Rego agree on every input, for every expression that [`Condition::compile`] accepts; what can't be
-//! said faithfully in both is refused there. Constants and parameter names are lifted out of the Rego into data, so that
-//! conditions of the same shape share one rule.
+//! said faithfully in both is refused there, with what to write instead. Constants, parameter names, zones and freezes are
+//! lifted out of the Rego into data, so that conditions of the same shape share one rule. Work is bounded: by the length and
+//! depth of the text, by [`MAX_ELEMENTS`] of a list, and by one `all` or `exists` at a time.
 //!
-//! Deliberately absent: `/`, `%`, string `+`, `size()` of text (the engines count differently), comprehensions, time,
-//! conversions, CEL's own evaluator.
+//! Deliberately absent: string `+`, `map`, `filter`, conversions, timestamps as values, CEL's own evaluator.
 
 mod eval;
 mod inspect;
@@ -22,12 +31,18 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 pub(super) use pattern::Pattern;
 use serde::Serialize;
 pub(super) use shape::Shape;
 
+use super::calendar::{Calendar, TimeField, Zone};
+
 /// The largest whole number that every JSON reader agrees on: 2^53 − 1.
 pub(super) const SAFE: i64 = (1 << 53) - 1;
+/// Most elements that `all` and `exists` look at; of a longer list nothing is known. `rego/condition.rego` says the same.
+const MAX_ELEMENTS: usize = 1_000;
 
 /// A condition of a policy, ready for both back ends.
 #[derive(Debug, Serialize)]
@@ -42,8 +57,24 @@ pub(super) struct Condition {
     /// The generated rule, until it is collected with all others of its shape.
     #[serde(skip)]
     pub(super) rule: Option<Shape>,
+    /// What has to be known for it, besides the call and the agent.
+    #[serde(skip)]
+    pub(super) uses: Uses,
     #[serde(skip)]
     expr: Expr,
+}
+
+/// What conditions look at that somebody has to keep for them.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Uses {
+    /// The zone that they are asked the time in.
+    pub(super) zone: Option<Zone>,
+    /// Whether they look at the session at all.
+    pub(super) session: bool,
+    /// What they ask the session's counts for.
+    pub(super) counts: BTreeSet<String>,
+    /// The labels that they ask for by name.
+    pub(super) labels: BTreeSet<String>,
 }
 
 /// What a condition says of a call.
@@ -65,8 +96,9 @@ pub(super) struct Refusal {
 
 impl Condition {
     /// Reads CEL.
-    pub(super) fn compile(text: &str) -> Result<Self, Refusal> {
-        Ok(Self::of(text.trim().to_owned(), lower::lower(text)?))
+    pub(super) fn compile(text: &str, calendar: &Calendar) -> Result<Self, Refusal> {
+        let (expr, uses) = lower::lower(text, calendar)?;
+        Ok(Self { uses, ..Self::of(text.trim().to_owned(), expr) })
     }
 
     /// The condition that is always `value`.
@@ -76,12 +108,12 @@ impl Condition {
 
     fn of(text: String, expr: Expr) -> Self {
         let (rule, consts) = Shape::of(&expr);
-        Self { text, shape: rule.id.clone(), consts, rule: Some(rule), expr }
+        Self { text, shape: rule.id.clone(), consts, rule: Some(rule), uses: Uses::default(), expr }
     }
 }
 
 /// A three-valued expression.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Expr {
     Const(bool),
     /// A parameter that is `true` or `false` itself.
@@ -99,6 +131,9 @@ enum Expr {
     Matches(Term, Pattern),
     /// Whether a mapping has a key.
     Has(Path, String),
+    IsNull(Path),
+    /// Of all elements of a list, or of some; they are [`Root::Element`] inside.
+    Quantified(Quantifier, Path, Box<Expr>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +153,12 @@ enum TextTest {
     Contains,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quantifier {
+    All,
+    Exists,
+}
+
 /// What both sides of a comparison must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -129,14 +170,16 @@ enum Kind {
 }
 
 /// A value.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Term {
     Scalar(Scalar),
     Path(Path),
     Arithmetic(Operation, Box<Term>, Box<Term>),
     Negative(Box<Term>),
-    /// How many elements a list, or keys a mapping, has.
+    /// How many elements a list, keys a mapping, or characters a text has.
     Size(Path),
+    /// How often something happened in the session.
+    Count(String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +187,8 @@ enum Operation {
     Add,
     Subtract,
     Multiply,
+    Divide,
+    Remainder,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -160,7 +205,7 @@ struct Path {
     keys: Vec<Key>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Root {
     Env,
     Tool,
@@ -168,9 +213,15 @@ enum Root {
     Params,
     AgentId,
     AgentGroups,
+    /// The callers, nearest first.
+    Chain,
     Destination,
     DestinationHost,
     DestinationPort,
+    Time(Zone, TimeField),
+    Labels,
+    /// The element that is looked at; of this kind.
+    Element(Kind),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

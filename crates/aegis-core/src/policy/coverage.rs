@@ -4,7 +4,8 @@
 //! has what the rule is on; it is then *broken* where a finding names it, and else *kept*; a budget, by what was spent of it.
 //! Deliberately absent: `rate`, which says nothing of a single call.
 
-use super::tables::{Entry, Origin, Policy};
+use super::condition::Truth;
+use super::tables::{Entry, Label, Origin, Policy};
 use super::{Asked, Evaluation, Finding, PolicySet, Reason, native};
 use crate::budget::Spend;
 use crate::call::{IMAGES, ToolCall};
@@ -12,7 +13,7 @@ use crate::document::Place;
 use crate::sanitize;
 
 /// Keys that are rules.
-const RULES: [&str; 10] = [
+const RULES: [&str; 11] = [
     "allowed_environments",
     "allowed_image_digests",
     "allowed_images",
@@ -21,6 +22,7 @@ const RULES: [&str; 10] = [
     "daily_budget",
     "deny_if",
     "egress",
+    "labels",
     "required_params",
     "sanitize",
 ];
@@ -70,8 +72,13 @@ impl PolicySet {
                 for (key, place) in rules_of(origin) {
                     let constant = entry.approval.as_ref().and_then(|condition| condition.is_constant());
                     let constant = constant.filter(|_| key == "approval_needed");
+                    let always = |label: &Label| label.when.is_constant() == Some(true);
+                    let can_be_broken = match key {
+                        "labels" => !entry.labels.iter().any(always),
+                        _ => constant != Some(false),
+                    };
                     let id = format!("{}#{key}", entry.label);
-                    rules.push(rule(id, origin, place, constant != Some(true), constant != Some(false)));
+                    rules.push(rule(id, origin, place, constant != Some(true), can_be_broken));
                 }
             }
         }
@@ -97,6 +104,8 @@ impl PolicySet {
             };
             let broken = |entry: Option<usize>, key: &str| match key {
                 "sanitize" => redacts(&policy.id),
+                // Left is what the rule is there for, and counts as kept; a call that leaves nothing, as broken.
+                "labels" => !leaves(entry.and_then(|index| policy.entries.get(index)), asked),
                 _ => over(key) || found(entry, key),
             };
             for (key, _) in rules_of(&policy.origin) {
@@ -125,6 +134,11 @@ impl PolicySet {
         all.dedup();
         all
     }
+}
+
+/// Whether a call leaves any of an entry's labels.
+fn leaves(entry: Option<&Entry>, asked: Asked<'_>) -> bool {
+    entry.is_some_and(|entry| entry.labels.iter().any(|label| label.when.holds(asked) != Truth::False))
 }
 
 fn rule(id: String, origin: &Origin, place: Place, can_be_kept: bool, can_be_broken: bool) -> Rule {

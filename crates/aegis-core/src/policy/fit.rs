@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::budget::BudgetUnit;
+use super::lint::{INERT, UNKNOWN_ACTION};
 use super::param::Param;
 use super::tables::{Check, Entry, Name, Policy, Tables, Unit, has_tool};
 use super::{DefinedAction, Diagnostic};
@@ -99,7 +100,7 @@ impl Fit<'_> {
                 }
                 None if self.may_be_undefined() => {
                     let hint = "functions that an SDK describes may have it; name their `tools` if they are meant";
-                    warnings.push(self.at(rule, message, Some(hint.to_owned())).warning());
+                    warnings.push(self.at(rule, message, Some(hint.to_owned())).of(&INERT).warning());
                 }
                 None => errors.push(self.at(rule, message, None)),
             }
@@ -155,7 +156,7 @@ impl Fit<'_> {
         let message =
             format!("the catalogue has no {what} `{name}`: only a function that an SDK describes can be meant");
         let near = nearest(name, names).filter(|near| near != name).map(|near| format!("did you mean `{near}`?"));
-        Some(self.at("name", message, near).warning())
+        Some(self.at("name", message, near).of(&UNKNOWN_ACTION).warning())
     }
 
     fn at(&self, key: &str, message: String, suggestion: Option<String>) -> Diagnostic {

@@ -25,16 +25,27 @@ pub struct Surroundings<'a> {
     pub agents: Option<&'a [Agent]>,
 }
 
-/// All kinds of findings, by name.
-pub const LINTS: [&Kind; 10] = [
+/// What loading finds besides errors.
+pub(super) const EMPTY: Kind = Kind { name: "empty", summary: "A file, a policy or a list says nothing." };
+pub(super) const INERT: Kind = Kind { name: "inert-rule", summary: "No defined action has what the rule is on." };
+pub(super) const REPEATED: Kind = Kind { name: "repeated-value", summary: "A value stands twice in a list." };
+pub(super) const UNKNOWN_ACTION: Kind =
+    Kind { name: "unknown-action", summary: "The catalogue has no action or class of this name." };
+
+/// All kinds of warnings, by name.
+pub const LINTS: [&Kind; 14] = [
     &conditions::APPROVAL_UNUSED,
     &conditions::ALWAYS,
     &conditions::NO_ENVIRONMENT,
     &conditions::NEVER,
     &entries::DUPLICATE,
+    &EMPTY,
     &entries::NEVER_APPLIES,
+    &INERT,
     &agents::NOT_ENFORCED,
+    &REPEATED,
     &holes::UNANCHORED,
+    &UNKNOWN_ACTION,
     &agents::UNKNOWN_AGENT,
     &conditions::UNKNOWN_ENVIRONMENT,
 ];

@@ -6,6 +6,7 @@ mod conditions;
 mod entry;
 mod images;
 mod keys;
+mod labels;
 mod rules;
 mod terms;
 mod values;
@@ -13,10 +14,13 @@ mod values;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cache::Cache;
+use jiff::Timestamp;
 
 use super::budget::Budget;
+use super::calendar::{self, Calendar};
 use super::condition::{Condition, Shape};
 use super::egress::EgressPattern;
+use super::lint::EMPTY;
 use super::tables::{Entry, Origin, Policy, Shared, Tables, Whom};
 use super::{Mode, Options, Source};
 use crate::agent::valid_name;
@@ -36,6 +40,8 @@ pub(super) struct Loaded {
     /// The generated Rego rules, by id.
     pub(super) shapes: BTreeSet<Shape>,
     pub(super) warnings: Vec<Diagnostic>,
+    /// Every freeze, and when it is over.
+    pub(super) freezes: Vec<(Timestamp, Diagnostic)>,
 }
 
 /// A policy before it has its id.
@@ -51,6 +57,7 @@ struct Draft {
     egress: Option<Vec<EgressPattern>>,
     rate: Option<super::tables::Rate>,
     budgets: Vec<Budget>,
+    calendar: Calendar,
     deny: Vec<Shared<Condition>>,
     entries: Vec<(String, Entry)>,
 }
@@ -73,14 +80,24 @@ pub(super) fn load(sources: &[Source], options: &Options) -> Result<Loaded, Vec<
         read_source(source, options, &mut drafts, &mut cache, &mut report);
     }
     let ids = assign_ids(&drafts, &mut report);
+    labels::warn_of_unknown(&drafts, &mut report);
+    let freezes = drafts.iter().flat_map(freezes_of).collect();
     let tables = index(drafts, ids, options, &mut cache, &mut report);
     let shapes = cache.into_shapes();
     let Report { mut errors, warnings } = report;
     if errors.is_empty() {
-        return Ok(Loaded { tables, shapes, warnings });
+        return Ok(Loaded { tables, shapes, warnings, freezes });
     }
     errors.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
     Err(errors)
+}
+
+/// The freezes of a policy, each with what there is to say once it is over.
+fn freezes_of(draft: &Draft) -> impl Iterator<Item = (Timestamp, Diagnostic)> {
+    draft.calendar.freezes.iter().map(|(name, freeze)| {
+        let message = format!("the freeze {name:?} is over since {}", freeze.until);
+        (freeze.until, Diagnostic::error(&draft.file, freeze.place, "freezes", message).warning())
+    })
 }
 
 fn read_source(source: &Source, options: &Options, drafts: &mut Vec<Draft>, cache: &mut Cache, report: &mut Report) {
@@ -100,7 +117,7 @@ fn read_source(source: &Source, options: &Options, drafts: &mut Vec<Draft>, cach
         Err(error) => report.errors.push(error),
         Ok(nodes) => {
             if nodes.is_empty() {
-                report.warnings.push(Diagnostic::error(file, start, "", "the file holds no policy").warning());
+                report.warnings.push(Diagnostic::error(file, start, "", "the file holds no policy").of(&EMPTY).warning());
             }
             drafts.extend(nodes.iter().filter_map(|node| read_policy(source, node, options, cache, report)));
         }
@@ -138,6 +155,9 @@ fn read_policy(
     let rate = values::rate(&mut fields);
     let budgets = budgets::read(&mut fields);
     let egress = values::egress(&mut fields);
+    let mut freeze_errors = Vec::new();
+    let calendar = calendar::read(file, &mut fields, &mut freeze_errors);
+    cache.enter(calendar.clone());
     let deny = conditions::deny_if(source, &mut fields, cache);
     fields.list("actions");
     let actions = match node.get("actions") {
@@ -149,6 +169,7 @@ fn read_policy(
     }
     keys::refuse_those_of_entries(&mut fields);
     fields.finish();
+    report.errors.append(&mut freeze_errors);
     let entries: Vec<(String, Entry)> = actions
         .iter()
         .take(MAX_ENTRIES)
@@ -157,11 +178,11 @@ fn read_policy(
         .collect();
     if actions.is_empty() && egress.is_none() && deny.is_empty() {
         let message = "the policy allows nothing: it has neither `actions` nor `egress`";
-        report.warnings.push(Diagnostic::error(file, node.place, "", message).warning());
+        report.warnings.push(Diagnostic::error(file, node.place, "", message).of(&EMPTY).warning());
     }
     let origin = entry::origin(file, "", name.as_deref().unwrap_or_default(), node);
     let (file, place) = (file.to_owned(), node.place);
-    Some(Draft { origin, file, place, name, agent, groups, mode, tools, egress, rate, budgets, deny, entries })
+    Some(Draft { origin, file, place, name, agent, groups, mode, tools, egress, rate, budgets, calendar, deny, entries })
 }
 
 fn check_agent(fields: &mut Fields<'_>, node: &Node, agent: Option<&str>, no_groups: bool) {
@@ -206,7 +227,7 @@ fn assign_ids(drafts: &[Draft], report: &mut Report) -> Vec<String> {
 }
 
 fn index(drafts: Vec<Draft>, ids: Vec<String>, options: &Options, cache: &mut Cache, report: &mut Report) -> Tables {
-    let mut tables = Tables { mode: options.mode, ..Tables::default() };
+    let mut tables = Tables { mode: options.mode, ..cache.host_keeps() };
     for (position, (draft, id)) in drafts.into_iter().zip(ids).enumerate() {
         let whom = Whom { agent: draft.agent.clone(), groups: draft.groups.iter().cloned().collect() };
         match draft.agent {
@@ -227,6 +248,7 @@ fn index(drafts: Vec<Draft>, ids: Vec<String>, options: &Options, cache: &mut Ca
                 1 => format!("{id}/{name}"),
                 nth => format!("{id}/{name}#{nth}"),
             };
+            tables.remembers |= !entry.labels.is_empty();
             entries.push(entry);
         }
         let Draft { origin, mode, tools, egress, rate, budgets, deny, .. } = draft;

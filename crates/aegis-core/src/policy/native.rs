@@ -9,6 +9,7 @@ use super::condition::{Condition, Truth};
 use super::egress::EgressPattern;
 use super::tables::{Entry, ImageRule, Policy, Shared, Tables, has_tool, is_plain_http};
 use super::{Asked, Evaluation, Finding, FindingEffect, Mode, Reason};
+use crate::session::Marks;
 use crate::call::{Companion, IMAGES, Presence, Shape, ToolCall};
 
 /// Judges a call.
@@ -59,6 +60,22 @@ pub(super) fn mode_of(tables: &Tables, asked: Asked<'_>) -> Mode {
 /// The policies that are for the agent.
 pub(super) fn policies_of<'a>(tables: &'a Tables, asked: Asked<'_>) -> Vec<&'a Policy> {
     tables.of_agent(asked.agent).into_iter().filter_map(|position| tables.policies.get(position)).collect()
+}
+
+/// What the call leaves in the session.
+pub(super) fn marks(tables: &Tables, asked: Asked<'_>) -> Marks {
+    let call = asked.call;
+    let mut marks = Marks::default();
+    for policy in policies_of(tables, asked) {
+        for entry in policy.entries.iter().filter(|entry| applies(policy, entry, call)) {
+            let left = entry.labels.iter().filter(|label| label.when.holds(asked) != Truth::False);
+            marks.labels.extend(left.map(|label| label.name.clone()));
+        }
+    }
+    let names = [call.action.clone(), format!("{}/{}", call.tool, call.action)];
+    let names = names.iter().chain(&call.classes);
+    marks.counts.extend(names.filter(|name| tables.counted.contains(*name)).cloned());
+    marks
 }
 
 /// Whether an entry is for the call.

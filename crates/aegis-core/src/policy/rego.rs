@@ -3,10 +3,12 @@
 //! regorus' bytecode machine is not used: it lets through what OPA denies.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::calendar::{TimeField, Zone};
 use super::{Asked, Evaluation, Finding, FindingEffect, Mode, Reason, duration};
 use crate::call::{Companion, Presence, Shape as ParamShape};
 
@@ -56,13 +58,13 @@ impl Interpreter {
     }
 
     /// Judges a call. Whatever goes wrong is a finding that denies.
-    pub(super) fn evaluate(&self, asked: Asked<'_>) -> Evaluation {
-        self.ask(asked).unwrap_or_else(|_| failed())
+    pub(super) fn evaluate(&self, input: Value) -> Evaluation {
+        self.ask(input).unwrap_or_else(|_| failed())
     }
 
-    fn ask(&self, asked: Asked<'_>) -> Result<Evaluation, Box<dyn std::error::Error + Send + Sync>> {
+    fn ask(&self, input: Value) -> Result<Evaluation, Box<dyn std::error::Error + Send + Sync>> {
         let mut engine = self.0.clone();
-        let input: regorus::Value = serde_json::from_value(input(asked))?;
+        let input: regorus::Value = serde_json::from_value(input)?;
         engine.set_input(input);
         let answer = engine.eval_rule(QUERY.to_owned())?;
         let Answer { matched, findings } = serde_json::from_value(serde_json::to_value(&answer)?)?;
@@ -83,9 +85,9 @@ pub(super) fn failed() -> Evaluation {
     Evaluation { matched: Vec::new(), findings: vec![finding] }
 }
 
-/// The input document.
-pub(super) fn input(asked: Asked<'_>) -> Value {
-    let Asked { agent, call, .. } = asked;
+/// The input document, with the time in these zones.
+pub(super) fn input(asked: Asked<'_>, zones: &BTreeSet<Zone>) -> Value {
+    let Asked { agent, call, now, session } = asked;
     let shape = match &call.shape {
         ParamShape::Open => json!({ "open": true, "params": {} }),
         ParamShape::Defined(params) => {
@@ -112,8 +114,14 @@ pub(super) fn input(asked: Asked<'_>) -> Value {
         Some(to) => json!({ "scheme": to.scheme, "host": to.host, "port": to.port }),
         None => json!({}),
     };
+    let time = zones.iter().map(|zone| {
+        let fields = TimeField::ALL.into_iter().map(|field| (field.name(), json!(field.at(now, zone))));
+        (zone.name(), fields.collect::<BTreeMap<_, _>>())
+    });
     json!({
-        "agent": { "id": agent.id, "groups": agent.groups },
+        "agent": { "id": agent.id, "groups": agent.groups, "chain": agent.chain },
+        "time": time.collect::<BTreeMap<_, _>>(),
+        "session": { "labels": session.labels, "count": session.counts },
         "tool": call.tool,
         "action": call.action,
         "classes": call.classes,

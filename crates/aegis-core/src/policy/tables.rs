@@ -11,6 +11,7 @@ use serde_json::Number;
 use super::Mode;
 use super::agents::Globs;
 use super::budget::Budget;
+use super::calendar::Zone;
 use super::condition::{Condition, Pattern};
 use super::egress::EgressPattern;
 use super::param::Param;
@@ -35,6 +36,12 @@ pub(super) struct Tables {
     pub(super) mode: Mode,
     #[serde(serialize_with = "each_sorted")]
     pub(super) policies: Vec<Policy>,
+    /// The zones that conditions ask the time in; the input document has the time in each.
+    pub(super) zones: BTreeSet<Zone>,
+    /// Whether calls are remembered: something asks for the session.
+    pub(super) remembers: bool,
+    /// What the conditions ask the session's counts for.
+    pub(super) counted: BTreeSet<String>,
 }
 
 fn each_sorted<S: Serializer>(policies: &[Policy], serializer: S) -> Result<S::Ok, S::Error> {
@@ -126,6 +133,16 @@ pub(super) struct Entry {
     pub(super) asks: BTreeSet<String>,
     pub(super) rate: Option<Rate>,
     pub(super) budgets: Vec<Budget>,
+    /// What a call leaves in the session.
+    pub(super) labels: Vec<Label>,
+}
+
+/// One of an entry's `labels`.
+#[derive(Debug, Serialize)]
+pub(super) struct Label {
+    pub(super) name: String,
+    /// Left unless this is false.
+    pub(super) when: Shared<Condition>,
 }
 
 /// Where a policy or an entry is written, for diagnostics that need more than its file.
@@ -268,6 +285,14 @@ pub(super) struct Rate {
     pub(super) limit: u32,
     pub(super) per_ms: u64,
     pub(super) burst: u32,
+}
+
+impl Entry {
+    /// All of its conditions.
+    pub(super) fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        let shared = self.approval.iter().chain(&self.deny).chain(self.labels.iter().map(|label| &label.when));
+        shared.map(|condition| &**condition)
+    }
 }
 
 impl Tables {

@@ -2,11 +2,13 @@
 
 use std::time::Instant;
 
+use aegis_core::agent::Agent;
 use aegis_core::approval::Approval;
 use aegis_core::call::ToolCall;
 use aegis_core::decide::approval_digest;
 use aegis_core::policy::{Asked, PolicySet};
 use aegis_core::problem::Violation;
+use aegis_core::session::Session;
 
 use super::case::{self, Case};
 use super::{Pipeline, Way};
@@ -44,6 +46,12 @@ impl Pipeline {
             (None, Some(destination)) => Ok(Toward::Addresses(self.0.enforcer.resolve(destination).await?)),
             (None, None) => Err(case::no_destination()),
         }
+    }
+
+    /// What the agent has done before, where some policy asks.
+    pub(super) fn session(&self, case: &Case, agent: &Agent) -> Session {
+        let asks = case.policies.uses_sessions() || case.candidate.as_ref().is_some_and(|set| set.uses_sessions());
+        if asks { self.0.store.session(agent, case.now) } else { Session::default() }
     }
 
     /// The approval at hand: the one that an override token stands for, else the newest for exactly this call. A token that

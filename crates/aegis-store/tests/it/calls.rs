@@ -57,7 +57,12 @@ pub(crate) fn agent() -> Agent {
 
 /// A call that staging's policy lets through.
 pub(crate) fn permit(decision_id: &str) -> Passage {
-    passage(decide(&policies(), &agent(), scale("staging", 3), &facts(decision_id, None)))
+    permit_under(&policies(), &agent(), decision_id)
+}
+
+/// The same call by another agent under other policies, which let it through.
+pub(crate) fn permit_under(policies: &PolicySet, agent: &Agent, decision_id: &str) -> Passage {
+    passage(decide(policies, agent, scale("staging", 3), &facts(decision_id, None)))
 }
 
 /// The same call, which takes something out of budgets.

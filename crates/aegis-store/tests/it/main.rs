@@ -13,6 +13,7 @@ mod identities;
 mod killed;
 mod log;
 mod policies;
+mod sessions;
 mod shadow;
 mod start;
 

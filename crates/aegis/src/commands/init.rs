@@ -11,14 +11,18 @@ use super::print;
 use crate::cli::Global;
 
 /// What is written: file name and text. The policies are the starter pack, each with its cases.
-pub(crate) const TEMPLATES: [(&str, &str); 10] = [
+pub(crate) const TEMPLATES: [(&str, &str); 14] = [
     ("aegis.yaml", include_str!("../../templates/aegis.yaml")),
     ("policies/deploy.yaml", include_str!("../../../../policies/deploy.yaml")),
     ("policies/deploy.test.yaml", include_str!("../../../../policies/deploy.test.yaml")),
     ("policies/egress.yaml", include_str!("../../../../policies/egress.yaml")),
     ("policies/egress.test.yaml", include_str!("../../../../policies/egress.test.yaml")),
+    ("policies/freeze.yaml", include_str!("../../../../policies/freeze.yaml")),
+    ("policies/freeze.test.yaml", include_str!("../../../../policies/freeze.test.yaml")),
     ("policies/llm.yaml", include_str!("../../../../policies/llm.yaml")),
     ("policies/llm.test.yaml", include_str!("../../../../policies/llm.test.yaml")),
+    ("policies/order.yaml", include_str!("../../../../policies/order.yaml")),
+    ("policies/order.test.yaml", include_str!("../../../../policies/order.test.yaml")),
     ("policies/payments.yaml", include_str!("../../../../policies/payments.yaml")),
     ("policies/payments.test.yaml", include_str!("../../../../policies/payments.test.yaml")),
     ("tools/payments.yaml", include_str!("../../templates/payments.yaml")),

@@ -44,6 +44,11 @@ pub(super) fn check(file: &str, typed: Typed, base: &Path, errors: &mut Vec<Diag
             errors.push(Diagnostic::error(file, START, key, format!("out of bounds: {words}")));
         }
     }
+    let session_idle = typed.session_idle.unwrap_or(Duration::from_mins(30));
+    if !(Duration::from_secs(1)..=Duration::from_hours(7 * 24)).contains(&session_idle) {
+        let message = "a session is forgotten after 1s to 7d without a call";
+        errors.push(Diagnostic::error(file, START, "session.idle", message));
+    }
     Config {
         data_dir: absolute(base, typed.data_dir.as_deref().unwrap_or("aegis-data")),
         mode: typed.mode.unwrap_or_default(),
@@ -62,6 +67,7 @@ pub(super) fn check(file: &str, typed: Typed, base: &Path, errors: &mut Vec<Diag
         durability: typed.durability.unwrap_or_default(),
         calls: typed.calls,
         limits,
+        session_idle,
         warnings: typed.warnings,
     }
 }

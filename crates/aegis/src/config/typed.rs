@@ -43,6 +43,7 @@ pub(super) struct Typed {
     pub(super) body: Option<usize>,
     pub(super) header: Option<usize>,
     pub(super) connections: Option<usize>,
+    pub(super) session_idle: Option<Duration>,
     pub(super) warnings: Vec<Diagnostic>,
 }
 
@@ -73,6 +74,10 @@ impl Typed {
             typed.token_ttl = converted(&mut identity, "token_ttl", "a duration such as 15m", units::duration);
             not_yet(&mut identity, "issuers");
             identity.finish();
+        }
+        if let Some(mut session) = fields.map("session") {
+            typed.session_idle = converted(&mut session, "idle", "a duration such as 30m", units::duration);
+            session.finish();
         }
         typed.telemetry(&mut fields);
         if let Some(mut audit) = fields.map("audit") {

@@ -17,6 +17,7 @@ use super::{
     is_module,
 };
 use crate::document::{Diagnostic, Place};
+use crate::policy::calendar::Zone;
 use crate::policy::tables::Tables;
 use crate::policy::{Engine, Mode, Options, PolicySet, Source};
 
@@ -214,7 +215,7 @@ fn rego_only(
     let message = format!("this bundle is evaluated as Rego only, which is slower: {because}");
     let warning = Diagnostic::error("", Place { line: 1, column: 1 }, "", message).warning();
     let set = PolicySet {
-        tables: Tables { mode, ..Tables::default() },
+        tables: Tables { mode, ..host_keeps(tables).map_err(|why| BundleError::RegoOnly { because, why })? },
         positions: BTreeMap::new(),
         engine: Engine::Rego,
         bundle,
@@ -223,6 +224,7 @@ fn rego_only(
         foreign: Some(ids),
         observes: false,
         warnings: vec![warning],
+        freezes: Vec::new(),
         interpreter: OnceLock::new(),
     };
     match set.interpreter() {
@@ -244,6 +246,16 @@ fn data(archive: &Archive) -> Result<Map<String, Value>, String> {
         None => Ok(Map::new()),
         Some(text) => serde_json::from_slice(text).map_err(|error| format!("{DATA_FILE} is no JSON object: {error}")),
     }
+}
+
+/// What the host has to put into the input for the Rego: the time in its zones, and the session where it is asked for.
+fn host_keeps(tables: Option<&Value>) -> Result<Tables, String> {
+    let Some(tables) = tables else { return Ok(Tables::default()) };
+    let names = |key: &str| tables.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let zones = names("zones").map(|name| Zone::named(name).map_err(|_| format!("there is no time zone {name:?}")));
+    let remembers = tables.get("remembers").and_then(Value::as_bool).unwrap_or_default();
+    let counted = names("counted").map(str::to_owned).collect();
+    Ok(Tables { zones: zones.collect::<Result<_, _>>()?, remembers, counted, ..Tables::default() })
 }
 
 /// The policies' ids, if the Rego enforces all that the tables say of them.

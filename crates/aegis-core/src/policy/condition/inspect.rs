@@ -46,7 +46,7 @@ impl Condition {
 fn walk<'a>(expr: &'a Expr, visit: &mut impl FnMut(&'a Expr)) {
     visit(expr);
     match expr {
-        Expr::Not(inner) => walk(inner, visit),
+        Expr::Not(inner) | Expr::Quantified(_, _, inner) => walk(inner, visit),
         Expr::And(left, right) | Expr::Or(left, right) => [left, right].into_iter().for_each(|side| walk(side, visit)),
         Expr::If(condition, yes, no) => [condition, yes, no].into_iter().for_each(|part| walk(part, visit)),
         _ => {}

@@ -1,16 +1,26 @@
-//! CEL's syntax tree → our form, or why not, with the place.
+//! CEL's syntax tree → our form, or why not, with the place and what to write instead.
+//!
+//! Here: what is true or false. `lower/value.rs` has what is compared, `lower/freeze.rs` what becomes of a freeze's name.
+
+mod freeze;
+mod value;
+
+use std::cell::RefCell;
 
 use cel::common::ast::{CallExpr, Expr as Cel, IdedExpr, LiteralValue, SourceInfo, operators as op};
 
-use super::{Expr, Key, Kind, Operation, Path, Pattern, Refusal, Relation, Root, SAFE, Scalar, Term, TextTest};
+use super::{Expr, Kind, Path, Pattern, Quantifier, Refusal, Relation, Root, Scalar, Term, TextTest, Uses};
+use crate::policy::calendar::Calendar;
 
 /// Longest condition, in bytes.
 const MAX_LENGTH: usize = 2 << 10;
 /// Deepest nesting.
 const MAX_DEPTH: u16 = 32;
+/// Names that mean something everywhere, and so can't be an element's.
+const ROOTS: [&str; 9] = ["env", "tool", "action", "params", "agent", "destination", "time", "chain", "session"];
 
-/// Reads a condition.
-pub(super) fn lower(text: &str) -> Result<Expr, Refusal> {
+/// Reads a condition, and says what it uses.
+pub(super) fn lower(text: &str, calendar: &Calendar) -> Result<(Expr, Uses), Refusal> {
     if text.len() > MAX_LENGTH {
         return Err(Refusal { offset: None, message: format!("the condition is longer than {MAX_LENGTH} bytes") });
     }
@@ -23,7 +33,9 @@ pub(super) fn lower(text: &str) -> Result<Expr, Refusal> {
         let hint = if has_lone_equals(text) { "; to compare, write ==" } else { "" };
         Refusal { offset, message: format!("not a CEL expression: {}{hint}", message.trim()) }
     })?;
-    Lowering { source: &source }.boolean(&tree, 0)
+    let uses = RefCell::default();
+    let expr = Lowering { source: &source, calendar, element: None, uses: &uses }.boolean(&tree, 0)?;
+    Ok((expr, uses.into_inner()))
 }
 
 /// Whether a `=` stands alone, as in `env = "production"`: other languages compare, or assign, with it.
@@ -39,18 +51,23 @@ fn offset_of(text: &str, (line, column): (isize, isize)) -> Option<usize> {
     Some(before + column.saturating_sub(1))
 }
 
+#[derive(Clone, Copy)]
 struct Lowering<'a> {
     source: &'a SourceInfo,
+    calendar: &'a Calendar,
+    /// Inside `all` and `exists`: what the element is called, and its kind.
+    element: Option<(&'a str, Kind)>,
+    uses: &'a RefCell<Uses>,
 }
 
-impl Lowering<'_> {
+impl<'a> Lowering<'a> {
     fn refuse<T>(&self, at: &IdedExpr, message: impl Into<String>) -> Result<T, Refusal> {
         let offset = self.source.offset_for(at.id).and_then(|(start, _)| usize::try_from(start).ok());
         Err(Refusal { offset, message: message.into() })
     }
 
     /// What is true or false.
-    fn boolean(&self, node: &IdedExpr, depth: u16) -> Result<Expr, Refusal> {
+    fn boolean(&self, node: &'a IdedExpr, depth: u16) -> Result<Expr, Refusal> {
         if depth > MAX_DEPTH {
             return self.refuse(node, format!("nested deeper than {MAX_DEPTH} levels"));
         }
@@ -66,6 +83,8 @@ impl Lowering<'_> {
                 (op::INDEX, _, _) => self.flag(node),
                 (op::IN, _, [value, container]) => self.within(value, container),
                 ("has", None, [what]) => self.has(what),
+                ("all", Some(list), args) => self.quantified(Quantifier::All, node, list, args, depth),
+                ("exists", Some(list), args) => self.quantified(Quantifier::Exists, node, list, args, depth),
                 _ => self.leaf(node, call),
             },
             _ => self.refuse(node, "a condition has to be true or false"),
@@ -74,10 +93,42 @@ impl Lowering<'_> {
 
     fn flag(&self, node: &IdedExpr) -> Result<Expr, Refusal> {
         let path = self.path(node)?;
-        match kind_of_path(&path) {
+        match value::kind_of_path(&path) {
             Kind::Any | Kind::Bool => Ok(Expr::Flag(path)),
             _ => self.refuse(node, "a condition has to be true or false; compare this with something"),
         }
+    }
+
+    /// `list.all(x, condition)`, `list.exists(x, condition)`.
+    fn quantified(
+        &self,
+        quantifier: Quantifier,
+        node: &IdedExpr,
+        list: &IdedExpr,
+        args: &'a [IdedExpr],
+        depth: u16,
+    ) -> Result<Expr, Refusal> {
+        let name = if quantifier == Quantifier::All { "all" } else { "exists" };
+        let [variable, inner] = args else {
+            return self.refuse(node, format!("write list.{name}(x, condition on x), with one name for the element"));
+        };
+        if self.element.is_some() {
+            return self.refuse(node, "`all` and `exists` can't be nested; compare the inner list with `in`");
+        }
+        let Cel::Ident(variable_name) = &variable.expr else {
+            return self.refuse(variable, format!("name the element first: list.{name}(x, condition on x)"));
+        };
+        if ROOTS.contains(&variable_name.as_str()) {
+            let message = format!("`{variable_name}` means something else already; give the element another name");
+            return self.refuse(variable, message);
+        }
+        let list = self.container(list)?;
+        let kind = match list.root {
+            Root::Chain | Root::AgentGroups | Root::Labels => Kind::Text,
+            _ => Kind::Any,
+        };
+        let inside = Self { element: Some((variable_name.as_str(), kind)), ..*self };
+        Ok(Expr::Quantified(quantifier, list, Box::new(inside.boolean(inner, depth + 1)?)))
     }
 
     fn leaf(&self, node: &IdedExpr, call: &CallExpr) -> Result<Expr, Refusal> {
@@ -91,12 +142,18 @@ impl Lowering<'_> {
             _ => return self.text_test(node, call),
         };
         let [left, right] = call.args.as_slice() else { return self.refuse(node, "a comparison has two sides") };
+        if let Some(freezes) = self.number_of_freezes(relation, left, right)? {
+            return Ok(freezes);
+        }
+        if let Some(null) = self.null(node, relation, left, right)? {
+            return Ok(null);
+        }
         let (left, right) = (self.term(left)?, self.term(right)?);
-        let kind = match (kind_of(&left), kind_of(&right)) {
+        let kind = match (value::kind_of(&left), value::kind_of(&right)) {
             (Kind::Any, kind) | (kind, Kind::Any) => kind,
             (left, right) if left == right => left,
             (left, right) => {
-                let message = format!("this compares {} with {}", name_of(left), name_of(right));
+                let message = format!("this compares {} with {}", value::name_of(left), value::name_of(right));
                 return self.refuse(node, message);
             }
         };
@@ -104,6 +161,35 @@ impl Lowering<'_> {
             return self.refuse(node, "true and false have no order");
         }
         Ok(Expr::Compare(relation, kind, left, right))
+    }
+
+    /// `x == null`, `x != null`, for an `x` that is there; whether it is there, only has(x) asks.
+    fn null(
+        &self,
+        node: &IdedExpr,
+        relation: Relation,
+        left: &IdedExpr,
+        right: &IdedExpr,
+    ) -> Result<Option<Expr>, Refusal> {
+        let is_null = |side: &IdedExpr| matches!(side.expr, Cel::Literal(LiteralValue::Null));
+        let other = match (is_null(left), is_null(right)) {
+            (false, false) => return Ok(None),
+            (true, _) => right,
+            (false, true) => left,
+        };
+        let path = match &other.expr {
+            Cel::Ident(_) | Cel::Select(_) | Cel::Call(_) => self.path(other)?,
+            _ => return self.refuse(node, "only a parameter can be null"),
+        };
+        if value::kind_of_path(&path) != Kind::Any || (path.root, path.keys.as_slice()) == (Root::Params, &[]) {
+            return self.refuse(node, "only a parameter can be null; has(x) asks whether one is there");
+        }
+        let is_null = Expr::IsNull(self.path(other)?);
+        match relation {
+            Relation::Equal => Ok(Some(is_null)),
+            Relation::NotEqual => Ok(Some(Expr::Not(Box::new(is_null)))),
+            _ => self.refuse(node, "null has no order; compare with == or !="),
+        }
     }
 
     fn text_test(&self, node: &IdedExpr, call: &CallExpr) -> Result<Expr, Refusal> {
@@ -128,30 +214,27 @@ impl Lowering<'_> {
         Ok(Expr::Text(test, self.text_term(target)?, self.text_term(argument)?))
     }
 
-    fn text_term(&self, node: &IdedExpr) -> Result<Term, Refusal> {
-        let term = self.term(node)?;
-        match kind_of(&term) {
-            Kind::Text | Kind::Any => Ok(term),
-            other => self.refuse(node, format!("expected text, found {}", name_of(other))),
-        }
-    }
-
     fn unsupported<T>(&self, node: &IdedExpr, call: &CallExpr) -> Result<T, Refusal> {
         let name = match call.func_name.as_str() {
-            op::DIVIDE => "/",
-            op::MODULO => "%",
-            op::ADD | op::SUBSTRACT | op::MULTIPLY | op::NEGATE | "size" => {
+            op::ADD | op::SUBSTRACT | op::MULTIPLY | op::DIVIDE | op::MODULO | op::NEGATE | "size" => {
                 return self.refuse(node, "a condition has to be true or false; compare this with something");
             }
             other => other,
         };
-        self.refuse(node, format!("`{name}` is not supported in conditions here"))
+        let message = format!("`{}` is not supported in conditions here; {}", name.trim_matches('_'), instead_of(name));
+        self.refuse(node, message)
     }
 
     fn within(&self, value: &IdedExpr, container: &IdedExpr) -> Result<Expr, Refusal> {
+        if is_freezes(container) {
+            return self.in_freeze(value);
+        }
         let term = self.term(value)?;
         let Cel::List(list) = &container.expr else {
             let path = self.container(container)?;
+            if let (Root::Labels, Term::Scalar(Scalar::Text(label))) = (&path.root, &term) {
+                self.uses.borrow_mut().labels.insert(label.clone());
+            }
             return Ok(Expr::Within(term, path));
         };
         let items = list.elements.iter().map(|item| match self.term(item)? {
@@ -165,10 +248,13 @@ impl Lowering<'_> {
         if items.iter().any(|item| item.kind() != kind) {
             return self.refuse(container, "a list in a condition holds constants of one kind");
         }
-        match kind_of(&term) {
+        match value::kind_of(&term) {
             Kind::Any => Ok(Expr::OneOf(term, kind, items)),
             of if of == kind => Ok(Expr::OneOf(term, kind, items)),
-            of => self.refuse(container, format!("this looks for {} in a list of {}", name_of(of), name_of(kind))),
+            of => {
+                let (of, kind) = (value::name_of(of), value::name_of(kind));
+                self.refuse(container, format!("this looks for {of} in a list of {kind}"))
+            }
         }
     }
 
@@ -177,176 +263,45 @@ impl Lowering<'_> {
             Cel::Ident(_) | Cel::Select(_) | Cel::Call(_) => self.path(what)?,
             _ => return self.refuse(what, "has() asks for a parameter by name"),
         };
-        match (path.root, path.keys.pop()) {
-            (Root::Params, Some(Key::Name(key))) => Ok(Expr::Has(path, key)),
-            (Root::DestinationHost, None) => {
-                Ok(Expr::Has(Path { root: Root::Destination, keys: vec![] }, "host".into()))
+        let part = |part: &str| Ok(Expr::Has(Path { root: Root::Destination, keys: vec![] }, part.to_owned()));
+        match (&path.root, path.keys.pop()) {
+            (Root::Params | Root::Element(_), Some(super::Key::Name(key))) => Ok(Expr::Has(path, key)),
+            (Root::DestinationHost, None) => part("host"),
+            (Root::DestinationPort, None) => part("port"),
+            // `agent.parent`, the first of the chain.
+            (Root::Chain, Some(super::Key::Index(0))) if matches!(what.expr, Cel::Select(_)) => {
+                let (size, none) = (Term::Size(path), Term::Scalar(Scalar::Number(0.into())));
+                Ok(Expr::Compare(Relation::Greater, Kind::Number, size, none))
             }
-            (Root::DestinationPort, None) => {
-                Ok(Expr::Has(Path { root: Root::Destination, keys: vec![] }, "port".into()))
-            }
-            _ => self.refuse(what, "has() asks for a parameter or a part of the destination; the rest is always there"),
-        }
-    }
-
-    fn term(&self, node: &IdedExpr) -> Result<Term, Refusal> {
-        match &node.expr {
-            Cel::Literal(literal) => self.literal(node, literal).map(Term::Scalar),
-            Cel::Ident(_) | Cel::Select(_) => self.value(node).map(Term::Path),
-            Cel::Call(call) => {
-                let operation = match (call.func_name.as_str(), call.target.as_deref(), call.args.as_slice()) {
-                    (op::INDEX, _, _) => return self.value(node).map(Term::Path),
-                    ("size", Some(what), []) | ("size", None, [what]) => return self.container(what).map(Term::Size),
-                    (op::NEGATE, _, [inner]) => return self.number(inner).map(|term| Term::Negative(Box::new(term))),
-                    (op::ADD, _, _) => Operation::Add,
-                    (op::SUBSTRACT, _, _) => Operation::Subtract,
-                    (op::MULTIPLY, _, _) => Operation::Multiply,
-                    _ => return self.refuse(node, format!("`{}` can't stand here", call.func_name.trim_matches('_'))),
-                };
-                let [left, right] = call.args.as_slice() else { return self.refuse(node, "an operator has two sides") };
-                Ok(Term::Arithmetic(operation, Box::new(self.number(left)?), Box::new(self.number(right)?)))
-            }
-            Cel::List(_) | Cel::Map(_) => self.refuse(node, "a list can only stand after `in`"),
-            _ => self.refuse(node, "this is not supported in conditions here"),
-        }
-    }
-
-    fn number(&self, node: &IdedExpr) -> Result<Term, Refusal> {
-        let term = self.term(node)?;
-        match kind_of(&term) {
-            Kind::Number | Kind::Any => Ok(term),
-            other => self.refuse(node, format!("arithmetic is for whole numbers; this is {}", name_of(other))),
-        }
-    }
-
-    fn literal(&self, node: &IdedExpr, literal: &LiteralValue) -> Result<Scalar, Refusal> {
-        let whole = |value: i64| (-SAFE..=SAFE).contains(&value).then(|| Scalar::Number(value.into()));
-        let number = match literal {
-            LiteralValue::Boolean(value) => return Ok(Scalar::Bool(*value.inner())),
-            LiteralValue::String(text) => return Ok(Scalar::Text(text.inner().to_owned())),
-            LiteralValue::Int(value) => whole(*value.inner()),
-            LiteralValue::UInt(value) => i64::try_from(*value.inner()).ok().and_then(whole),
-            LiteralValue::Double(value) if value.inner().abs() <= SAFE as f64 => {
-                serde_json::Number::from_f64(*value.inner()).map(Scalar::Number)
-            }
-            LiteralValue::Double(_) => None,
-            LiteralValue::Null => return self.refuse(node, "null is not supported in conditions; use has(x)"),
-            LiteralValue::Bytes(_) => return self.refuse(node, "bytes are not supported in conditions"),
-        };
-        match number {
-            Some(scalar) => Ok(scalar),
-            None => self.refuse(node, "the number is beyond 2^53, where JSON readers stop agreeing"),
-        }
-    }
-
-    /// A path to something that can be compared.
-    fn value(&self, node: &IdedExpr) -> Result<Path, Refusal> {
-        let path = self.path(node)?;
-        match (path.root, path.keys.as_slice()) {
-            (Root::Params | Root::AgentGroups, []) => {
-                self.refuse(node, "this is a list or a mapping; name a part of it")
-            }
-            _ => Ok(path),
-        }
-    }
-
-    /// A path to a list or a mapping.
-    fn container(&self, node: &IdedExpr) -> Result<Path, Refusal> {
-        let path = self.path(node)?;
-        match kind_of_path(&path) {
-            Kind::Any => Ok(path),
-            other => self.refuse(node, format!("expected a list or a mapping, found {}", name_of(other))),
-        }
-    }
-
-    fn path(&self, node: &IdedExpr) -> Result<Path, Refusal> {
-        let root = |root| Ok(Path { root, keys: Vec::new() });
-        match &node.expr {
-            Cel::Ident(name) => match name.trim_start_matches('.') {
-                "env" => root(Root::Env),
-                "tool" => root(Root::Tool),
-                "action" => root(Root::Action),
-                "params" => root(Root::Params),
-                "agent" => self.refuse(node, "`agent` has `id` and `groups`"),
-                "destination" => self.refuse(node, "`destination` has `host` and `port`"),
-                name @ ("time" | "chain" | "session") => {
-                    self.refuse(node, format!("`{name}` is known to aegis/v1, but this version can't evaluate it yet"))
-                }
-                name => Ok(Path { root: Root::Params, keys: vec![Key::Name(name.to_owned())] }),
-            },
-            Cel::Select(select) => {
-                if let Cel::Ident(name) = &select.operand.expr {
-                    match (name.as_str(), select.field.as_str()) {
-                        ("agent", "id") => return root(Root::AgentId),
-                        ("agent", "groups") => return root(Root::AgentGroups),
-                        ("destination", "host") => return root(Root::DestinationHost),
-                        ("destination", "port") => return root(Root::DestinationPort),
-                        _ => {}
-                    }
-                }
-                self.step(node, &select.operand, Key::Name(select.field.clone()))
-            }
-            Cel::Call(call) if call.func_name == op::INDEX => {
-                let [operand, index] = call.args.as_slice() else { return self.refuse(node, "an index is missing") };
-                let key = match &index.expr {
-                    Cel::Literal(LiteralValue::String(name)) => Key::Name(name.inner().to_owned()),
-                    Cel::Literal(LiteralValue::Int(index)) if (0..=SAFE).contains(index.inner()) => {
-                        Key::Index(index.inner().unsigned_abs())
-                    }
-                    _ => return self.refuse(index, "an index must be written out: a name or a number from 0"),
-                };
-                self.step(node, operand, key)
-            }
-            _ => self.refuse(node, "expected a parameter"),
-        }
-    }
-
-    fn step(&self, node: &IdedExpr, operand: &IdedExpr, key: Key) -> Result<Path, Refusal> {
-        let mut path = self.path(operand)?;
-        let fits = matches!(
-            (path.root, path.keys.as_slice(), &key),
-            (Root::Params, [], Key::Name(_)) | (Root::Params, [_, ..], _) | (Root::AgentGroups, [], Key::Index(_))
-        );
-        if !fits {
-            return self.refuse(node, "there is nothing of that name in here");
-        }
-        path.keys.push(key);
-        Ok(path)
-    }
-}
-
-impl Scalar {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Text(_) => Kind::Text,
-            Self::Number(_) => Kind::Number,
-            Self::Bool(_) => Kind::Bool,
+            _ => self.refuse(
+                what,
+                "has() asks for a parameter, a part of the destination or agent.parent; the rest is always there",
+            ),
         }
     }
 }
 
-fn kind_of(term: &Term) -> Kind {
-    match term {
-        Term::Scalar(scalar) => scalar.kind(),
-        Term::Path(path) => kind_of_path(path),
-        Term::Arithmetic(..) | Term::Negative(_) | Term::Size(_) => Kind::Number,
-    }
+/// `time.freezes`.
+fn is_freezes(node: &IdedExpr) -> bool {
+    matches!(&node.expr, Cel::Select(select) if select.field == "freezes"
+        && matches!(&select.operand.expr, Cel::Ident(name) if name == "time"))
 }
 
-fn kind_of_path(path: &Path) -> Kind {
-    match (path.root, path.keys.as_slice()) {
-        (Root::Env | Root::Tool | Root::Action | Root::AgentId | Root::DestinationHost, _) => Kind::Text,
-        (Root::AgentGroups, [_, ..]) => Kind::Text,
-        (Root::DestinationPort, _) => Kind::Number,
-        (Root::Params | Root::AgentGroups | Root::Destination, _) => Kind::Any,
-    }
-}
-
-fn name_of(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Text => "text",
-        Kind::Number => "a number",
-        Kind::Bool => "true or false",
-        Kind::Any => "a value",
+/// What to write instead of a function of CEL.
+fn instead_of(function: &str) -> &'static str {
+    match function {
+        "filter" | "map" | "exists_one" | "existsOne" => "ask with list.all(x, …) or list.exists(x, …)",
+        "double" | "int" | "uint" | "string" | "bool" | "bytes" | "type" | "dyn" => {
+            "values are compared as they are, and a number is a number"
+        }
+        "timestamp" | "duration" | "getHours" | "getMinutes" | "getDayOfWeek" | "getDate" | "getMonth"
+        | "getFullYear" => "ask time.weekday, time.hour, time.date, time.unix or time.freezes",
+        "lowerAscii" | "upperAscii" | "replace" | "substring" | "trim" | "split" | "indexOf" | "charAt" => {
+            "ask the text as it is, with matches(\"…\")"
+        }
+        _ => {
+            "there are has, size, startsWith, endsWith, contains, matches, all, exists, in, comparisons and whole-number \
+             arithmetic"
+        }
     }
 }

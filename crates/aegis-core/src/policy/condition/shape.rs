@@ -4,7 +4,7 @@
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{Expr, Key, Kind, Operation, Path, Relation, Root, Scalar, Term, TextTest};
+use super::{Expr, Key, Kind, Operation, Path, Quantifier, Relation, Root, Scalar, Term, TextTest};
 
 /// A generated rule. Conditions that differ in constants and parameter names only have the same one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +21,7 @@ const SELF: &str = "@";
 impl Shape {
     /// The shape of an expression, and the constants that were lifted out of it.
     pub(super) fn of(expr: &Expr) -> (Self, Vec<Value>) {
-        let mut writer = Writer::default();
+        let mut writer = Writer { rules: String::new(), consts: Vec::new(), nodes: 0, args: "c" };
         let (yes, no) = writer.node(expr);
         let rego = format!(
             "{}\nval(\"{SELF}\", c) := \"true\" if {yes}(c)\nelse := \"false\" if {no}(c)\nelse := \"unknown\"\n",
@@ -35,11 +35,12 @@ impl Shape {
     }
 }
 
-#[derive(Default)]
 struct Writer {
     rules: String,
     consts: Vec<Value>,
     nodes: usize,
+    /// What a node's functions are asked with: the constants, and the element inside `all` and `exists`.
+    args: &'static str,
 }
 
 /// The lines of a rule's body.
@@ -73,28 +74,55 @@ impl Writer {
             }
             Expr::And(left, right) => {
                 let ((left_yes, left_no), (right_yes, right_no)) = (self.node(left), self.node(right));
-                let both = vec![call(&left_yes), call(&right_yes)];
-                self.rule(&[both], &[vec![call(&left_no)], vec![call(&right_no)]])
+                let both = vec![self.call(&left_yes), self.call(&right_yes)];
+                self.rule(&[both], &[vec![self.call(&left_no)], vec![self.call(&right_no)]])
             }
             Expr::Or(left, right) => {
                 let ((left_yes, left_no), (right_yes, right_no)) = (self.node(left), self.node(right));
-                let neither = vec![call(&left_no), call(&right_no)];
-                self.rule(&[vec![call(&left_yes)], vec![call(&right_yes)]], &[neither])
+                let neither = vec![self.call(&left_no), self.call(&right_no)];
+                self.rule(&[vec![self.call(&left_yes)], vec![self.call(&right_yes)]], &[neither])
             }
             Expr::If(condition, yes, no) => {
                 let (is, isnt) = self.node(condition);
                 let ((a_yes, a_no), (b_yes, b_no)) = (self.node(yes), self.node(no));
-                self.rule(
-                    &[vec![call(&is), call(&a_yes)], vec![call(&isnt), call(&b_yes)]],
-                    &[vec![call(&is), call(&a_no)], vec![call(&isnt), call(&b_no)]],
-                )
+                let both = |left: &str, right: &str| vec![self.call(left), self.call(right)];
+                let (a, b) = ([both(&is, &a_yes), both(&isnt, &b_yes)], [both(&is, &a_no), both(&isnt, &b_no)]);
+                self.rule(&a, &b)
             }
+            Expr::Quantified(quantifier, path, inner) => self.quantified(*quantifier, path, inner),
             Expr::Const(value) => {
                 let (always, never) = (vec!["c != null".to_owned()], vec!["c == null".to_owned()]);
                 if *value { self.rule(&[always], &[never]) } else { self.rule(&[never], &[always]) }
             }
             leaf => self.leaf(leaf),
         }
+    }
+
+    /// An element for which it is true, or none for which it isn't false; `every` is true of no elements at all.
+    fn quantified(&mut self, quantifier: Quantifier, path: &Path, inner: &Expr) -> (String, String) {
+        let mut body = Body::default();
+        let container = self.path(path, &mut body);
+        let elements = body.bind(&format!("elements({container})"));
+        let outside = std::mem::replace(&mut self.args, "c, e");
+        let (yes, no) = self.node(inner);
+        let some = |function: &str, writer: &Self| {
+            let one = [format!("some e in {elements}"), writer.call(function)];
+            body.lines.iter().cloned().chain(one).collect::<Vec<_>>()
+        };
+        let every = |function: &str, writer: &Self| {
+            let all = [format!("every e in {elements} {{ {} }}", writer.call(function))];
+            body.lines.iter().cloned().chain(all).collect::<Vec<_>>()
+        };
+        let (yes, no) = match quantifier {
+            Quantifier::All => (every(&yes, self), some(&no, self)),
+            Quantifier::Exists => (some(&yes, self), every(&no, self)),
+        };
+        self.args = outside;
+        self.rule(&[yes], &[no])
+    }
+
+    fn call(&self, function: &str) -> String {
+        format!("{function}({})", self.args)
     }
 
     fn leaf(&mut self, expr: &Expr) -> (String, String) {
@@ -142,6 +170,10 @@ impl Writer {
                 let key = self.lift(Value::String(key.clone()));
                 (format!("has_key({parent}, {key})"), format!("not has_key({parent}, {key})"))
             }
+            Expr::IsNull(path) => {
+                let value = self.path(path, &mut body);
+                (format!("is_null({value})"), format!("not is_null({value})"))
+            }
             // The others are not leaves; `node` takes them.
             _ => ("c == null".to_owned(), "c == null".to_owned()),
         };
@@ -154,7 +186,8 @@ impl Writer {
         self.nodes += 1;
         for (name, bodies) in [(&names.0, yes), (&names.1, no)] {
             for body in bodies {
-                self.rules.push_str(&format!("\n{name}(c) if {{\n\t{}\n}}\n", body.join("\n\t")));
+                let (args, body) = (self.args, body.join("\n\t"));
+                self.rules.push_str(&format!("\n{name}({args}) if {{\n\t{body}\n}}\n"));
             }
         }
         names
@@ -177,12 +210,13 @@ impl Writer {
                 let (left, right) = (self.term(left, body), self.term(right, body));
                 body.line(format!("whole({left})"));
                 body.line(format!("whole({right})"));
-                let operator = match operation {
-                    Operation::Add => '+',
-                    Operation::Subtract => '-',
-                    Operation::Multiply => '*',
-                };
-                let result = body.bind(&format!("{left} {operator} {right}"));
+                let result = body.bind(&match operation {
+                    Operation::Add => format!("{left} + {right}"),
+                    Operation::Subtract => format!("{left} - {right}"),
+                    Operation::Multiply => format!("{left} * {right}"),
+                    Operation::Divide => format!("quotient({left}, {right})"),
+                    Operation::Remainder => format!("remainder({left}, {right})"),
+                });
                 body.line(format!("number({result})"));
                 result
             }
@@ -195,12 +229,16 @@ impl Writer {
                 let value = self.path(path, body);
                 body.bind(&format!("size({value})"))
             }
+            Term::Count(key) => {
+                let key = self.lift(Value::from(key.as_str()));
+                body.bind(&format!("object.get(input.session.count, {key}, 0)"))
+            }
         }
     }
 
     /// Walks to a value one key at a time, so that no step is taken into what has no keys.
     fn path(&mut self, path: &Path, body: &mut Body) -> String {
-        let mut value = body.bind(match path.root {
+        let mut value = body.bind(match &path.root {
             Root::Env => "input.env",
             Root::Tool => "input.tool",
             Root::Action => "input.action",
@@ -210,8 +248,16 @@ impl Writer {
             Root::Destination => "input.destination",
             Root::DestinationHost => "input.destination.host",
             Root::DestinationPort => "input.destination.port",
+            Root::Chain => "input.agent.chain",
+            Root::Labels => "input.session.labels",
+            Root::Time(..) => "input.time",
+            Root::Element(_) => "e",
         });
-        for key in &path.keys {
+        let in_zone = match &path.root {
+            Root::Time(zone, field) => vec![Key::Name(zone.name().to_owned()), Key::Name(field.name().to_owned())],
+            _ => Vec::new(),
+        };
+        for key in in_zone.iter().chain(&path.keys) {
             let (kind, key) = match key {
                 Key::Name(name) => ("object", Value::from(name.as_str())),
                 Key::Index(index) => ("array", Value::from(*index)),
@@ -232,10 +278,6 @@ impl Scalar {
             Self::Bool(value) => Value::Bool(*value),
         }
     }
-}
-
-fn call(function: &str) -> String {
-    format!("{function}(c)")
 }
 
 fn guard(kind: Kind, values: &[&str], ordered: bool, body: &mut Body) {

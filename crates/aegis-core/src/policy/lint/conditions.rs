@@ -44,7 +44,10 @@ pub(super) fn of_policy(policy: &Policy, known: Option<&BTreeSet<&str>>) -> Vec<
 /// All conditions of an entry, each with its key.
 pub(super) fn conditions_of(entry: &Entry) -> impl Iterator<Item = (&'static str, &Condition)> {
     let approval = entry.approval.iter().map(|condition| ("approval_needed", &**condition));
-    approval.chain(entry.deny.iter().map(|condition| ("deny_if", &**condition)))
+    let deny = entry.deny.iter().map(|condition| ("deny_if", &**condition));
+    // A label without a condition is one whose condition is `true`.
+    let labels = entry.labels.iter().map(|label| ("labels", &*label.when));
+    approval.chain(deny).chain(labels.filter(|(_, condition)| condition.is_constant() != Some(true)))
 }
 
 fn of_condition(origin: &Origin, key: &str, condition: &Condition, known: Option<&BTreeSet<&str>>) -> Vec<Diagnostic> {

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::super::calendar::{Calendar, Zone};
 use super::super::condition::{Condition, Pattern, Refusal, Shape};
-use super::super::tables::Shared;
+use super::super::tables::{Shared, Tables};
 use super::MAX_SHAPES;
 
 /// The compiled texts of one load.
@@ -13,23 +14,46 @@ pub(super) struct Cache {
     globs: HashMap<(String, Option<char>), Pattern>,
     patterns: HashMap<String, Pattern>,
     shapes: BTreeSet<Shape>,
+    /// Of the policy that is being read.
+    calendar: Calendar,
+    /// Its conditions that ask for the time: the same text means something else in another policy.
+    timed: HashMap<String, Shared<Condition>>,
+    /// What all of them use.
+    zones: BTreeSet<Zone>,
+    remembers: bool,
+    counted: BTreeSet<String>,
     /// Whether it has been said that there are too many shapes.
     told: bool,
 }
 
 impl Cache {
+    /// From here on conditions are of a policy with this calendar.
+    pub(super) fn enter(&mut self, calendar: Calendar) {
+        self.calendar = calendar;
+        self.timed.clear();
+    }
+
+    /// Tables without a policy, with what the host has to put into the input: the time in UTC and in every zone that is asked
+    /// for, and the session.
+    pub(super) fn host_keeps(&self) -> Tables {
+        let mut zones = self.zones.clone();
+        zones.insert(Zone::default());
+        Tables { zones, remembers: self.remembers, counted: self.counted.clone(), ..Tables::default() }
+    }
+
     /// A condition.
     pub(super) fn condition(&mut self, text: &str) -> Result<Shared<Condition>, Refusal> {
-        if let Some(known) = self.conditions.get(text) {
+        if let Some(known) = self.conditions.get(text).or_else(|| self.timed.get(text)) {
             return Ok(known.clone());
         }
-        let condition = self.keep(Condition::compile(text)?);
+        let condition = self.keep(Condition::compile(text, &self.calendar)?);
         if self.shapes.len() > MAX_SHAPES && !self.told {
             self.told = true;
             let message = format!("more than {MAX_SHAPES} shapes of conditions in all policies together");
             return Err(Refusal { offset: None, message });
         }
-        self.conditions.insert(text.to_owned(), condition.clone());
+        let known = if condition.uses.zone.is_some() { &mut self.timed } else { &mut self.conditions };
+        known.insert(text.to_owned(), condition.clone());
         Ok(condition)
     }
 
@@ -47,6 +71,9 @@ impl Cache {
     /// Takes a condition's rule to the others of its shape.
     fn keep(&mut self, mut condition: Condition) -> Shared<Condition> {
         self.shapes.extend(condition.rule.take());
+        self.zones.extend(condition.uses.zone.clone());
+        self.remembers |= condition.uses.session;
+        self.counted.extend(condition.uses.counts.iter().cloned());
         Shared::new(condition)
     }
 

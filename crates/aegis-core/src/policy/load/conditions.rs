@@ -54,7 +54,8 @@ pub(super) fn deny_if(source: &Source, fields: &mut Fields<'_>, cache: &mut Cach
     conditions
 }
 
-fn compile(
+/// Compiles the condition at a place under a key.
+pub(super) fn compile(
     source: &Source,
     fields: &mut Fields<'_>,
     cache: &mut Cache,

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::super::Source;
+use super::super::lint::EMPTY;
 use super::super::tables::{Check, Entry, ImageRule, Name, Origin};
 use super::cache::Cache;
-use super::{Report, budgets, conditions, images, keys, rules, terms, values};
+use super::{Report, budgets, conditions, images, keys, labels, rules, terms, values};
 use crate::call::ToolCall;
 use crate::document::{Diagnostic, Fields, Node, Place, Value};
 
@@ -31,6 +32,7 @@ pub(super) fn read(
     let approval = conditions::approval_needed(source, &mut fields, cache);
     let terms = terms::approval(&mut fields);
     let deny = conditions::deny_if(source, &mut fields, cache);
+    let labels = labels::read(source, &mut fields, cache);
     let images: Vec<ImageRule> = ["allowed_images", "allowed_image_digests"]
         .into_iter()
         .filter_map(|rule| images::read(file, &path, rule, &mut fields, &mut image_errors))
@@ -68,6 +70,7 @@ pub(super) fn read(
         asks,
         rate,
         budgets,
+        labels,
     };
     Some((name_as_written, entry))
 }
@@ -151,7 +154,7 @@ fn warn_of_empty_lists(file: &str, path: &str, node: &Node, report: &mut Report)
             && items.is_empty()
         {
             let message = "an empty list allows nothing";
-            report.warnings.push(Diagnostic::error(file, *place, &format!("{path}.{key}"), message).warning());
+            report.warnings.push(Diagnostic::error(file, *place, &format!("{path}.{key}"), message).of(&EMPTY).warning());
         }
     }
 }

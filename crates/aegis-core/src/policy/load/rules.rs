@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::super::duration;
+use super::super::lint::{EMPTY, REPEATED};
 use super::super::param::Param;
 use super::super::tables::{Bound, Check, List, Rule, Side, Unit};
 use super::cache::Cache;
 use super::keys::{self, Family};
 use super::{MAX_LIST, values};
-use crate::document::{Diagnostic, Fields, Key, Node, Value};
+use crate::document::{Diagnostic, Fields, Key, Kind, Node, Value};
 
 /// Most globs in a list.
 const MAX_GLOBS: usize = 1_000;
@@ -132,7 +133,7 @@ impl Reader<'_, '_> {
             return None;
         }
         if items.is_empty() {
-            self.warn(key, node, when_empty);
+            self.warn(&EMPTY, key, node, when_empty);
         }
         let mut list = List::default();
         let mut seen = BTreeSet::new();
@@ -143,7 +144,7 @@ impl Reader<'_, '_> {
                 good &= self.list_item(key, item, &mut list);
                 list.shown.push(shown);
             } else {
-                self.warn(key, item, "the value stands twice in the list");
+                self.warn(&REPEATED, key, item, "the value stands twice in the list");
             }
         }
         if list.globs.len() > MAX_GLOBS {
@@ -193,7 +194,7 @@ impl Reader<'_, '_> {
             } else if seen.contains(&text) {
                 let path = self.fields.path_of(REQUIRED);
                 let message = "the parameter stands twice in the list";
-                self.warnings.push(Diagnostic::error(self.file, place, &path, message).warning());
+                self.warnings.push(Diagnostic::error(self.file, place, &path, message).of(&REPEATED).warning());
             } else {
                 match Param::parse(&text) {
                     Ok(param) => rules.push(Rule { rule: REQUIRED.to_owned(), param, check: Check::Required }),
@@ -228,8 +229,8 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn warn(&mut self, key: &str, at: &Node, message: &str) {
+    fn warn(&mut self, kind: &'static Kind, key: &str, at: &Node, message: &str) {
         let path = self.fields.path_of(key);
-        self.warnings.push(Diagnostic::error(self.file, at.place, &path, message).warning());
+        self.warnings.push(Diagnostic::error(self.file, at.place, &path, message).of(kind).warning());
     }
 }

@@ -53,6 +53,44 @@ size(x) := count(x) if is_array(x)
 
 size(x) := count(x) if is_object(x)
 
+# In code points, as OPA counts; where an engine counts UTF-16 units, what takes two of them is made one first.
+size(x) := count(regex.replace(x, `[\x{10000}-\x{10FFFF}]`, "x")) if is_string(x)
+
+# Of whole numbers, as whole numbers: cut off towards zero. Without signs, because OPA knows a -0 that isn't 0.
+quotient(x, y) := floor(abs(x) / abs(y)) if {
+	y != 0
+	same_sign(x, y)
+}
+
+quotient(x, y) := 0 - floor(abs(x) / abs(y)) if {
+	y != 0
+	not same_sign(x, y)
+}
+
+same_sign(x, y) if {
+	x >= 0
+	y > 0
+}
+
+same_sign(x, y) if {
+	x <= 0
+	y < 0
+}
+
+# With the sign of the left side.
+remainder(x, y) := x - (quotient(x, y) * y)
+
+# What all and exists look at; of more than these nothing is known.
+elements(x) := x if {
+	is_array(x)
+	count(x) <= 1000
+}
+
+elements(x) := [key | some key, _ in x] if {
+	is_object(x)
+	count(x) <= 1000
+}
+
 # true, false, or undefined for what isn't a question.
 within(container, x) if {
 	is_array(container)

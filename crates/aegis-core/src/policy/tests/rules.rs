@@ -78,7 +78,7 @@ fn amounts_and_durations_that_could_be_misread_are_refused() {
         ("pattern_x: 5", "expected text, found a number"),
         ("deny_if: true", "expected a condition, found true or false; to refuse every call, leave the entry out"),
         ("deny_if: []", "found an empty list"),
-        ("deny_if: [a == 1, a / 2 == 1]", "`/` can't stand here"),
+        ("deny_if: [a == 1, a / 2.0 == 1]", "`/` and `%` are for whole numbers"),
         ("required_params: reason", "expected a list, found text"),
         ("required_params: [\"\"]", "found nothing"),
         ("on_violation: {required_params: approval_needed}", "the entry has no such rule"),

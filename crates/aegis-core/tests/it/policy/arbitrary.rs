@@ -4,12 +4,16 @@ mod rules;
 
 use std::collections::BTreeMap;
 
+use aegis_core::agent::Agent;
 use aegis_core::call::{Destination, Image, Presence};
+use aegis_core::session::Session;
+use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::{Value, json};
 
-use super::Call;
+use super::cel::{self, condition};
+use super::{Call, Question};
 
 const ENVS: [&str; 4] = ["staging", "production", "qa", "unknown"];
 const TOOLS: [&str; 6] = ["kubernetes", "kubernetes", "kubernetes", "argocd", "http", "sdk"];
@@ -115,95 +119,40 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
         })
 }
 
-fn operand() -> impl Strategy<Value = String> {
-    let path = vec![
-        "replicas",
-        "params.amount",
-        "name",
-        "flag",
-        "name.a",
-        "params.name[\"b\"]",
-        "replicas[0]",
-        "amount.a.b",
-        "env",
-        "tool",
-        "action",
-        "agent.id",
-        "agent.groups[0]",
-        "destination.host",
-        "destination.port",
+/// A call with all that it is judged by.
+pub(crate) fn question() -> impl Strategy<Value = Question> {
+    let chain = prop::collection::vec(select(vec!["root", "ci-build", "a", "😀"]).prop_map(str::to_owned), 0..4);
+    let labels = prop::collection::btree_set(select(vec!["private", "touched", "a"]).prop_map(str::to_owned), 0..3);
+    let count = prop_oneof![6 => 0u64..6, 1 => select(vec![9_007_199_254_740_991, 9_007_199_254_740_992, u64::MAX])];
+    let counted = select(vec!["deploy", "scale", "kubernetes/scale"]).prop_map(str::to_owned);
+    let session = (labels, prop::collection::btree_map(counted, count, 0..3))
+        .prop_map(|(labels, counts)| Session { counts, labels });
+    (agent(), chain, call(), moment(), session).prop_map(|((id, groups), chain, call, now, session)| Question {
+        agent: Agent { chain, ..super::agent(&id, &groups) },
+        call: call.describe(),
+        now,
+        session,
+    })
+}
+
+/// The edges of the freezes and of days, when clocks change, and any second from 1970 to 2100.
+fn moment() -> impl Strategy<Value = Timestamp> {
+    let edges = vec![
+        "2026-12-19T22:59:59.999Z",
+        "2026-12-19T23:00:00Z",
+        "2026-12-20T00:00:00Z",
+        "2027-01-02T22:59:59Z",
+        "2027-01-02T23:00:00Z",
+        "2026-06-01T12:00:00Z",
+        "2026-03-29T00:59:59Z",
+        "2026-03-29T01:00:00Z",
+        "2026-10-25T00:30:00Z",
+        "2026-10-25T01:30:00Z",
+        "2028-02-29T23:30:00Z",
+        "1970-01-01T00:00:00Z",
     ];
-    let number = vec!["0", "5", "-1", "50", "0.5", "50.0", "9007199254740991"];
-    let text = vec!["\"\"", "\"a\"", "\"staging\"", "\"50\"", "\"😀\"", "\"é\"", "\"kubernetes\""];
-    prop_oneof![
-        6 => select(path).prop_map(str::to_owned),
-        3 => select(number).prop_map(str::to_owned),
-        3 => select(text).prop_map(str::to_owned),
-        1 => select(vec!["true", "false"]).prop_map(str::to_owned),
-        1 => select(vec!["size(name)", "replicas.size()", "size(agent.groups)"]).prop_map(str::to_owned),
-        1 => (select(vec!["replicas", "amount", "5"]), select(vec!["+", "-", "*"]), select(vec!["amount", "3", "9007199254740991"]))
-            .prop_map(|(left, operator, right)| format!("({left} {operator} {right})")),
-        1 => Just("-replicas".to_owned()),
-    ]
-}
-
-fn leaf() -> impl Strategy<Value = String> {
-    let relation = select(vec!["==", "!=", "<", "<=", ">", ">="]);
-    let list = select(vec![
-        "[1, 2, 50]",
-        "[\"staging\", \"a\", \"50\"]",
-        "[true]",
-        "name",
-        "replicas",
-        "params",
-        "agent.groups",
-    ]);
-    let test = select(vec!["startsWith", "endsWith", "contains"]);
-    let pattern = select(vec!["^a", "\\\\d+", "\\\\w$", "[^a-c]", "(a|b){1,3}", ".", "\\\\s", "^$", "é"]);
-    prop_oneof![
-        5 => (operand(), relation, operand()).prop_map(|(left, relation, right)| format!("{left} {relation} {right}")),
-        2 => (operand(), list).prop_map(|(value, list)| format!("{value} in {list}")),
-        2 => (operand(), test, operand()).prop_map(|(left, test, right)| format!("{left}.{test}({right})")),
-        2 => (operand(), pattern).prop_map(|(text, pattern)| format!("{text}.matches(\"{pattern}\")")),
-        1 => select(vec!["flag", "true", "false", "name.a", "has(flag)", "has(name.a)", "has(params.amount)", "has(destination.host)"])
-            .prop_map(str::to_owned),
-    ]
-}
-
-/// Conditions that are accepted; what compares text with numbers and the like is refused, and drawn again.
-pub(crate) fn condition() -> impl Strategy<Value = String> {
-    let tree = leaf().prop_recursive(3, 12, 3, |inner| {
-        prop_oneof![
-            inner.clone().prop_map(|a| format!("!({a})")),
-            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) && ({b})")),
-            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) || ({b})")),
-            (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| format!("({a}) ? ({b}) : ({c})")),
-        ]
-    });
-    tree.prop_filter("refused when loaded", |text| accepts(text))
-}
-
-/// Text that is nearly a pattern.
-pub(crate) fn nearly_pattern() -> impl Strategy<Value = String> {
-    let part = select(vec![
-        "a", "b", "c", "é", "😀", "-", "&", "~", "#", " ", "/", ".", "*", "+", "?", "|", "(", ")", "(?:", "[", "[^",
-        "]", "{2}", "{1,3}", "{,2}", "{", "}", "^", "$", "\\d", "\\D", "\\w", "\\W", "\\s", "\\S", "\\.", "\\-", "\\]",
-        "\\n", "\\t", "\\a", "\\v", "\\A", "\\z", "\\Q", "\\E", "\\1", "a-c", "\\/", "\\_", "\\<", "\\x41",
-    ]);
-    prop::collection::vec(part, 1..8).prop_map(|parts| parts.concat())
-}
-
-/// Conditions on patterns that are accepted.
-pub(crate) fn pattern_condition() -> impl Strategy<Value = String> {
-    nearly_pattern()
-        .prop_map(|pattern| format!("name.matches(r\"{pattern}\")"))
-        .prop_filter("refused when loaded", |text| accepts(text))
-}
-
-fn accepts(condition: &str) -> bool {
-    let policy = json!({"agent": "a", "actions": [{"name": "b", "approval_needed": condition}]});
-    let source = aegis_core::policy::Source { file: "p".to_owned(), text: policy.to_string() };
-    aegis_core::policy::PolicySet::load(&[source], aegis_core::policy::Options::default()).is_ok()
+    let any = (0i64..4_102_444_800).prop_map(|second| Timestamp::from_second(second).expect("before 2100"));
+    prop_oneof![2 => select(edges).prop_map(|text| text.parse().expect("a time")), 1 => any]
 }
 
 fn entry() -> impl Strategy<Value = Value> {
@@ -283,9 +232,11 @@ fn policy() -> impl Strategy<Value = Value> {
         prop::option::weighted(0.5, prop::collection::vec(pattern, 0..3)),
         prop::option::weighted(0.1, condition()),
         prop::collection::vec(entry(), 0..6),
+        select(&cel::ZONES),
     )
-        .prop_map(|(who, groups, mode, tools, egress, deny, entries)| {
-            let mut policy = json!({"groups": groups, "actions": entries});
+        .prop_map(|(who, groups, mode, tools, egress, deny, entries, zone)| {
+            let mut policy = json!({"groups": groups, "actions": entries, "freezes": cel::freezes()});
+            policy["timezone"] = zone.into();
             if who.is_some() || groups.is_empty() {
                 policy["agent"] = who.unwrap_or("*").into();
             }

@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
+use aegis_core::agent::Agent;
 use aegis_core::document::parse;
-use aegis_core::policy::{Asked, Evaluation, Mode, Options, PolicySet};
+use aegis_core::policy::{Evaluation, Mode, Options, PolicySet};
+use aegis_core::session::Session;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Call, agent, both, load, opa};
+use super::{Call, Question, agent, both, load, opa};
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +29,15 @@ struct Case {
     agent: String,
     #[serde(default)]
     groups: Vec<String>,
+    /// Who called the agent, nearest first.
+    #[serde(default)]
+    chain: Vec<String>,
+    /// When; RFC 3339.
+    #[serde(default)]
+    now: Timestamp,
+    /// What the agent has done before.
+    #[serde(default)]
+    session: Session,
     call: Call,
     #[serde(default)]
     matched: Vec<String>,
@@ -35,6 +47,11 @@ struct Case {
 }
 
 impl Case {
+    fn question(&self) -> Question {
+        let agent = Agent { chain: self.chain.clone(), ..agent(&self.agent, &self.groups) };
+        Question { agent, call: self.call.describe(), now: self.now, session: self.session.clone() }
+    }
+
     fn expected(&self) -> Evaluation {
         let findings = self.findings.iter().map(|(policy, entry, rule, reason, effect, mode)| {
             json!({"policy": policy, "entry": entry, "rule": rule, "reason": reason, "effect": effect, "mode": mode})
@@ -69,9 +86,9 @@ fn the_engines_find_what_the_cases_say() {
         let set = load(&file.policies, file.mode);
         let mut inputs = Vec::new();
         for case in &file.cases {
-            let (who, call) = (agent(&case.agent, &case.groups), case.call.describe());
-            inputs.push(PolicySet::input(Asked::of(&who, &call)));
-            let found = both(&set, &who, &call);
+            let question = case.question();
+            inputs.push(set.input(question.asked()));
+            let found = both(&set, question.asked());
             if found != case.expected() {
                 let found = serde_json::to_string(&found).expect("json");
                 wrong.push(format!("{name}: {}:\n  found {found}", case.case));
@@ -92,7 +109,7 @@ fn the_engines_find_what_the_cases_say() {
 #[test]
 fn a_bundle_that_was_edited_says_the_same_as_rego_or_is_refused() {
     // What only the gateway enforces, as the tables call it.
-    let gateways = ["rate", "terms", "budgets", "sanitize"];
+    let gateways = ["rate", "terms", "budgets", "sanitize", "labels"];
     for (name, file) in files() {
         let set = load(&file.policies, file.mode);
         let edited = set.archive(None).with("aegis/edited.rego", b"package aegis.edited\n".to_vec());
@@ -107,8 +124,7 @@ fn a_bundle_that_was_edited_says_the_same_as_rego_or_is_refused() {
         };
         assert!(taken.is_rego_only(), "{name}");
         for case in &file.cases {
-            let (who, call) = (agent(&case.agent, &case.groups), case.call.describe());
-            let found = taken.evaluate(Asked::of(&who, &call));
+            let found = taken.evaluate(case.question().asked());
             assert_eq!(found, case.expected(), "{name}: {}", case.case);
         }
     }

@@ -4,7 +4,7 @@ use aegis_core::policy::{Options, PolicySet, Source};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::arbitrary;
+use super::cel;
 
 fn load(text: String) {
     let loaded = PolicySet::load(&[Source { file: "p.yaml".to_owned(), text }], Options::default());
@@ -117,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn any_pattern_is_answered(pattern in any::<String>(), like in arbitrary::nearly_pattern()) {
+    fn any_pattern_is_answered(pattern in any::<String>(), like in cel::nearly_pattern()) {
         for text in [pattern, like] {
             let text = text.replace('"', "/");
             load(json!({"agent": "a", "actions": [{"name": "x", "approval_needed": format!("x.matches(r\"{text}\")")}]}).to_string());

@@ -4,9 +4,12 @@
 //! does without; then they say so.
 
 mod arbitrary;
+mod cel;
+mod conditions;
 mod conformance;
 mod diff;
 mod engines;
+mod lint;
 mod loading;
 mod opa;
 
@@ -17,6 +20,8 @@ use aegis_core::call::{
     ActionName, Companion, Destination, Effect, Environment, Image, Payload, Presence, Shape, ToolCall,
 };
 use aegis_core::policy::{Asked, Engine, Evaluation, Mode, Options, PolicySet, Source};
+use aegis_core::session::Session;
+use jiff::Timestamp;
 use serde_json::Value;
 
 /// What is asked, as a case writes it.
@@ -91,6 +96,21 @@ fn agent(id: &str, groups: &[String]) -> Agent {
     Agent { groups: groups.to_vec(), ..Agent::named(id) }
 }
 
+/// A call, and all that it is judged by.
+#[derive(Debug)]
+pub(crate) struct Question {
+    agent: Agent,
+    call: ToolCall,
+    now: Timestamp,
+    session: Session,
+}
+
+impl Question {
+    fn asked(&self) -> Asked<'_> {
+        Asked { agent: &self.agent, call: &self.call, now: self.now, session: &self.session }
+    }
+}
+
 fn load(text: &str, mode: Mode) -> PolicySet {
     let source = Source { file: "policy.yaml".to_owned(), text: text.to_owned() };
     let options = Options { mode, ..Options::default() };
@@ -100,10 +120,9 @@ fn load(text: &str, mode: Mode) -> PolicySet {
 }
 
 /// What both engines in this process say, which must be the same.
-fn both(set: &PolicySet, agent: &Agent, call: &ToolCall) -> Evaluation {
-    let asked = Asked::of(agent, call);
+fn both(set: &PolicySet, asked: Asked<'_>) -> Evaluation {
     let native = set.evaluate_with(Engine::Native, asked);
     let rego = set.evaluate_with(Engine::Rego, asked);
-    assert_eq!(native, rego, "native (left) and Rego (right) differ on {}", PolicySet::input(asked));
+    assert_eq!(native, rego, "native (left) and Rego (right) differ on {}", set.input(asked));
     native
 }

@@ -50,6 +50,8 @@ pub(super) struct Expect {
     pub(super) rules: Option<BTreeSet<String>>,
     /// All their reasons.
     pub(super) reasons: Option<BTreeSet<String>>,
+    /// All labels that the call leaves in the agent's session.
+    pub(super) labels: Option<BTreeSet<String>>,
 }
 
 /// Reads a file.
@@ -187,9 +189,9 @@ fn read_expect(mut fields: Fields<'_>) -> Option<Expect> {
     let decision = verdict(&mut fields, "decision");
     let would_decision = verdict(&mut fields, "would_decision");
     let mut set = |key: &str| fields.texts(key).map(|list| list.into_iter().map(|(_, text)| text).collect());
-    let (rules, reasons) = (set("rules"), set("reasons"));
+    let (rules, reasons, labels) = (set("rules"), set("reasons"), set("labels"));
     fields.finish();
-    Some(Expect { decision: decision?, would_decision, rules, reasons })
+    Some(Expect { decision: decision?, would_decision, rules, reasons, labels })
 }
 
 fn verdict(fields: &mut Fields<'_>, key: &str) -> Option<Verdict> {

@@ -35,6 +35,8 @@ pub(super) struct Actual {
     pub(super) would_decision: Option<Verdict>,
     pub(super) rules: BTreeSet<String>,
     pub(super) reasons: BTreeSet<String>,
+    /// What the call leaves in the agent's session.
+    pub(super) labels: BTreeSet<String>,
     /// Each violation in a sentence.
     pub(super) messages: Vec<String>,
 }
@@ -56,8 +58,8 @@ pub(super) fn run(case: &Case, catalogue: &Catalogue, policies: &PolicySet) -> O
         exercised: Vec::new(),
     };
     match decided(case, catalogue, policies) {
-        Ok((explanation, exercised)) => {
-            let actual = Actual::of(&explanation);
+        Ok(Judged { explanation, exercised, labels }) => {
+            let actual = Actual::of(&explanation, labels);
             outcome.differences = differences(&case.expect, &actual);
             if explanation.engines_differ {
                 outcome
@@ -72,7 +74,14 @@ pub(super) fn run(case: &Case, catalogue: &Catalogue, policies: &PolicySet) -> O
     outcome
 }
 
-fn decided(case: &Case, catalogue: &Catalogue, policies: &PolicySet) -> Result<(Explanation, Vec<Exercised>)> {
+/// A decision, and what else the policies say of its call.
+struct Judged {
+    explanation: Explanation,
+    exercised: Vec<Exercised>,
+    labels: BTreeSet<String>,
+}
+
+fn decided(case: &Case, catalogue: &Catalogue, policies: &PolicySet) -> Result<Judged> {
     let facts = || Facts {
         cross_check: true,
         session: case.session.clone(),
@@ -85,7 +94,8 @@ fn decided(case: &Case, catalogue: &Catalogue, policies: &PolicySet) -> Result<(
             (Some(unreadable), What::Request { .. }) => {
                 let Unreadable { reason, message } = unreadable.clone();
                 let denial = Denial::unread(&facts(), Some(&case.agent), Code::BadRequest, &reason, message);
-                return Ok((denial.into_explanation(), Vec::new()));
+                let explanation = denial.into_explanation();
+                return Ok(Judged { explanation, exercised: Vec::new(), labels: BTreeSet::new() });
             }
             _ => return Err(error),
         },
@@ -94,16 +104,17 @@ fn decided(case: &Case, catalogue: &Catalogue, policies: &PolicySet) -> Result<(
     let budgets = policies.budgets(asked).into_iter();
     let spends: Vec<Spend> = budgets.map(|limit| Spend { spent: spent(case, &limit), limit }).collect();
     let exercised = policies.exercised(asked, &policies.evaluate(asked), &spends);
+    let labels = policies.session_marks(asked).map(|marks| marks.labels).unwrap_or_default();
     let facts = Facts { spends, ..facts() };
     let decision = match decide(policies, &case.agent, call, &facts) {
         Decision::ApprovalNeeded(ask) if case.approved => {
             let approval = approved(&ask, case);
             let facts = Facts { approval: Some(&approval), ..facts };
-            return Ok((explanation(&decide(policies, &case.agent, describe(case, catalogue)?, &facts)), exercised));
+            decide(policies, &case.agent, describe(case, catalogue)?, &facts)
         }
         decision => decision,
     };
-    Ok((explanation(&decision), exercised))
+    Ok(Judged { explanation: explanation(&decision), exercised, labels })
 }
 
 fn describe(case: &Case, catalogue: &Catalogue) -> Result<ToolCall> {
@@ -158,7 +169,9 @@ pub(in crate::commands::policy) fn explanation(decision: &Decision) -> Explanati
 }
 
 impl Actual {
-    fn of(explanation: &Explanation) -> Self {
+    fn of(explanation: &Explanation, labels: BTreeSet<String>) -> Self {
+        // What isn't let through leaves nothing.
+        let passes = matches!(explanation.decision, Verdict::Allow | Verdict::Sanitize);
         let violations = &explanation.violations;
         let mut reasons: BTreeSet<String> = violations.iter().map(|violation| violation.reason.clone()).collect();
         if violations.is_empty() && explanation.decision == Verdict::Deny {
@@ -173,6 +186,7 @@ impl Actual {
             would_decision: explanation.would_decision,
             rules: violations.iter().map(|violation| violation.rule.clone()).collect(),
             reasons,
+            labels: if passes { labels } else { BTreeSet::new() },
             messages,
         }
     }
@@ -190,7 +204,11 @@ fn differences(expect: &Expect, actual: &Actual) -> Vec<String> {
         let got = actual.would_decision.map_or("the same as is done", Verdict::as_str);
         found.push(format!("expected that it would {}, got {got}", would.as_str()));
     }
-    let sets = [("rules", &expect.rules, &actual.rules), ("reasons", &expect.reasons, &actual.reasons)];
+    let sets = [
+        ("rules", &expect.rules, &actual.rules),
+        ("reasons", &expect.reasons, &actual.reasons),
+        ("labels", &expect.labels, &actual.labels),
+    ];
     for (what, expected, got) in sets {
         let Some(expected) = expected else { continue };
         let listed = |set: Vec<&String>| set.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");

@@ -116,7 +116,7 @@ const EVERYTHING: &str = r#"cases:
     session: {counts: {deploy: 1}, labels: [x]}
     approved: true
     spent: {daily_budget: 1.5}
-    expect: {decision: deny, would_decision: allow, rules: [a], reasons: [b]}
+    expect: {decision: deny, would_decision: allow, rules: [a], reasons: [b], labels: [c]}
 "#;
 
 #[test]
