@@ -6,6 +6,7 @@
 //! Invariant: the payload that a call carries is the one that its parameters were read from; nothing parses it again.
 
 mod image;
+pub mod recorded;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -99,7 +100,7 @@ impl Environment {
 }
 
 /// Which parameters an action has: what a missing one means.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shape {
     /// No definition (an SDK's function, plain HTTP): a parameter that a rule needs and that is missing denies.
@@ -133,7 +134,7 @@ pub struct Image {
 }
 
 /// Whether a call is a read that comes with a write: discovery, or a look at the object that is written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Companion {
     /// It stands alone: it must be granted by name.
@@ -145,7 +146,7 @@ pub enum Companion {
 }
 
 /// An action and its classes, as an entry of a policy names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActionName {
     /// The action.
     pub action: String,

@@ -52,6 +52,7 @@ pub mod document;
 pub mod money;
 pub mod policy;
 pub mod problem;
+pub mod replay;
 pub mod sanitize;
 pub mod session;
 pub mod shadow;

@@ -62,6 +62,7 @@ mod bundle;
 mod calendar;
 mod condition;
 mod coverage;
+mod diff;
 mod duration;
 mod egress;
 mod fit;
@@ -76,14 +77,17 @@ mod terms;
 #[cfg(test)]
 mod tests;
 mod wording;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
+pub use diff::{Change, Direction, diff};
 pub use coverage::{Exercised, Rule};
 use jiff::Timestamp;
 pub use lint::{LINTS, Surroundings};
 use serde::{Deserialize, Serialize};
+pub use words::Words;
 
 use crate::agent::Agent;
 use crate::call::ToolCall;

@@ -17,6 +17,7 @@ mod public;
 mod reports;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod versions;
 
 use std::sync::Arc;
@@ -107,6 +108,7 @@ fn operators() -> Router<ApiState> {
         .route("/v1/approvals/{id}/cancel", post(approvals::cancel))
         .route("/v1/audit", get(audit::records))
         .route("/v1/decisions", get(audit::decisions))
+        .route("/v1/traffic", get(traffic::calls))
         .route("/v1/reports/shadow", get(reports::shadow))
         .merge(candidate::routes())
         .merge(versions::routes())

@@ -72,6 +72,7 @@ impl Pipeline {
 
         let session = self.session(case, &agent);
         let asked = Asked { agent: &agent, call: &call, now: case.now, session: &session };
+        case.keep_call(&self.0.store, asked);
         let (toward, guard) = self.reach(case, &way, asked).await;
         let (approval, other) = self.approval(&case.policies, asked, override_token.as_deref());
         let guards: Vec<Violation> = case.guard().into_iter().chain(guard).chain(other).collect();
@@ -101,7 +102,7 @@ impl Pipeline {
             }
         };
         let latency = case.latency();
-        let admitted = match self.0.store.admit(passage, case::milliseconds(latency)).await {
+        let admitted = match self.0.store.admit(passage, case.noted(latency)).await {
             Ok(admitted) => admitted,
             Err(denial) => return self.refuse(case, denial).await,
         };
@@ -116,7 +117,7 @@ impl Pipeline {
     /// The other step 5: a human is asked, and that is on record.
     async fn ask(&self, case: &Case, ask: Ask) -> Response<AnyBody> {
         let latency = case.latency();
-        match self.0.store.ask(ask, case::milliseconds(latency)).await {
+        match self.0.store.ask(ask, case.noted(latency)).await {
             Ok((explanation, _)) => {
                 self.0.events.decided(&explanation, &case.trace, latency);
                 answer::refusal(&explanation, case.form(&explanation))
@@ -128,7 +129,7 @@ impl Pipeline {
     /// The last step 5: refused, and that is on record. It stays refused if that fails.
     async fn refuse(&self, case: &Case, denial: Denial) -> Response<AnyBody> {
         let latency = case.latency();
-        if let Err(error) = self.0.store.deny(&denial, case::milliseconds(latency)).await {
+        if let Err(error) = self.0.store.deny(&denial, case.noted(latency)).await {
             self.0.events.alarm("a denial could not be recorded", &error.to_string());
         }
         let explanation = denial.into_explanation();

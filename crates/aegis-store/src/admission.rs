@@ -17,6 +17,7 @@ use rusqlite::OptionalExtension as _;
 use crate::error::StoreError;
 use crate::records::Entry;
 use crate::shadow::Seen;
+use crate::traffic::{KeptCall, Noted};
 use crate::writer::{Command, Message, Tx};
 use crate::{Inner, Store, approvals, budgets, sessions};
 
@@ -106,8 +107,8 @@ impl Store {
     ///
     /// # Errors
     /// Any failure is a denial, which is not recorded yet: hand it to [`Store::deny`].
-    pub async fn admit(&self, passage: Passage, latency_ms: f64) -> Result<Admitted, Denial> {
-        match self.try_admit(&passage, latency_ms).await {
+    pub async fn admit(&self, passage: Passage, noted: impl Into<Noted>) -> Result<Admitted, Denial> {
+        match self.try_admit(&passage, noted.into()).await {
             Ok(Ok(receipt)) => Ok(Admitted { passage, receipt }),
             Ok(Err(Refusal { code, reason, detail })) => Err(passage.refuse(code, reason, detail)),
             Err(error) => {
@@ -117,12 +118,13 @@ impl Store {
         }
     }
 
-    async fn try_admit(&self, passage: &Passage, latency_ms: f64) -> Result<Result<Receipt, Refusal>, StoreError> {
+    async fn try_admit(&self, passage: &Passage, noted: Noted) -> Result<Result<Receipt, Refusal>, StoreError> {
         let explanation = passage.explanation();
         let Some(agent) = explanation.agent.clone() else { return Ok(Err(nobody())) };
         let digest = explanation.call.as_ref().and_then(|call| call.call_digest.clone());
-        let entry = Entry::of_decision(explanation, latency_ms)?;
+        let entry = Entry::of_decision(explanation, noted.latency_ms)?;
         let seen = Seen::of(explanation, &self.inner.key);
+        let call = KeptCall::of(noted.call, explanation)?;
         let decision_id = explanation.decision_id.clone();
         let spends = passage.spends().map(str::to_owned);
         let charges = passage.charges().to_vec();
@@ -145,6 +147,7 @@ impl Store {
             }
             let seq = tx.append(&entry)?;
             seen.count(tx)?;
+            tx.keep_call(call.as_ref())?;
             let mut unsettled = tx.conn.prepare_cached("INSERT INTO unsettled (seq, decision_id) VALUES (?1, ?2)")?;
             unsettled.execute((seq.cast_signed(), &decision_id))?;
             budgets::reserve(tx, seq, &charges)?;
@@ -157,10 +160,12 @@ impl Store {
     ///
     /// # Errors
     /// The database's. It stays a denial; the error is for the operator.
-    pub async fn deny(&self, denial: &Denial, latency_ms: f64) -> Result<(), StoreError> {
+    pub async fn deny(&self, denial: &Denial, noted: impl Into<Noted>) -> Result<(), StoreError> {
+        let Noted { latency_ms, call } = noted.into();
         let explanation = denial.explanation();
         let entry = Entry::of_decision(explanation, latency_ms)?;
         let seen = Seen::of(explanation, &self.inner.key);
+        let call = KeptCall::of(call, explanation)?;
         let told = explanation.approval.as_ref().filter(|_| explanation.code == Some(Code::ApprovalExpired));
         let told = told.map(|approval| approval.id.clone());
         self.write_or_refuse(move |tx| {
@@ -169,7 +174,8 @@ impl Store {
                 let _ = approvals::apply(tx, &approval, &approval::Event::Told, None)?;
             }
             seen.count(tx)?;
-            tx.append(&entry).map(drop)
+            tx.append(&entry)?;
+            tx.keep_call(call.as_ref())
         })
         .await
     }
@@ -179,8 +185,8 @@ impl Store {
     ///
     /// # Errors
     /// Any failure is a denial, which is not recorded yet: hand it to [`Store::deny`].
-    pub async fn ask(&self, ask: Ask, latency_ms: f64) -> Result<(Explanation, Approval), Denial> {
-        match self.try_ask(&ask, latency_ms).await {
+    pub async fn ask(&self, ask: Ask, noted: impl Into<Noted>) -> Result<(Explanation, Approval), Denial> {
+        match self.try_ask(&ask, noted.into()).await {
             Ok(Ok(approval)) => {
                 let (mut explanation, _) = ask.into_parts();
                 explanation.approval = Some(approval.info(None));
@@ -194,7 +200,9 @@ impl Store {
         }
     }
 
-    async fn try_ask(&self, ask: &Ask, latency_ms: f64) -> Result<Result<Approval, Refusal>, StoreError> {
+    async fn try_ask(&self, ask: &Ask, noted: Noted) -> Result<Result<Approval, Refusal>, StoreError> {
+        let Noted { latency_ms, call } = noted;
+        let call = KeptCall::of(call, ask.explanation())?;
         let request = ask.request().clone();
         let seen = Seen::of(ask.explanation(), &self.inner.key);
         let mut explanation = ask.explanation().without_values();
@@ -207,6 +215,7 @@ impl Store {
             explanation.approval = Some(approval.info(None));
             tx.record(&Event::Decision { explanation, latency_ms })?;
             seen.count(tx)?;
+            tx.keep_call(call.as_ref())?;
             Ok(Ok(approval))
         })
         .await

@@ -3,8 +3,9 @@
 //! One SQLite database (write-ahead log) in a data directory that one process holds. Writes go to one thread, which commits
 //! what is queued together; reads come from connections that only read; what the path of a call asks for is mirrored in memory.
 //!
-//! Reading order: [`Store`] (the door) → `writer` (group commit) → `admission` (law 2) → `approvals`, `agents`, `policies`, `sessions` →
-//! `records` (the log) → `memory` (the mirror) → `schema`, `dir` (how it starts). Deliberately absent: HTTP, policy, telemetry.
+//! Reading order: [`Store`] (the door) → `writer` (group commit) → `admission` (law 2) → `approvals`, `agents`, `policies`,
+//! `sessions` → `records` (the log) → `traffic` (calls kept for replay) → `memory` (the mirror) → `schema`, `dir` (how it
+//! starts). Deliberately absent: HTTP, policy, telemetry.
 //!
 //! **Law 2, no effect without a record**: only [`Store::admit`] makes an [`Admitted`], in one transaction that consumes the
 //! approval and appends the record. It has no public constructor, `Default`, `Clone` or serde. This does not compile:
@@ -52,6 +53,7 @@ mod records;
 mod schema;
 mod sessions;
 mod shadow;
+mod traffic;
 mod writer;
 
 use std::fmt;
@@ -66,6 +68,7 @@ pub use error::StoreError;
 pub use policies::{About, Activation, NewVersion, Origin, PolicyState, PolicyVersion, Trial, TrialOf};
 pub use records::Query;
 pub use shadow::first_of_last;
+pub use traffic::{KeptCalls, Noted};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
 
@@ -132,7 +135,7 @@ impl Store {
         })?;
         let head: i64 = conn.query_row("SELECT coalesce(max(seq), 0) FROM records", [], |row| row.get(0))?;
         let shared =
-            Arc::new(Shared { memory, head: watch::Sender::new(head.cast_unsigned()), failure: RwLock::new(None) });
+            Arc::new(Shared { memory, head: watch::Sender::new(head.cast_unsigned()), failure: RwLock::new(None), keeps_calls: RwLock::new(None) });
 
         let mut writer = Writer::new(conn, dir, Arc::clone(&shared));
         let (recovery, mut recovered) = Command::new(admission::recover);

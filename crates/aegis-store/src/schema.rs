@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0004_shadow.sql"),
     include_str!("schema/0002_policy_versions.sql"),
     include_str!("schema/0003_sessions.sql"),
+    include_str!("schema/0005_traffic.sql"),
 ];
 
 /// The tables that a start depends on, small enough to be checked every time; those that the database has so far.

@@ -23,7 +23,12 @@ fn writer(dir: &Path) -> (Writer, Arc<Shared>) {
     let dir = DataDir::hold(dir).expect("holds");
     let conn = schema::open(&dir.database().expect("a file"), Durability::Buffered).expect("opens");
     let shared =
-        Arc::new(Shared { memory: Memory::default(), head: watch::Sender::new(0), failure: RwLock::new(None) });
+        Arc::new(Shared {
+            memory: Memory::default(),
+            head: watch::Sender::new(0),
+            failure: RwLock::new(None),
+            keeps_calls: RwLock::new(None),
+        });
     (Writer::new(conn, dir, Arc::clone(&shared)), shared)
 }
 

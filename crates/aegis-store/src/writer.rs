@@ -9,6 +9,7 @@
 //! - The mirror in memory changes after the commit and before the answers.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use aegis_core::audit::Event;
 use jiff::Timestamp;
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) head: watch::Sender<u64>,
     /// Why the last commit failed; `None` when it didn't.
     pub(crate) failure: RwLock<Option<StoreError>>,
+    /// How long calls are kept for replay; `None` when they aren't.
+    pub(crate) keeps_calls: RwLock<Option<Duration>>,
 }
 
 pub(crate) struct Writer {
@@ -70,6 +73,7 @@ pub(crate) struct Tx<'a> {
     pub(crate) conn: &'a Connection,
     /// When the command runs, in whole microseconds.
     pub(crate) now: Timestamp,
+    pub(crate) keeps_calls: Option<Duration>,
     head: u64,
     changes: Vec<Change>,
 }
@@ -170,7 +174,9 @@ impl Writer {
 
     fn run_all(&self, batch: &mut [Box<dyn Job>]) -> Result<Done, StoreError> {
         let mut failure = None;
-        let mut tx = Tx { conn: &self.conn, now: Timestamp::UNIX_EPOCH, head: self.head, changes: Vec::new() };
+        let keeps_calls = *self.shared.keeps_calls.read().unwrap_or_else(PoisonError::into_inner);
+        let (conn, now) = (&self.conn, Timestamp::UNIX_EPOCH);
+        let mut tx = Tx { conn, now, keeps_calls, head: self.head, changes: Vec::new() };
         for job in batch {
             let (head, changes) = (tx.head, tx.changes.len());
             tx.now = now_in_microseconds();

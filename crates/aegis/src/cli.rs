@@ -1,6 +1,7 @@
 //! The command line as typed by the user. What each command does: [`crate::commands`].
 
 mod authoring;
+mod lifecycle;
 pub(crate) mod versions;
 
 use std::net::SocketAddr;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 pub(crate) use authoring::{CheckArgs, Format, TestArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use lifecycle::{DiffArgs, ExportArgs, FailOn, ReplayArgs, SchemaName};
 
 /// A policy gateway for the agents that drive your CI/CD: decides, enforces and records every call.
 #[derive(Debug, Parser)]
@@ -95,6 +97,15 @@ pub(crate) enum Command {
     /// The gateway's own certificate authority
     #[command(subcommand, after_help = "Example:\n  aegis ca export --out aegis-ca.pem")]
     Ca(CaCommand),
+    /// The JSON Schema of policies, of the configuration or of tests, for editors
+    #[command(after_help = "Example:\n  aegis schema policy > policy.schema.json\n\n\
+                            In a policy's first line, for editors with a YAML language server:\n  \
+                            # yaml-language-server: $schema=../policy.schema.json")]
+    Schema {
+        /// Of which files
+        #[arg(value_enum, default_value_t = SchemaName::Policy)]
+        name: SchemaName,
+    },
     /// Which version this is
     #[command(after_help = "Example:\n  aegis version --json")]
     Version,
@@ -250,6 +261,19 @@ pub(crate) enum PolicyCommand {
                             call.json: {\"agent\": \"deploy-manager\", \"tool\": \"kubernetes\", \"action\": \"scale\",\n            \
                             \"classes\": [\"deploy\"], \"env\": \"staging\", \"params\": {\"replicas\": 51}}")]
     Explain(ExplainArgs),
+    /// Say in words what changes between two sets of policies: who may do more, who less
+    #[command(after_help = "Examples:\n  aegis policy diff                       what is in force, and what is in the folder\n  \
+                            aegis policy diff pol_0123456789ab released.tar.gz\n  \
+                            aegis policy diff policies-of-main/ policies/ --exit-code   a check that fails when rights grow\n\n\
+                            + more (red): somebody may do what was refused until now; - less (green): the reverse;\n\
+                            ~ diff (yellow): it can be either, such as another condition.")]
+    Diff(DiffArgs),
+    /// Ask a candidate about the calls that were recorded: what would it have said?
+    #[command(after_help = "Examples:\n  aegis policy replay --candidate policies/ --since 24h\n  \
+                            aegis policy replay --file calls.jsonl --fail-on newly-allowed\n\n\
+                            Calls are recorded where aegis.yaml says `audit: {calls: 7d}`. Compared are the policies alone: rates,\n\
+                            approvals at hand and the gateway's own guards are left out.")]
+    Replay(ReplayArgs),
     #[command(flatten)]
     Versions(versions::VersionsCommand),
     /// Turn what shadow mode has seen into a patch of the policies
@@ -403,6 +427,9 @@ pub(crate) enum AuditCommand {
     /// Records that match
     #[command(after_help = "Example:\n  aegis audit query --agent deploy-manager --decision deny --limit 50")]
     Query(QueryArgs),
+    /// Write what is kept, one JSON document per line
+    #[command(after_help = "Example:\n  aegis audit export --calls --since 24h > calls.jsonl")]
+    Export(ExportArgs),
 }
 
 #[derive(Debug, Args)]

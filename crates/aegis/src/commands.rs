@@ -9,6 +9,7 @@ mod init;
 mod key;
 mod policy;
 mod report;
+mod schema;
 mod serve;
 mod token;
 mod tools;
@@ -47,6 +48,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Report(command) => operate(&global, async |operator| report::run(command, operator, &global).await),
         Command::Tools(command) => tools::run(command, &global),
         Command::Ca(command) => ca::run(command, &global),
+        Command::Schema { name } => schema::run(name, &global),
         Command::Bundle(command) => bundle::run(command, &global),
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");

@@ -68,6 +68,8 @@ pub(crate) struct Config {
     pub(crate) telemetry: Telemetry,
     /// When an admission counts as recorded.
     pub(crate) durability: Durability,
+    /// How long calls are kept for replay; `None` when they aren't.
+    pub(crate) calls: Option<Duration>,
     /// Bounds.
     pub(crate) limits: Limits,
     /// How long an agent does nothing until policy forgets what it has done.

@@ -111,6 +111,7 @@ pub(crate) async fn start(config: Config, catalogue: Catalogue) -> Result<Runnin
     let data = DataDir::open(&config).await?;
     // One that a killed gateway left: its port may be anybody's by now.
     data::remove_note(&config.data_dir)?;
+    data.store.keep_calls(config.calls).await?;
     let enforcer = Enforcer::new(enforcement(&config), data.store.clone(), data.events.clone())?;
     let defined = catalogue.defined();
     let settings = reload::settings(&config, data.store.clone(), data.events.clone(), move || Ok(defined.clone()));

@@ -19,6 +19,7 @@ mod reload;
 mod remote;
 mod style;
 mod table;
+mod traffic;
 
 use std::process::ExitCode;
 

@@ -28,6 +28,11 @@ impl Globs {
         self.by_prefix.entry(prefix.to_owned()).or_default().push(AgentGlob { pattern, policy });
     }
 
+    /// Every glob, with the position of its policy.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Pattern, usize)> {
+        self.by_prefix.values().flatten().map(|glob| (&glob.pattern, glob.policy))
+    }
+
     /// The policies whose glob is for this agent, in no order.
     pub(super) fn of(&self, agent: &str) -> impl Iterator<Item = usize> {
         let globs = self.buckets(agent).flatten();

@@ -8,7 +8,7 @@ use super::{Finding, FindingEffect, Mode, PolicySet};
 use crate::approval::{ApprovalTerms, Requirement};
 
 /// Time for an approval where no entry says another, in seconds.
-const DEFAULT_TTL_S: i64 = 1800;
+pub(super) const DEFAULT_TTL_S: i64 = 1800;
 
 /// `approval` as an entry has it.
 #[derive(Debug, Serialize)]

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aegis_core::agent::Agent;
+use aegis_core::call::recorded::RecordedCall;
 use aegis_core::decide::{Denial, Explanation, Facts};
 use aegis_core::describe::{Catalogue, DenyShape, Unreadable};
-use aegis_core::policy::PolicySet;
+use aegis_core::policy::{Asked, PolicySet};
 use aegis_core::problem::{Code, Violation};
+use aegis_store::{Noted, Store};
 use jiff::Timestamp;
 
 use super::governing::{self, Governing};
@@ -34,6 +36,8 @@ pub(super) struct Case {
     proxied: bool,
     head_only: bool,
     tool: Option<String>,
+    /// What is kept of the call for replay, where calls are kept.
+    kept: Option<Arc<RecordedCall>>,
     /// The room that its body takes, until it is answered; `None` while nobody is known to take it.
     pub(super) held: Option<Held>,
 }
@@ -68,6 +72,7 @@ impl Case {
             proxied: incoming.proxied,
             head_only: incoming.head.method == http::Method::HEAD,
             tool,
+            kept: None,
             held: None,
         }
     }
@@ -104,6 +109,16 @@ impl Case {
     /// Takes the time since `since` out of the latency.
     pub(super) fn waited_since(&mut self, since: Instant) {
         self.waited += since.elapsed();
+    }
+
+    /// Keeps what is asked for replay, where calls are kept.
+    pub(super) fn keep_call(&mut self, store: &Store, asked: Asked<'_>) {
+        self.kept = store.keeps_calls().then(|| Arc::new(RecordedCall::of(asked, &self.policies)));
+    }
+
+    /// What its decision is recorded with.
+    pub(super) fn noted(&self, latency: Duration) -> Noted {
+        Noted { latency_ms: milliseconds(latency), call: self.kept.clone() }
     }
 
     /// Whether this call is among the `share` (0 to 1) of all calls.
@@ -171,7 +186,7 @@ pub(super) fn other_override() -> Violation {
 }
 
 /// For records.
-pub(super) fn milliseconds(duration: Duration) -> f64 {
+fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 

@@ -11,6 +11,7 @@ use crate::cli::{AuditCommand, Global, QueryArgs};
 use crate::operator::{Operator, query};
 use crate::style::Style;
 use crate::table::{cell, time};
+use crate::traffic;
 
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,16 @@ pub(super) async fn run(command: AuditCommand, operator: &Operator, global: &Glo
             let found = operator.call(Method::GET, &path_of(args)?, None).await?;
             show(global, &found)
         }
+        AuditCommand::Export(args) => export(operator, args.since.as_deref()).await,
     }
+}
+
+/// Writes the calls that are kept for replay.
+async fn export(operator: &Operator, since: Option<&str>) -> Result<()> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let each = |call: Value| writeln!(out, "{call}").context("can't write to standard output");
+    traffic::from_gateway(operator, traffic::since(since)?, each).await?;
+    out.flush().context("can't write to standard output")
 }
 
 async fn tail(operator: &Operator, global: &Global, lines: u32, follow: bool) -> Result<()> {

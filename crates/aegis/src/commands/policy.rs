@@ -3,13 +3,16 @@
 mod canary;
 mod candidate;
 mod check;
+mod diff;
 mod explain;
 mod mode;
 mod publish;
+mod replay;
 mod sarif;
 mod suggest;
 mod test_cases;
 mod versions;
+mod which;
 mod written;
 
 use std::path::PathBuf;
@@ -39,6 +42,8 @@ pub(super) fn run(command: PolicyCommand, global: &Global) -> Result<()> {
             })
         }
         PolicyCommand::Explain(args) => explain::run(&args, global),
+        PolicyCommand::Diff(args) => diff::run(&args, global),
+        PolicyCommand::Replay(args) => replay::run(&args, global),
         PolicyCommand::Versions(command) => {
             operate(global, async |operator| versions::run(command, operator, global).await)
         }

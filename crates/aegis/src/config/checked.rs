@@ -27,6 +27,9 @@ pub(super) fn check(file: &str, typed: Typed, base: &Path, errors: &mut Vec<Diag
         let message = "a token holds between 10s and 1h: it can't be taken back where the gateway isn't asked";
         errors.push(Diagnostic::error(file, START, "identity.token_ttl", message));
     }
+    if typed.calls.is_some_and(|age| !(Duration::from_mins(1)..=Duration::from_hours(31 * 24)).contains(&age)) {
+        errors.push(Diagnostic::error(file, START, "audit.calls", "calls are kept for 1m to 31d"));
+    }
     let limits = Limits {
         body: typed.body.unwrap_or(4 << 20),
         header: typed.header.unwrap_or(64 << 10),
@@ -62,6 +65,7 @@ pub(super) fn check(file: &str, typed: Typed, base: &Path, errors: &mut Vec<Diag
         engine_check: typed.engine_check.unwrap_or(0.01),
         telemetry: Telemetry { otlp: typed.otlp, log: typed.log.unwrap_or_default() },
         durability: typed.durability.unwrap_or_default(),
+        calls: typed.calls,
         limits,
         session_idle,
         warnings: typed.warnings,

@@ -39,6 +39,7 @@ pub(super) struct Typed {
     pub(super) otlp: Option<Otlp>,
     pub(super) log: Option<LogFormat>,
     pub(super) durability: Option<Durability>,
+    pub(super) calls: Option<Duration>,
     pub(super) body: Option<usize>,
     pub(super) header: Option<usize>,
     pub(super) connections: Option<usize>,
@@ -82,6 +83,7 @@ impl Typed {
         if let Some(mut audit) = fields.map("audit") {
             let values = [("commit", Durability::Commit), ("buffered", Durability::Buffered)];
             typed.durability = choice(&mut audit, "durability", &values);
+            typed.calls = converted(&mut audit, "calls", "a duration such as 7d", units::duration);
             not_yet(&mut audit, "export");
             audit.finish();
         }

@@ -19,6 +19,8 @@ mod otlp;
 mod process;
 mod readme;
 mod reload;
+mod replay;
+mod schema;
 mod sessions;
 mod shadow;
 mod standin;

@@ -7,6 +7,7 @@ mod arbitrary;
 mod cel;
 mod conditions;
 mod conformance;
+mod diff;
 mod engines;
 mod lint;
 mod loading;
