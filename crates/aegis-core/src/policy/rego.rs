@@ -120,7 +120,6 @@ pub(super) fn input(asked: Asked<'_>) -> Value {
         "env": call.environment.name,
         "params": call.params,
         "seconds": duration::table(&call.params),
-        "seconds": duration::table(&call.params),
         "shape": shape,
         "images": images.collect::<Vec<_>>(),
         "companion": companion,

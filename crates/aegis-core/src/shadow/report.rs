@@ -355,11 +355,7 @@ fn rules(tally: Tally, calls: u64) -> Vec<RuleReport> {
                 days: counts.iter().map(|count| count.day).collect::<BTreeSet<_>>().len() as u64,
                 agents: counted(counts.iter().map(|count| (count.agent.as_str(), count.calls))),
                 actions: counted(counts.iter().map(|count| (count.action.as_str(), count.calls))),
-                threshold: if key.change == Change::Looser {
-                    None
-                } else {
-                    threshold(&values, key.reason == "below_minimum")
-                },
+                threshold: threshold(&values, &key),
                 values,
                 examples: examples.map(|example| example.decision_id.clone()).collect(),
                 key,
@@ -388,9 +384,15 @@ fn sort(values: &mut [ValueShare]) {
     });
 }
 
-/// The limit that would have let [`SHARE`] of these calls through; `values` are sorted. `None` where there are no numbers, or
-/// too many calls of which the number isn't known any more.
-fn threshold(values: &[ValueShare], minimum: bool) -> Option<String> {
+/// The limit that would have let [`SHARE`] of these calls through; `values` are sorted. `None` where there is no limit to move,
+/// or too many calls of which the number isn't known any more.
+fn threshold(values: &[ValueShare], key: &RuleKey) -> Option<String> {
+    let minimum = match key.reason.as_str() {
+        _ if key.change == Change::Looser => return None,
+        "above_maximum" => false,
+        "below_minimum" => true,
+        _ => return None,
+    };
     let all: u64 = values.iter().map(|value| value.calls).sum();
     let numbers = values.iter().filter_map(|share| match &share.value {
         Offending::Number(text) => Some((text, share.calls)),

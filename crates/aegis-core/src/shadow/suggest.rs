@@ -124,10 +124,11 @@ fn proposed(rule: &RuleReport, report: &Report, sources: &[Source], policies: &P
         return told("the policies have changed since; nothing to point at".to_owned());
     };
     match (&node.value, &rule.threshold) {
-        (Value::Int(_) | Value::Float(_), Some(threshold)) => number(rule, node, threshold, &seen).map_or_else(
-            || told(format!("{threshold} would let 95 % of them through")),
-            |edit| edit.map_or(Proposal::Nothing, |edit| Proposal::Change(file, Edit { path, ..edit })),
-        ),
+        (Value::Int(_) | Value::Float(_) | Value::Text(_), Some(threshold)) => number(rule, node, threshold, &seen)
+            .map_or_else(
+                || told(format!("{threshold} would let 95 % of them through")),
+                |edit| edit.map_or(Proposal::Nothing, |edit| Proposal::Change(file, Edit { path, ..edit })),
+            ),
         (_, Some(threshold)) => told(format!("a limit of {threshold} would let 95 % of them through")),
         (Value::List(items), None) if key.reason == "not_allowed" && is_list_of_names(&key.rule) => {
             match additions(rule, items) {
@@ -173,13 +174,22 @@ fn found(rule: &RuleReport, sources: &[Source], policies: &PolicySet) -> Option<
 
 /// Moves a limit: `Some(None)` where it is there already, `None` where that can't be said.
 fn number(rule: &RuleReport, node: &Node, threshold: &str, seen: &str) -> Option<Option<Edit>> {
-    let (old, new) = (node.to_json().as_f64()?, threshold.parse::<f64>().ok()?);
+    // An amount of money is compared, and so was counted, in whole units of its currency: `500 USD`.
+    let (old, value) = match &node.value {
+        Value::Text(text) => {
+            let (old, currency) = text.split_once(' ')?;
+            let is_currency = currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_uppercase());
+            (is_currency.then(|| old.parse::<f64>())?.ok()?, Json::from(format!("{threshold} {currency}")))
+        }
+        _ => (node.to_json().as_f64()?, serde_json::from_str(threshold).ok()?),
+    };
+    let new = threshold.parse::<f64>().ok()?;
     let wider = if rule.key.reason == "below_minimum" { new < old } else { new > old };
     if !wider {
         return Some(None);
     }
-    let value = serde_json::from_str(threshold).ok()?;
-    let what = format!("{}: {} → {threshold}", title(rule), node.to_json());
+    let shown = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let what = format!("{}: {} → {}", title(rule), shown(&node.to_json()), shown(&value));
     let why = format!("{seen}, of which that would have let 95 % through");
     Some(Some(Edit { path: Vec::new(), op: Op::Set(value), what, why }))
 }

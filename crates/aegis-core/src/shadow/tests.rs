@@ -283,9 +283,13 @@ fn suggested(text: &str, rule: &str, values: &[Offending]) -> (Option<String>, V
     if rule == "egress" {
         key.entry = String::new();
     }
+    suggested_for(text, &key, values)
+}
+
+fn suggested_for(text: &str, key: &RuleKey, values: &[Offending]) -> (Option<String>, Vec<String>) {
     let values: Vec<(Offending, u64)> = values.iter().map(|value| (value.clone(), 50)).collect();
     let sources = [policy::Source { file: "p.yaml".into(), text: text.to_owned() }];
-    let suggestion = suggest(&report(&key, &values), &sources, &load(text, Mode::Shadow));
+    let suggestion = suggest(&report(key, &values), &sources, &load(text, Mode::Shadow));
     let after = suggestion.files.first().map(|file| file.after.clone());
     after.iter().for_each(|after| drop(load(after, Mode::Shadow)));
     (after, suggestion.words)
@@ -303,6 +307,23 @@ fn a_limit_moves_where_it_is_written_and_comments_stay() {
         suggested(flow, "max_replicas", &[number("120")]).0.as_deref(),
         Some(flow.replace("50", "120").as_str())
     );
+}
+
+#[test]
+fn an_amount_moves_in_its_currency_and_a_duration_is_told_in_words() {
+    for (before, after) in [
+        ("max_replicas: 500 USD # cap", "max_replicas: 1200 USD # cap"),
+        ("max_replicas: \"500 USD\"", "max_replicas: \"1200 USD\""),
+    ] {
+        let text = |line: &str| format!("agent: a\nactions:\n  - name: pay\n    {line}\n");
+        let mut key = key("max_replicas", "above_maximum");
+        key.entry = "a/pay".to_owned();
+        let (changed, words) = suggested_for(&text(before), &key, &[number("1200")]);
+        assert_eq!(changed.as_deref(), Some(text(after).as_str()), "{words:?}");
+    }
+    let text = "agent: a\nactions: [{name: deploy, max_wait: 90s}]\n";
+    let (changed, words) = suggested(text, "max_wait", &[number("120")]);
+    assert!(changed.is_none() && words[0].contains("120 would let 95 % of them through"), "{words:?}");
 }
 
 #[test]

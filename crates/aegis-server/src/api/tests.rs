@@ -419,6 +419,12 @@ async fn policies_and_bundles_are_served_by_version() {
         assert_eq!((answer.status.as_u16(), answer.body.is_empty()), (status, status == 304), "{tag}");
     }
     api.get("/v1/bundles/other/key").await.problem(404, "NotFound");
+    // Those who wait are counted, and one too many is told to come again.
+    let places: Vec<_> = std::iter::from_fn(|| api.state.bundles.waiter()).collect();
+    assert_eq!(places.len(), 256);
+    let request = Request::builder().uri("/v1/bundles/aegis").header("if-none-match", &etag).header("prefer", "wait=1");
+    let request = request.header("authorization", api.bearer()).body(Body::empty()).expect("a request");
+    assert_eq!(api.send(request).await.problem(503, "GatewayUnavailable")["retryable"], true);
     api.get("/v1/bundles/other").await.problem(404, "NotFound");
 
     let refused = api.post("/v1/policies/reload", Value::Null).await.problem(422, "PolicyInvalid");

@@ -11,6 +11,7 @@ use aegis_core::call::{Destination, Effect};
 use aegis_core::decide::{CallSummary, Explanation, Verdict};
 use aegis_core::policy::Mode;
 use aegis_core::problem::{ApprovalInfo, Code};
+use aegis_core::shadow::{Change, Comparison};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
@@ -355,4 +356,38 @@ fn a_decision_is_one_log_line() {
     assert_eq!(fields["latency_ms"], 1.5);
     assert_eq!(fields["trace_id"], trace(None, true).trace_id_hex());
     assert!(!text.contains("4711"), "a raw value left");
+}
+
+#[test]
+fn what_a_candidate_would_have_done_is_on_the_span_and_counted_where_it_differs() {
+    let events = Events::new(&Settings::default()).expect("events");
+    let with = |change: Change| Explanation {
+        candidate: Some(Comparison {
+            version: "pol_2".to_owned(),
+            decision: Verdict::Deny,
+            would_decision: None,
+            change,
+            reason: "max_replicas: above_maximum".to_owned(),
+            matched: Vec::new(),
+        }),
+        ..explanation(Verdict::Allow)
+    };
+    for change in [Change::Same, Change::Stricter, Change::Failed] {
+        events.decided(&with(change), &trace(None, true), Duration::from_micros(9));
+    }
+    let text = events.metrics().expect("metrics");
+    let counted = "aegis_candidate_disagreements_total{active=\"pol_1\",candidate=\"pol_2\"} 2\n";
+    assert!(text.contains(counted), "{text}");
+    let told = super::attributes(&with(Change::Stricter));
+    for (name, value) in [
+        ("candidate_version", "pol_2"),
+        ("candidate_decision", "deny"),
+        ("candidate_change", "stricter"),
+        ("candidate_reason", "max_replicas: above_maximum"),
+    ] {
+        assert!(
+            told.iter().any(|pair| pair.key.as_str() == name && pair.value.as_str() == value),
+            "{name} in {told:?}"
+        );
+    }
 }

@@ -227,7 +227,15 @@ fn a_real_opa_agrees_on_every_conformance_case_with_the_bundles_that_it_takes() 
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/policy");
     let keys = tempfile::tempdir().expect("a folder");
     let key = SigningKey::open(keys.path()).expect("a key");
-    let signed = |set: &PolicySet| sign(set.archive(None), &key, Timestamp::now()).expect("signed").write();
+    // What Go and we could write differently in the manifest, whose digest is of what it means.
+    let publication = Publication {
+        author: "ann <ann@acme.example> & co".to_owned(),
+        at: Timestamp::now(),
+        note: "\u{2028}\u{7f}\t\"é\\😀\"".to_owned(),
+        risk: Risk::High,
+    };
+    let signed =
+        |set: &PolicySet| sign(set.archive(Some(&publication)), &key, Timestamp::now()).expect("signed").write();
     let origin = Origin::start(Says::Bundle(signed(&load(POLICY, Mode::Enforce))));
     let from = From { address: origin.address, path: "/b", token: "t", key_pem: key.public_pem(), long_polling: false };
     let opa = Opa::start(&tool("opa"), &from);

@@ -130,6 +130,9 @@ fn shadow_traffic_becomes_a_report_a_patch_and_a_policy_that_fits() {
     let folder = setup.folder().clone();
     assert!(setup.gateway.stop(), "it didn't stop in order");
     assert_eq!(folder.json(&["report", "shadow"]), report);
+    assert_eq!(folder.json(&["report", "shadow", "--policy", "nobody"])["rules"], json!([]));
+    let set = folder.run(&["policy", "candidate", "set", folder.path("policies").to_str().expect("text")]);
+    assert!(set.status.code() == Some(1) && stderr(&set).contains("live calls"), "{}", text(&set));
     let found = at_rest(&folder);
     assert!(found.contains("7700000") && !found.contains("7654321"), "a raw value is at rest");
 
@@ -256,6 +259,29 @@ fn shadow_mode_still_asks_who_it_is_and_keeps_the_gateways_guards() {
     // What a guard holds back, shadow mode has not let pass; who wasn't identified was not watched.
     let report = setup.folder().json(&["report", "shadow"]);
     assert_eq!((&report["calls"], &report["would_deny"]), (&json!(2), &json!(0)), "{report}");
+}
+
+#[test]
+fn rates_and_budgets_are_only_counted_in_shadow_mode() {
+    let limits = "agent: deployer\nmode: shadow\nrate: {limit: 1, per: 1h}\nbudget: {daily: 2 requests}\n\
+                  actions: [{name: deploy}]\n";
+    let setup = Setup::start(limits);
+    for _ in 0..4 {
+        setup.passes("web", 3);
+    }
+    let report = setup.folder().json(&["report", "shadow"]);
+    let calls = |rule: &str| {
+        let rules = report["rules"].as_array().expect("rules").iter();
+        rules.filter(|found| found["rule"] == rule).filter_map(|found| found["calls"].as_u64()).sum::<u64>()
+    };
+    assert_eq!((&report["calls"], calls("rate"), calls("budget")), (&json!(4), 3, 2), "{report}");
+    // There is no limit in them that an edit would move, so that is said.
+    let suggestion = setup.folder().json(&["policy", "suggest"]);
+    assert_eq!(
+        (&suggestion["patch"], suggestion["words"].as_array().map(Vec::len)),
+        (&json!(""), Some(2)),
+        "{suggestion}"
+    );
 }
 
 #[test]

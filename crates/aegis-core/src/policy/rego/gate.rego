@@ -216,7 +216,7 @@ lists_destination(patterns) if {
 
 found contains [policy.id, null, "egress", "not_allowed", "deny", policy.mode] if {
 	names_destination
-	some i in declaring - listing
+	some i in (declaring - listing)
 	policy := data.aegis_tables.policies[i]
 }
 
@@ -507,7 +507,7 @@ is_listable(list, value) if {
 
 is_listable(list, value) if {
 	condition.scalar(value)
-	count(list.texts) + count(list.globs) + count(list.numbers) + count(list.bools) == 0
+	((count(list.texts) + count(list.globs)) + count(list.numbers)) + count(list.bools) == 0
 }
 
 lists(list, value) if {

@@ -22,7 +22,7 @@ pub(super) enum Step {
 /// What to do with a value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Op {
-    /// Another number.
+    /// Another number, or amount.
     Set(Json),
     /// More elements, at the end of a list.
     Push(Vec<Json>),
@@ -104,8 +104,14 @@ fn splice(text: &str, node: &Node, op: &Op) -> Option<Splice> {
     let at = offset(text, node.place)?;
     match (op, &node.value) {
         (Op::Set(value), _) => {
-            let remove = text.get(at..)?.find(|c: char| c.is_whitespace() || ",]}#".contains(c));
-            Some(Splice { at, remove: remove.unwrap_or(text.len() - at), insert: value.to_string() })
+            let old = text.get(at..end(text, node)?)?;
+            // Quotes stay as they are.
+            let bare = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let insert = match old.chars().next()? {
+                quote @ ('"' | '\'') => format!("{quote}{bare}{quote}"),
+                _ => bare,
+            };
+            Some(Splice { at, remove: old.len(), insert })
         }
         (Op::Push(values), Value::List(items)) if text.get(at..)?.starts_with('[') => {
             let new: Vec<String> = values.iter().map(written).collect();
@@ -142,7 +148,7 @@ fn offset(text: &str, place: Place) -> Option<usize> {
     Some(start + column)
 }
 
-/// Where a value in a flow list ends: a scalar's last character, a mapping's `}`.
+/// Where a value ends that stands in one line: a scalar's last character, a mapping's `}`.
 fn end(text: &str, node: &Node) -> Option<usize> {
     let start = offset(text, node.place)?;
     let rest = text.get(start..)?;
@@ -153,7 +159,10 @@ fn end(text: &str, node: &Node) -> Option<usize> {
             body.find(quote)? + 2
         }
         '{' => rest.find('}')? + 1,
-        _ => rest.find([',', ']', '\n', '#']).map(|stop| rest.get(..stop).unwrap_or(rest).trim_end().len())?,
+        _ => {
+            let stop = rest.find([',', ']', '}', '\n', '#']).unwrap_or(rest.len());
+            rest.get(..stop)?.trim_end().len()
+        }
     };
     Some(start + length)
 }
