@@ -3,9 +3,9 @@
 //! One SQLite database (write-ahead log) in a data directory that one process holds. Writes go to one thread, which commits
 //! what is queued together; reads come from connections that only read; what the path of a call asks for is mirrored in memory.
 //!
-//! Reading order: [`Store`] (the door) → `writer` (group commit) → `admission` (law 2) → `approvals`, `agents`, `policies`, `sessions` →
-//! `records` (the log), `traffic` (calls kept for replay) → `memory` (the mirror) → `schema`, `dir` (how it starts). Deliberately
-//! absent: HTTP, policy, telemetry.
+//! Reading order: [`Store`] (the door) → `writer` (group commit) → `admission` (law 2) → `approvals`, `agents`, `policies`,
+//! `sessions` → `records` (the log) → `traffic` (calls kept for replay) → `memory` (the mirror) → `schema`, `dir` (how it
+//! starts). Deliberately absent: HTTP, policy, telemetry.
 //!
 //! **Law 2, no effect without a record**: only [`Store::admit`] makes an [`Admitted`], in one transaction that consumes the
 //! approval and appends the record. It has no public constructor, `Default`, `Clone` or serde. This does not compile:

@@ -129,7 +129,7 @@ pub(crate) async fn start(config: Config, catalogue: Catalogue) -> Result<Runnin
     }
     let governing = versions.would_govern();
     let (policy_version, in_force) = (governing.active.version().to_owned(), versions.in_force());
-    let refused = versions.is_refused();
+    let refused = versions.is_refused() || !in_force;
     let pipeline = Pipeline::new(Parts {
         identify: Arc::clone(&data.identify),
         catalogue,

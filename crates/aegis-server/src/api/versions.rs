@@ -96,7 +96,7 @@ struct Shown {
 
 /// `GET /v1/policies`: what is in force, what was refused, and the versions that are kept, newest first.
 async fn list(State(state): State<ApiState>) -> Result<Json<Value>, ApiError> {
-    let mut document = summary(&state.versions.status());
+    let mut document = summary(&state);
     let versions = state.store.policy_versions().await?;
     if let Some(document) = document.as_object_mut() {
         if let Some((source, _)) = &state.source {
@@ -108,8 +108,10 @@ async fn list(State(state): State<ApiState>) -> Result<Json<Value>, ApiError> {
 }
 
 /// What is in force, since when, by whom, from where; what is tried beside it; what was refused and why.
-fn summary(status: &Status) -> Value {
-    let Status { state, active, refused } = status;
+fn summary(api: &ApiState) -> Value {
+    let Status { state, active, refused } = api.versions.status();
+    // Where nothing is in force, an empty set decides: it has a version too, under which its denials are recorded.
+    let decides = (active.is_some() || api.versions.governing().is_some()).then(|| (api.policies)());
     let canary = state.canary.as_ref().map(|trial| {
         let mut canary = json!(trial);
         // Who has the key could choose names by it.
@@ -119,7 +121,7 @@ fn summary(status: &Status) -> Value {
         canary
     });
     json!({
-        "version": active.as_ref().map(|policies| policies.version()),
+        "version": decides.as_ref().map(|policies| policies.version()),
         "in_force": active.is_some(),
         "mode": active.as_ref().map(|policies| policies.mode()),
         "policies": active.as_ref().map_or(0, |policies| policies.len()),
@@ -169,7 +171,7 @@ async fn publish(State(state): State<ApiState>, Body(new): Body<NewPolicies>) ->
 async fn reload(State(state): State<ApiState>) -> Result<Response, ApiError> {
     if let Some((_, poke)) = &state.source {
         poke.notify_one();
-        return Ok(Json(summary(&state.versions.status())).into_response());
+        return Ok(Json(summary(&state)).into_response());
     }
     answer(&state, state.versions.take_folder(OPERATOR).await, StatusCode::OK)
 }
@@ -216,14 +218,14 @@ async fn promote_canary(State(state): State<ApiState>) -> Result<Response, ApiEr
 /// `DELETE /v1/policies/canary`.
 async fn stop_canary(State(state): State<ApiState>) -> Result<Json<Value>, ApiError> {
     state.versions.stop_canary(OPERATOR).await?;
-    Ok(Json(summary(&state.versions.status())))
+    Ok(Json(summary(&state)))
 }
 
 /// The state after a change, with the version that it was about; or why there was none.
 fn answer(state: &ApiState, changed: Result<Changed, ChangeError>, status: StatusCode) -> Result<Response, ApiError> {
     match changed {
         Ok(Changed { policies, changed }) => {
-            let mut document = summary(&state.versions.status());
+            let mut document = summary(state);
             if let Some(document) = document.as_object_mut() {
                 document.insert("about".to_owned(), json!(policies.version()));
                 document.insert("changed".to_owned(), json!(changed));

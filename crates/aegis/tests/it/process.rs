@@ -184,8 +184,8 @@ impl Gateway {
                 _ => break value,
             }
         };
-        // One whose policies are all refused takes calls too, and denies them.
-        assert!(ready["ready"] == true || ready["policies"] == "refused", "{ready}");
+        // One without a policy in force takes calls too, and denies them: its ready is false.
+        assert!(ready["ready"].is_boolean(), "{ready}");
         Self { child, folder, listening, ready }
     }
 

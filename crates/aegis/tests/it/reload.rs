@@ -38,7 +38,7 @@ fn every_kind_of_bad_input_refuses_to_start_with_its_place() {
         ("", "agent: a\nactions: [{name: deploy, max_replicass: 5}]\n", "did you mean `max_replicas`?"),
         ("", "agent: a\nagent: b\n", "a.yaml:2:1"),
         ("", "agent: [a\n", "a.yaml:"),
-        ("", "agent: a\nactions: [{name: deploy, deny_if: \"true\"}]\n", "deny_if"),
+        ("", "agent: a\nactions: [{name: deploy, deny_if: \"env ==\"}]\n", "deny_if"),
     ] {
         let (code, text) = check(config, &[("a.yaml", policy), ("b.yaml", good)]);
         assert_eq!(code, Some(1), "{config}{policy}: {text}");
