@@ -29,7 +29,11 @@ fn what_is_in_force_is_compared_with_the_folder_and_growing_rights_fail_a_check(
         assert!(stdout(&checked).contains(words), "{}", text(&checked));
     }
     folder.change("policies/p.yaml", |text| text.replace("20", "5"));
-    assert_eq!(folder.run(&["policy", "diff", bundle, "--exit-code"]).status.code(), Some(0), "less is no reason to fail");
+    assert_eq!(
+        folder.run(&["policy", "diff", bundle, "--exit-code"]).status.code(),
+        Some(0),
+        "less is no reason to fail"
+    );
     assert_eq!(folder.run(&["policy", "diff", "pol_000000000000"]).status.code(), Some(1));
     assert_eq!(folder.run(&["policy", "diff", "nowhere"]).status.code(), Some(2));
 }

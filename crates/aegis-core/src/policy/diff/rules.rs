@@ -11,7 +11,7 @@ use crate::policy::budget::Budget;
 use crate::policy::condition::Condition;
 use crate::policy::egress::EgressPattern;
 use crate::policy::param::Param;
-use crate::policy::tables::{self, AllowedImage, Bound, Check, Entry, List, Policy, Rate, Shared, Side, Unit};
+use crate::policy::tables::{self, AllowedImage, Bound, Check, Entry, Label, List, Policy, Rate, Shared, Side, Unit};
 use crate::policy::terms::{ApprovalRule, DEFAULT_TTL_S};
 
 /// One rule. What there is none of is laxer, but for [`Rule::Lifetime`] and [`Rule::Approvers`]: there is always some.
@@ -45,6 +45,8 @@ pub(super) enum Rule {
     Lifetime(i64),
     /// What is looked for, in which parameters (`None` is all).
     Redacts { detect: BTreeSet<String>, params: Option<BTreeSet<String>> },
+    /// What its calls leave in the session: labels, by what leaves them. Other conditions may ask for them, either way.
+    Leaves(BTreeMap<String, (String, Value)>),
     /// What this module has no words for.
     Other(Value),
 }
@@ -59,7 +61,7 @@ pub(super) struct Rules {
 }
 
 /// What has words of its own here; everything else of what is compiled is [`Rule::Other`].
-const ENTRY_KEYS: [&str; 15] = [
+const ENTRY_KEYS: [&str; 16] = [
     "name",
     "label",
     "tools",
@@ -75,6 +77,7 @@ const ENTRY_KEYS: [&str; 15] = [
     "rate",
     "budgets",
     "origin",
+    "labels",
 ];
 const POLICY_KEYS: [&str; 8] = ["id", "mode", "tools", "egress", "rate", "budgets", "deny", "entries"];
 
@@ -92,6 +95,7 @@ pub(super) fn of_entry(entry: &Entry) -> Rules {
     }
     entry.rules.iter().for_each(|rule| rules.on_param(rule));
     rules.add("egress", entry.egress.clone().map(Rule::Reach));
+    rules.add("labels", leaves(&entry.labels));
     if let Some(sanitize) = &entry.sanitize {
         let params = sanitize.params.as_ref();
         let detect = sanitize.detect.iter().filter_map(|kind| json!(kind).as_str().map(str::to_owned)).collect();
@@ -130,6 +134,11 @@ fn asks(condition: &Condition, lifts: bool) -> Option<Rule> {
 fn refuses(conditions: &[Shared<Condition>]) -> Option<Rule> {
     let by_form = |condition: &Shared<Condition>| (json!(condition).to_string(), condition.text.clone());
     (!conditions.is_empty()).then(|| Rule::Refuses(conditions.iter().map(by_form).collect()))
+}
+
+fn leaves(labels: &[Label]) -> Option<Rule> {
+    let each = |label: &Label| (label.name.clone(), (label.when.text.clone(), json!(label.when)));
+    (!labels.is_empty()).then(|| Rule::Leaves(labels.iter().map(each).collect()))
 }
 
 impl Rules {
@@ -205,7 +214,7 @@ fn of_list(param: String, allowed: bool, list: &List) -> Rule {
 impl Rule {
     /// Whether calls can break it.
     pub(super) fn restricts(&self) -> bool {
-        !matches!(self, Self::Lifetime(_) | Self::Approvers { .. })
+        !matches!(self, Self::Lifetime(_) | Self::Approvers { .. } | Self::Leaves(_))
     }
 
     /// As an author would write it.
@@ -229,6 +238,7 @@ impl Rule {
             Self::Approvers { approvers, count } => json!({"approvers": approvers, "count": count}),
             Self::Lifetime(seconds) => json!(duration(seconds.unsigned_abs().saturating_mul(1000))),
             Self::Redacts { detect, params } => json!({"detect": detect, "params": params}),
+            Self::Leaves(labels) => labels.iter().map(|(name, (when, _))| (name.clone(), json!(when))).collect(),
             Self::Other(value) => value.clone(),
         }
     }
@@ -265,6 +275,13 @@ impl Rule {
                     params.as_ref().map_or_else(|| "all parameters".to_owned(), |params| listed(params, "nothing"));
                 format!("without {} in {place}", listed(detect, "anything"))
             }
+            Self::Leaves(labels) => {
+                let each = labels.iter().map(|(name, (when, _))| match when.as_str() {
+                    "true" => name.clone(),
+                    when => format!("{name} where {when}"),
+                });
+                format!("leaving the label {}", listed(each, "nothing"))
+            }
             Self::Other(value) => format!("{key} {value}"),
         }
     }
@@ -283,7 +300,7 @@ fn direction(before: Option<&Rule>, after: Option<&Rule>) -> Option<Direction> {
 fn comes(rule: &Rule) -> Direction {
     match rule {
         // One asks about what was allowed, and lifts a refusal of what wasn't; the other lets a destination be named at all.
-        Rule::Asks { lifts: true, .. } | Rule::Reach(_) | Rule::Other(_) => Direction::Different,
+        Rule::Asks { lifts: true, .. } | Rule::Reach(_) | Rule::Leaves(_) | Rule::Other(_) => Direction::Different,
         _ => Direction::Less,
     }
 }

@@ -3,7 +3,7 @@
 use aegis_core::agent::Agent;
 use aegis_core::call::ToolCall;
 use aegis_core::decide::Verdict;
-use aegis_core::policy::{Asked, Change, Direction, Mode, PolicySet, diff};
+use aegis_core::policy::{Asked, Change, Direction, Mode, Options, PolicySet, Source, diff};
 use aegis_core::replay::Answer;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -21,6 +21,11 @@ fn documents(text: &str) -> Vec<Value> {
 
 fn text(documents: &[Value]) -> String {
     documents.iter().map(|document| format!("---\n{document}\n")).collect()
+}
+
+fn loads(text: &str) -> bool {
+    let source = Source { file: "policy.yaml".to_owned(), text: text.to_owned() };
+    PolicySet::load(&[source], Options::default()).is_ok()
 }
 
 /// `base` with some of its parts exchanged for those of `other`: sets that differ a little are the ones that people compare.
@@ -91,7 +96,9 @@ fn case() -> impl Strategy<Value = Case> {
     let sets =
         (arbitrary::policies(), arbitrary::policies(), choices, 0..10).prop_map(|(base, other, choices, wild)| {
             let (base, other) = (documents(&base), documents(&other));
-            let after = if wild == 0 { other } else { crossed(&base, &other, &choices) };
+            let mixed = crossed(&base, &other, &choices);
+            // What was mixed may contradict itself, such as two bounds in different units.
+            let after = if wild == 0 || !loads(&text(&mixed)) { other } else { mixed };
             (text(&base), text(&after))
         });
     let calls = prop::collection::vec((arbitrary::agent(), arbitrary::call()), 4..24);
@@ -125,7 +132,7 @@ fn sets(texts: &(String, String), shadow: (bool, bool)) -> (PolicySet, PolicySet
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn directions_hold((texts, shadow, calls) in case()) {
@@ -155,7 +162,7 @@ proptest! {
 fn every_claim_is_put_to_a_test() {
     let mut runner = TestRunner::deterministic();
     let mut counts = std::collections::BTreeMap::<&str, usize>::new();
-    for _ in 0..300 {
+    for _ in 0..150 {
         let (texts, shadow, calls) = case().new_tree(&mut runner).expect("a case").current();
         let (before, after) = sets(&texts, shadow);
         let changes = diff(&before, &after);
@@ -165,5 +172,5 @@ fn every_claim_is_put_to_a_test() {
             }
         }
     }
-    assert!(counts.len() == 3 && counts.values().all(|count| *count >= 15), "{counts:?}");
+    assert!(counts.len() == 3 && counts.values().all(|count| *count >= 8), "{counts:?}");
 }
