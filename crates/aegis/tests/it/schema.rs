@@ -57,7 +57,11 @@ fn levels() -> Vec<Level> {
     let case = |key: &str, value: Value| json!({"cases": [{"case": "c", "agent": "a", "expect": {"decision": "deny"}, key: value}]});
     vec![
         level("policy", "/properties", json!({"agent": "a", "zzqq": 1})),
-        level("policy", "/definitions/rate/properties", json!({"agent": "a", "rate": {"limit": 1, "per": "1s", "zzqq": 1}})),
+        level(
+            "policy",
+            "/definitions/rate/properties",
+            json!({"agent": "a", "rate": {"limit": 1, "per": "1s", "zzqq": 1}}),
+        ),
         level("policy", "/definitions/egress/properties", of("egress")),
         level("policy", "/definitions/budget/properties", of("budget")),
         level("policy", "/definitions/freeze/properties", json!({"agent": "a", "freezes": [bad()]})),
@@ -67,14 +71,23 @@ fn levels() -> Vec<Level> {
         level("policy", "/definitions/image/properties", policy(json!({"allowed_images": [bad()]}))),
         level("config", "/properties", bad()),
         level("config", "/properties/policies/oneOf/1/properties", json!({"policies": bad()})),
-        level("config", "/properties/policies/oneOf/1/properties/bundle/properties", json!({"policies": {"bundle": bad()}})),
+        level(
+            "config",
+            "/properties/policies/oneOf/1/properties/bundle/properties",
+            json!({"policies": {"bundle": bad()}}),
+        ),
         level("config", "/properties/listen/properties", json!({"listen": bad()})),
         level("config", "/properties/environments/items/properties", json!({"environments": [bad()]})),
         level("config", "/properties/routes/items/properties", json!({"routes": [bad()]})),
         level("config", "/properties/routes/items/properties/tls/properties", json!({"routes": [{"tls": bad()}]})),
-        level("config", "/properties/routes/items/properties/credential/properties", json!({"routes": [{"credential": bad()}]})),
+        level(
+            "config",
+            "/properties/routes/items/properties/credential/properties",
+            json!({"routes": [{"credential": bad()}]}),
+        ),
         level("config", "/properties/egress/properties", json!({"egress": bad()})),
         level("config", "/properties/identity/properties", json!({"identity": bad()})),
+        level("config", "/properties/session/properties", json!({"session": bad()})),
         level("config", "/properties/telemetry/properties", json!({"telemetry": bad()})),
         level("config", "/properties/telemetry/properties/otlp/properties", json!({"telemetry": {"otlp": bad()}})),
         level("config", "/properties/audit/properties", json!({"audit": bad()})),
@@ -82,7 +95,11 @@ fn levels() -> Vec<Level> {
         level("test", "/properties", json!({"cases": [], "zzqq": 1})),
         level("test", "/definitions/case/properties", case("zzqq", json!(1))),
         level("test", "/definitions/call/properties", case("call", bad())),
-        level("test", "/definitions/call/properties/destination/properties", case("call", json!({"destination": bad()}))),
+        level(
+            "test",
+            "/definitions/call/properties/destination/properties",
+            case("call", json!({"destination": bad()})),
+        ),
         level("test", "/definitions/case/properties/request/properties", case("request", bad())),
         level("test", "/definitions/case/properties/session/properties", case("session", bad())),
         level("test", "/definitions/case/properties/expect/properties", case("expect", bad())),
@@ -207,17 +224,27 @@ fn what_is_bad_is_underlined_in_an_editor() {
         (1, json!({"routs": []})),
         (1, json!({"routes": [{"name": "a b", "upstream": "https://x"}]})),
         (1, json!({"routes": [{"name": "a", "upstream": "x"}]})),
-        (1, json!({"routes": [{"name": "a", "upstream": "https://x", "credential": {"bearer": "a", "basic": {"user": "a", "password": "b"}}}]})),
+        (
+            1,
+            json!({"routes": [{"name": "a", "upstream": "https://x", "credential": {"bearer": "a", "basic": {"user": "a", "password": "b"}}}]}),
+        ),
         (1, json!({"limits": {"connections": 0}})),
         (1, json!({"audit": {"calls": "7 days"}})),
         (1, json!({"environments": [{"match": {}, "env": "staging"}]})),
         (2, json!({"cases": [{"case": "a", "agent": "b", "expect": {"decision": "deny"}}]})),
         (2, json!({"cases": [{"case": "a", "agent": "b", "call": {"tool": "a"}, "expect": {"decision": "deny"}}]})),
-        (2, json!({"cases": [{"case": "a", "agent": "b", "call": {"tool": "a", "action": "b"}, "expect": {"decision": "denied"}}]})),
+        (
+            2,
+            json!({"cases": [{"case": "a", "agent": "b", "call": {"tool": "a", "action": "b"}, "expect": {"decision": "denied"}}]}),
+        ),
     ];
     for (schema, document) in cases {
         let schema = ["policy", "config", "test"][schema];
-        assert_ne!(editor.problems(schema, &document.to_string()), Vec::<String>::new(), "nothing is wrong with {document}");
+        assert_ne!(
+            editor.problems(schema, &document.to_string()),
+            Vec::<String>::new(),
+            "nothing is wrong with {document}"
+        );
     }
     let text = "agent: a\nactions:\n  - name: deploy\n    allowed_environmets: [staging]\n";
     let problems = editor.problems("policy", text);

@@ -66,7 +66,7 @@ fn kept(version: Option<&str>, config: &Config, global: &Global) -> Result<Polic
             Some(version) => version.to_owned(),
             None => {
                 let status = operator.call(Method::GET, "/v1/policies", None).await?;
-                let version = status.get("version").and_then(Value::as_str).map(str::to_owned);
+                let version = status.pointer("/active/version").and_then(Value::as_str).map(str::to_owned);
                 version.context("no policies are in force: name what to compare with")?
             }
         };
