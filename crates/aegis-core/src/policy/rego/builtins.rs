@@ -20,10 +20,12 @@ const MAX_MADE: usize = 1 << 20;
 #[error("{NO_AGREED_ANSWER}")]
 pub(super) struct NoAnswer;
 
+/// A replacement: its arguments, which are as many as it takes, and never undefined.
+pub(super) type BuiltIn = fn(&[Value]) -> Answer;
 pub(super) type Answer = Result<Value, NoAnswer>;
 
 /// The replaced built-ins and how many arguments each takes. `array.concat` and `concat` only have a limit added.
-pub(super) const REPLACED: [(&str, u8, fn(&[Value]) -> Answer); 16] = [
+pub(super) const REPLACED: [(&str, u8, BuiltIn); 16] = [
     ("array.concat", 2, array_concat),
     ("ceil", 1, |args| rounded(args, f64::ceil)),
     ("concat", 2, concat),

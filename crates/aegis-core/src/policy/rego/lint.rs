@@ -127,6 +127,8 @@ struct Lint<'a> {
     file: &'a str,
     reach: Reach,
     rules: BTreeMap<String, (Kind, Place)>,
+    /// What imports call other packages.
+    imported: BTreeSet<String>,
     /// Which rules each rule needs.
     needs: BTreeMap<String, BTreeSet<String>>,
     /// The rule that is being walked.
@@ -142,6 +144,7 @@ impl<'a> Lint<'a> {
             file,
             reach,
             rules: BTreeMap::new(),
+            imported: BTreeSet::from(["data".to_owned()]),
             needs: BTreeMap::new(),
             current: String::new(),
             scopes: Vec::new(),
@@ -166,7 +169,11 @@ impl<'a> Lint<'a> {
         for import in &module.imports {
             let path = components(&import.refr);
             let known = matches!(path.as_slice(), [rego, v1] if rego == "rego" && v1 == "v1");
-            let open = self.reach == Reach::All && path.first().is_some_and(|root| root == "data" || root == "input");
+            let open = self.reach != Reach::Own && path.first().is_some_and(|root| root == "data" || root == "input");
+            if open {
+                let own = import.r#as.as_ref().map(|name| name.text().to_owned());
+                self.imported.extend(own.or_else(|| path.last().cloned()));
+            }
             if !known && !open {
                 let message = format!("`import {}` is not open to a module", path.join("."));
                 self.refuse(&import.span, message, "write `input.…` in full; `import rego.v1` may stay");

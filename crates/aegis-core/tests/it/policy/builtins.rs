@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{opa, rego_v1::same};
 
-const BUILTINS: [(&str, usize); 51] = [
+pub(super) const BUILTINS: [(&str, usize); 51] = [
     ("abs", 1),
     ("array.concat", 2),
     ("array.reverse", 1),

@@ -11,6 +11,7 @@ mod conformance;
 mod diff;
 mod engines;
 mod lint;
+mod guide;
 mod loading;
 mod opa;
 mod rego_v1;

@@ -44,7 +44,7 @@ impl Lint<'_> {
     pub(super) fn known_of(&self, expr: &Expr) -> Option<Known> {
         match expr {
             Expr::Number { span, .. } => {
-                let number: u64 = span.text().parse().ok()?;
+                let number: u64 = span.text().trim_start_matches('-').parse().ok()?;
                 Some(Known::Whole((64 - number.leading_zeros()).max(1)))
             }
             Expr::UnaryExpr { expr, .. } => self.known_of(expr),

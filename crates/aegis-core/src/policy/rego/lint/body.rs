@@ -33,7 +33,7 @@ impl Lint<'_> {
             self.refuse(&with.span, "`with` is for tests of Rego, not for rules", "");
         }
         match &stmt.literal {
-            Literal::SomeVars { vars, .. } => vars.iter().for_each(|var| self.to_be_used(var)),
+            Literal::SomeVars { vars, .. } => vars.iter().for_each(|var| self.must_be_used(var)),
             Literal::SomeIn { key, value, collection, .. } => {
                 key.iter().chain([value]).for_each(|pattern| self.declared(pattern));
                 self.expr(collection);
@@ -43,7 +43,7 @@ impl Lint<'_> {
             Literal::Every { key, value, domain, query, .. } => {
                 self.expr(domain);
                 self.scoped(|lint| {
-                    key.iter().chain([value]).for_each(|var| lint.to_be_used(var));
+                    key.iter().chain([value]).for_each(|var| lint.must_be_used(var));
                     lint.query(query, |_| {});
                 });
             }
@@ -63,7 +63,7 @@ impl Lint<'_> {
         }
     }
 
-    fn to_be_used(&mut self, var: &Span) {
+    fn must_be_used(&mut self, var: &Span) {
         self.name_is_free(var);
         if let Some(scope) = self.scopes.last_mut().filter(|_| var.text() != "_") {
             scope.unused.insert(var.text().to_owned(), var.clone());
@@ -228,14 +228,19 @@ impl Lint<'_> {
 
     /// Numbers that every engine reads alike.
     fn number(&mut self, span: &Span) {
-        let text = span.text();
+        let text = span.text().trim_start_matches('-');
         let agreed = if text.bytes().all(|b| b.is_ascii_digit()) {
             text.parse::<u64>().is_ok_and(|number| number < 1 << 53)
         } else {
-            text.parse().is_ok_and(|number: f64| serde_json::Value::from(number).to_string() == text)
+            text.parse().is_ok_and(|number: f64| shortest(number) == text)
         };
         if !agreed {
             self.refuse(span, "a number beyond 2^53, or not in its shortest form, is read differently", "");
         }
     }
+}
+
+/// A number as JSON has it.
+fn shortest(number: f64) -> String {
+    serde_json::Value::from(number).to_string()
 }

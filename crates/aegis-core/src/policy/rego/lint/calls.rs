@@ -73,7 +73,9 @@ impl Lint<'_> {
             self.arguments(span, &name, usize::from(arguments), params.len(), false);
         } else if let Some(arguments) = agreed(&name) {
             self.arguments(span, &name, usize::from(arguments), params.len(), true);
-        } else if self.reach == Reach::Own || !name.contains('.') || !name.starts_with("data.") {
+        } else if self.reach == Reach::Own
+            || !name.split_once('.').is_some_and(|(package, _)| self.imported.contains(package))
+        {
             let message = format!("there is no function {name:?} that all engines answer alike");
             self.refuse(span, message, "docs/policy-rego.md lists those that there are");
             return;
