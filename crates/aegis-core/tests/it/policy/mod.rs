@@ -13,6 +13,7 @@ mod engines;
 mod lint;
 mod guide;
 mod loading;
+mod modules;
 mod opa;
 mod rego_v1;
 
