@@ -188,7 +188,7 @@ fn an_operator_switches_a_module_as_any_policy() {
     let yaml = Source { file: "p.yaml".to_owned(), text: "agent: a\nactions: [{name: \"*/*\"}]\n".to_owned() };
     let text = "package aegis.rules.m\ndeny contains \"x\" if input.tool".to_owned();
     let rego = Source { file: "m.rego".to_owned(), text };
-    let modes = std::collections::BTreeMap::from([("rego:m".to_owned(), Mode::Shadow)]);
+    let modes = BTreeMap::from([("rego:m".to_owned(), Mode::Shadow)]);
     let set = PolicySet::load(&[yaml, rego], Options { modes, ..Options::default() }).expect("loads");
     assert_eq!(set.ids().collect::<Vec<_>>(), ["a", "rego:m"]);
     assert_eq!(evaluate(&set, json!({})).findings[0].mode, Mode::Shadow);
