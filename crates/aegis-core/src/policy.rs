@@ -62,6 +62,7 @@ mod bundle;
 mod calendar;
 mod condition;
 mod coverage;
+mod custom;
 mod diff;
 mod duration;
 mod egress;
@@ -86,6 +87,7 @@ pub use diff::{Change, Direction, diff};
 pub use coverage::{Exercised, Rule};
 use jiff::Timestamp;
 pub use lint::{LINTS, Surroundings};
+pub use rego::Program;
 use serde::{Deserialize, Serialize};
 pub use words::Words;
 
@@ -180,8 +182,10 @@ pub struct PolicySet {
     /// Whether any policy is in shadow mode.
     observes: bool,
     freezes: Vec<(Timestamp, Diagnostic)>,
+    /// The custom modules, asked beside the tables.
+    custom: Option<custom::Prepared>,
     /// Prepared when it is first asked: many sets are only ever asked natively.
-    interpreter: OnceLock<Result<rego::Interpreter, String>>,
+    interpreter: OnceLock<Result<rego::Interpreter, rego::Failure>>,
 }
 
 /// What a call is judged by, besides the call itself.
@@ -205,13 +209,25 @@ impl<'a> Asked<'a> {
 }
 
 /// What the policies say of one call. Equal for both back ends.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Evaluation {
     /// The entries that applied, as `policy/entry`, sorted.
     pub matched: Vec<String>,
     /// Everything that isn't plainly allowed, sorted, without repeats. Empty means: allowed.
     pub findings: Vec<Finding>,
+    /// Why engines gave no answer where they should have: for the operator, without any value of the call. What follows from
+    /// it is among the findings; engines that fail differently still say the same.
+    #[serde(skip)]
+    pub failures: Vec<String>,
 }
+
+impl PartialEq for Evaluation {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.matched, &self.findings) == (&other.matched, &other.findings)
+    }
+}
+
+impl Eq for Evaluation {}
 
 /// One rule that a call doesn't positively keep.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -228,6 +244,19 @@ pub struct Finding {
     pub effect: FindingEffect,
     /// Whether it refuses, or only observes.
     pub mode: Mode,
+    /// The words of a custom module; no other finding has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Said>,
+}
+
+/// What a custom module says of a call: the author's text, in which values of the call may be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Said {
+    /// The message, as it is; [`PolicySet::violation`] cuts and escapes it.
+    pub message: String,
+    /// The parameter that it is about.
+    pub param: Option<String>,
 }
 
 /// What follows from a finding.
@@ -274,6 +303,8 @@ pub enum Reason {
     OtherCurrency,
     /// A text doesn't match the pattern.
     PatternMismatch,
+    /// A custom module says so.
+    Rego,
     /// Parts of the call have to be redacted.
     SanitizeRequired,
     /// A parameter that the rule needs has the wrong type or can't be read.
@@ -289,6 +320,7 @@ impl Reason {
             Self::NotAllowed => "not_allowed",
             Self::AboveMaximum => "above_maximum",
             Self::Missing => "missing",
+            Self::Rego => "rego",
             Self::WrongType => "wrong_type",
             Self::NoDigest => "no_digest",
             Self::ConditionUnknown => "condition_unknown",
@@ -327,14 +359,15 @@ impl PolicySet {
     /// # Errors
     /// Every error found, each with its place. One bad file refuses all: a set with a policy left out is another policy.
     pub fn load(sources: &[Source], options: Options) -> Result<Self, Vec<Diagnostic>> {
-        let load::Loaded { tables, shapes, mut warnings, freezes } = load::load(sources, &options)?;
+        let load::Loaded { tables, shapes, modules, mut warnings, freezes } = load::load(sources, &options)?;
         let whole = |message: String| vec![Diagnostic::error("", Place { line: 1, column: 1 }, "", message)];
-        let bundle = bundle::Bundle::of(&tables, &shapes, sources, &options.modes)
+        let bundle = bundle::Bundle::of(&tables, &shapes, &modules, sources, &options.modes)
             .map_err(|error| whole(format!("the policies can't be written as data: {error}")))?;
         warnings.extend(bundle.too_large());
         let positions = tables.policies.iter().enumerate().map(|(at, policy)| (policy.id.clone(), at)).collect();
         let version = bundle.version();
-        let observes = tables.policies.iter().any(|policy| policy.mode == Mode::Shadow);
+        let observes = tables.policies.iter().any(|policy| policy.mode == Mode::Shadow)
+            || modules.iter().any(|module| module.mode == Mode::Shadow);
         let set = Self {
             tables,
             positions,
@@ -346,6 +379,7 @@ impl PolicySet {
             warnings,
             observes,
             freezes,
+            custom: custom::Prepared::of(modules)?,
             interpreter: OnceLock::new(),
         };
         match set.engine {
@@ -399,10 +433,11 @@ impl PolicySet {
         self.len() == 0
     }
 
-    /// The policies' ids, in the order of the files.
+    /// The policies' ids, in the order of the files; then those of custom modules.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         let foreign = self.foreign.iter().flatten().map(String::as_str);
-        self.tables.policies.iter().map(|policy| policy.id.as_str()).chain(foreign)
+        let modules = self.modules().iter().map(|module| module.id.as_str());
+        self.tables.policies.iter().map(|policy| policy.id.as_str()).chain(foreign).chain(modules)
     }
 
     /// The gateway's mode, which holds where no policy matches.
@@ -418,16 +453,33 @@ impl PolicySet {
     /// Judges a call by the given engine, for comparing the two. What is only Rego is always judged as Rego.
     pub fn evaluate_with(&self, engine: Engine, asked: Asked<'_>) -> Evaluation {
         match engine {
-            Engine::Native if self.foreign.is_none() => native::evaluate(&self.tables, asked),
+            Engine::Native if self.foreign.is_none() => self.natively(asked),
             Engine::Native | Engine::Rego => match self.interpreter() {
-                Ok(interpreter) => interpreter.evaluate(self.input(asked)),
-                Err(_) => rego::failed(),
+                Ok(interpreter) => interpreter.evaluate(&self.input(asked)),
+                Err(failure) => rego::failed(failure),
             },
         }
     }
 
-    fn interpreter(&self) -> Result<&rego::Interpreter, &str> {
-        self.interpreter.get_or_init(|| self.bundle.interpreter()).as_ref().map_err(String::as_str)
+    fn modules(&self) -> &[custom::Custom] {
+        self.custom.as_ref().map_or(&[], custom::Prepared::modules)
+    }
+
+    /// The tables by the native evaluator, the custom modules by regorus.
+    fn natively(&self, asked: Asked<'_>) -> Evaluation {
+        let mut evaluation = native::evaluate(&self.tables, asked);
+        if let Some(custom) = &self.custom {
+            let custom::Heard { findings, failures } = custom.ask(&self.input(asked));
+            evaluation.findings.extend(findings);
+            evaluation.findings.sort_unstable();
+            evaluation.findings.dedup();
+            evaluation.failures = failures;
+        }
+        evaluation
+    }
+
+    fn interpreter(&self) -> Result<&rego::Interpreter, &rego::Failure> {
+        self.interpreter.get_or_init(|| self.bundle.interpreter()).as_ref()
     }
 
     /// The other engine than the configured one; what is only Rego has no other.
@@ -501,13 +553,15 @@ impl PolicySet {
         names
     }
 
-    /// The ids of the policies in shadow mode that are for the agent.
+    /// The ids of the policies in shadow mode that are for the agent, and of the custom modules, which are for all.
     pub fn observing(&self, asked: Asked<'_>) -> Vec<String> {
         if !self.observes {
             return Vec::new();
         }
         let mine = native::policies_of(&self.tables, asked).into_iter();
-        mine.filter(|policy| policy.mode == Mode::Shadow).map(|policy| policy.id.clone()).collect()
+        let policies = mine.filter(|policy| policy.mode == Mode::Shadow).map(|policy| policy.id.clone());
+        let modules = self.modules().iter().filter(|module| module.mode == Mode::Shadow);
+        policies.chain(modules.map(|module| module.id.clone())).collect()
     }
 
     /// The entry that a finding is about, as `policy/entry`; `None` for rules of a whole policy.

@@ -109,6 +109,9 @@ impl Events {
         let latency_ms = latency.as_secs_f64() * 1000.0;
         self.inner.metrics.decided(explanation, latency);
         log_decision(explanation, trace, latency_ms);
+        for why in &explanation.engine_failures {
+            self.alarm("a policy engine gave no answer", &format!("{}: {why}", explanation.decision_id));
+        }
         if let Some(export) = &self.inner.export {
             let end = SystemTime::now();
             let mut attributes = attributes(explanation);

@@ -86,7 +86,7 @@ pub(crate) fn log(warnings: &[Diagnostic]) {
     }
 }
 
-/// The YAML and JSON files of `paths` (files, and folders one level deep), in a stable order.
+/// The YAML, JSON and Rego files of `paths` (files, and folders one level deep), in a stable order.
 ///
 /// # Errors
 /// What can't be read; `what` says what was looked for.
@@ -162,10 +162,6 @@ fn is_ours(path: &Path) -> bool {
 
 fn read(file: &Path) -> Result<Source, Diagnostic> {
     let name = file.display().to_string();
-    if file.extension().is_some_and(|end| end.eq_ignore_ascii_case("rego")) {
-        let message = "Rego files are known, but not in this version: nothing would enforce it";
-        return Err(Diagnostic::error(&name, START, "", message).suggest(Some("move it out of the folder")));
-    }
     let text = match std::fs::metadata(file) {
         // A pipe would never end.
         Ok(data) if !data.is_file() => Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no file")),

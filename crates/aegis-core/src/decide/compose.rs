@@ -23,7 +23,8 @@ use crate::shadow::{Broken, Judged, Opinion, Watch};
 pub fn decide(policies: &PolicySet, agent: &Agent, mut call: ToolCall, facts: &Facts<'_>) -> Decision {
     let asked = Asked { agent, call: &call, now: facts.now, session: &facts.session };
     let evaluation = policies.evaluate(asked);
-    let engines_differ = facts.cross_check && policies.evaluate_with(policies.other_engine(), asked) != evaluation;
+    let engines_differ =
+        facts.cross_check && differ(&evaluation, &policies.evaluate_with(policies.other_engine(), asked));
 
     let marks = policies.session_marks(asked);
     let observed_by = policies.observing(asked);
@@ -54,6 +55,7 @@ pub fn decide(policies: &PolicySet, agent: &Agent, mut call: ToolCall, facts: &F
         observed_by,
         candidate: None,
         watch: Watch { judged, difference: Vec::new() },
+        engine_failures: evaluation.failures.clone(),
     };
     let charges = facts.spends.iter().filter_map(|spend| spend.charge(facts.now)).collect();
     match enforced {
@@ -85,6 +87,11 @@ pub fn opinion(candidate: &PolicySet, agent: &Agent, call: &ToolCall, facts: &Fa
         failed: evaluation.findings.iter().any(|finding| finding.reason == Reason::EngineFailed),
         matched: evaluation.matched,
     }
+}
+
+/// Two engines that both failed have nothing to disagree about: each has denied, and said why.
+fn differ(one: &Evaluation, other: &Evaluation) -> bool {
+    one != other && (one.failures.is_empty() || other.failures.is_empty())
 }
 
 /// Rules that no policy can waive.

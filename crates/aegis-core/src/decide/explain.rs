@@ -138,6 +138,9 @@ pub struct Explanation {
     /// What was only watched, to be counted; holds raw values, so it is never written.
     #[serde(skip)]
     pub watch: Watch,
+    /// Why a policy engine gave no answer where it should have: for the operator, without any value of the call. An alarm.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub engine_failures: Vec<String>,
 }
 
 impl Explanation {
@@ -167,6 +170,7 @@ impl Explanation {
             observed_by: Vec::new(),
             candidate: None,
             watch: Watch::default(),
+            engine_failures: Vec::new(),
         }
     }
 

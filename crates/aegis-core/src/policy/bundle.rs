@@ -1,7 +1,8 @@
 //! Policies as an OPA bundle: what is served, stored, signed and taken from elsewhere.
 //!
 //! A bundle holds a fixed evaluator (`aegis/gate.rego`), the conditions' rules (`aegis/condition.rego`, one rule per shape),
-//! the tables as data (`data.json`), the policies as they were written (`aegis/sources.json`, which no OPA reads), and in its
+//! what makes findings of the words of custom modules (`aegis/collect.rego`), those modules (`aegis/rules/*.rego`), the tables
+//! as data (`data.json`), the policies as they were written (`aegis/sources.json`, which no OPA reads), and in its
 //! `.manifest` the version and, where there is one, the [`Publication`].
 //!
 //! Invariants: equal sources and an equal publication are equal bytes, wherever the files lay; whoever reads a bundle
@@ -28,7 +29,8 @@ pub use digest::FileDigest;
 pub use open::BundleError;
 
 use super::condition::Shape;
-use super::rego::Interpreter;
+use super::custom::{self, Custom};
+use super::rego::{Failure, Interpreter};
 use super::tables::Tables;
 use super::{Evaluation, Mode, PolicySet, Reason, Source};
 use crate::document::{Diagnostic, Place};
@@ -40,13 +42,14 @@ const CONDITION: &str = include_str!("rego/condition.rego");
 
 const MANIFEST_FILE: &str = ".manifest";
 const GATE_FILE: &str = "aegis/gate.rego";
+const COLLECT_FILE: &str = "aegis/collect.rego";
 const CONDITION_FILE: &str = "aegis/condition.rego";
 const SOURCES_FILE: &str = "aegis/sources.json";
 const DATA_FILE: &str = "data.json";
 /// Where in the data the tables are.
 const TABLES: &str = "aegis_tables";
 /// What of OPA's document a bundle of ours owns.
-const ROOTS: [&str; 3] = ["aegis/condition", "aegis/gate", TABLES];
+const ROOTS: [&str; 5] = ["aegis/collect", "aegis/condition", "aegis/gate", "aegis/rules", TABLES];
 
 /// Who put a version in force, and why: `metadata` in a bundle's manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,10 +112,11 @@ struct Sources {
 }
 
 impl Bundle {
-    /// Writes the tables, the shapes of their conditions, and the sources of both.
+    /// Writes the tables, the shapes of their conditions, the custom modules, and the sources of them all.
     pub(super) fn of(
         tables: &Tables,
         shapes: &BTreeSet<Shape>,
+        modules: &[Custom],
         sources: &[Source],
         modes: &BTreeMap<String, Mode>,
     ) -> Result<Self, serde_json::Error> {
@@ -124,12 +128,14 @@ impl Bundle {
         let sources = Sources { mode: tables.mode, modes: modes.clone(), sources: portable(sources) };
         let sources = serde_json::to_vec(&sources)?;
         let files = [
+            (COLLECT_FILE, custom::collect(modules).into_bytes()),
             (CONDITION_FILE, condition.into_bytes()),
             (GATE_FILE, GATE.as_bytes().to_vec()),
             (SOURCES_FILE, sources),
             (DATA_FILE, data),
         ];
-        let files = files.into_iter().map(|(name, content)| (name.to_owned(), content)).collect();
+        let modules = modules.iter().map(|module| (module.archived(), module.text.clone().into_bytes()));
+        let files = files.into_iter().map(|(name, content)| (name.to_owned(), content)).chain(modules).collect();
         Ok(Self { files, roots: Some(ROOTS.map(str::to_owned).to_vec()) })
     }
 
@@ -175,8 +181,8 @@ impl Bundle {
     }
 
     /// The interpreter over its modules and data.
-    pub(super) fn interpreter(&self) -> Result<Interpreter, String> {
-        let text = |content| std::str::from_utf8(content).map_err(|_| "a file is not UTF-8".to_owned());
+    pub(super) fn interpreter(&self) -> Result<Interpreter, Failure> {
+        let text = |content| std::str::from_utf8(content).map_err(|_| Failure::of_the_call("a file is not UTF-8"));
         let (mut modules, mut data) = (Vec::new(), Vec::new());
         for (name, content) in &self.files {
             if is_module(name) {

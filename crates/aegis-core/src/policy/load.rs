@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use super::budget::Budget;
 use super::calendar::{self, Calendar};
 use super::condition::{Condition, Shape};
+use super::custom::{self, Custom};
 use super::egress::EgressPattern;
 use super::lint::EMPTY;
 use super::tables::{Entry, Origin, Policy, Shared, Tables, Whom};
@@ -39,6 +40,8 @@ pub(super) struct Loaded {
     pub(super) tables: Tables,
     /// The generated Rego rules, by id.
     pub(super) shapes: BTreeSet<Shape>,
+    /// The custom modules.
+    pub(super) modules: Vec<Custom>,
     pub(super) warnings: Vec<Diagnostic>,
     /// Every freeze, and when it is over.
     pub(super) freezes: Vec<(Timestamp, Diagnostic)>,
@@ -74,11 +77,20 @@ pub(super) fn load(sources: &[Source], options: &Options) -> Result<Loaded, Vec<
     let mut sorted: Vec<&Source> = sources.iter().collect();
     sorted.sort_by(|a, b| (&a.file, &a.text).cmp(&(&b.file, &b.text)));
     let mut report = Report::default();
-    let mut drafts = Vec::new();
     let mut cache = Cache::default();
+    let (mut drafts, mut modules) = (Vec::new(), Vec::new());
     for source in sorted {
+        if source.file.to_ascii_lowercase().ends_with(".rego") {
+            match Custom::load(source, options) {
+                Ok(module) => modules.push(module),
+                Err(errors) => report.errors.extend(errors),
+            }
+            continue;
+        }
         read_source(source, options, &mut drafts, &mut cache, &mut report);
     }
+    modules.sort_by(|a, b| a.name.cmp(&b.name));
+    report.errors.extend(custom::together(&modules).err().into_iter().flatten());
     let ids = assign_ids(&drafts, &mut report);
     labels::warn_of_unknown(&drafts, &mut report);
     let freezes = drafts.iter().flat_map(freezes_of).collect();
@@ -86,7 +98,7 @@ pub(super) fn load(sources: &[Source], options: &Options) -> Result<Loaded, Vec<
     let shapes = cache.into_shapes();
     let Report { mut errors, warnings } = report;
     if errors.is_empty() {
-        return Ok(Loaded { tables, shapes, warnings, freezes });
+        return Ok(Loaded { tables, shapes, modules, warnings, freezes });
     }
     errors.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
     Err(errors)
@@ -103,11 +115,6 @@ fn freezes_of(draft: &Draft) -> impl Iterator<Item = (Timestamp, Diagnostic)> {
 fn read_source(source: &Source, options: &Options, drafts: &mut Vec<Draft>, cache: &mut Cache, report: &mut Report) {
     let Source { file, text } = source;
     let start = Place { line: 1, column: 1 };
-    if file.ends_with(".rego") {
-        let message = "policies in Rego are known to aegis/v1, but this version can't enforce them yet";
-        report.errors.push(Diagnostic::error(file, start, "", message));
-        return;
-    }
     if text.len() > MAX_FILE {
         let message = format!("the file is larger than {} MiB", MAX_FILE >> 20);
         report.errors.push(Diagnostic::error(file, start, "", message));
@@ -145,6 +152,9 @@ fn read_policy(
         && (name.is_empty() || name.len() > 128 || name.contains(|c: char| c.is_control() || "#|".contains(c)))
     {
         fields.error_at("name", at.place, "a policy's name is 1 to 128 characters, without `#` and `|`", None);
+    }
+    if let Some(at) = node.get("name").filter(|_| name.as_deref().is_some_and(|name| name.starts_with("rego:"))) {
+        fields.error_at("name", at.place, "names that begin with `rego:` belong to custom modules", None);
     }
     let agent = fields.text("agent");
     let groups: Vec<String> =

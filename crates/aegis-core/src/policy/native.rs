@@ -109,7 +109,7 @@ impl Judge<'_> {
         self.matched.dedup();
         self.findings.sort_unstable();
         self.findings.dedup();
-        Evaluation { matched: self.matched, findings: self.findings }
+        Evaluation { matched: self.matched, findings: self.findings, failures: Vec::new() }
     }
 
     fn add(
@@ -122,7 +122,7 @@ impl Judge<'_> {
         mode: Mode,
     ) {
         let (policy, rule) = (policy.to_owned(), rule.to_owned());
-        self.findings.push(Finding { policy, entry, rule, reason, effect, mode });
+        self.findings.push(Finding { policy, entry, rule, reason, effect, mode, said: None });
     }
 
     /// Applies a policy's entries; whether it grants the call.

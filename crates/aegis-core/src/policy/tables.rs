@@ -26,6 +26,8 @@ use crate::money::Currency;
 /// order, and each policy is sorted by itself, so that no second copy of all of them is made.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Tables {
+    /// What the conditions ask the session's counts for.
+    pub(super) counted: BTreeSet<String>,
     /// Agents named in full → positions in `policies`.
     pub(super) exact: BTreeMap<String, Vec<usize>>,
     /// Agents named by a glob.
@@ -36,12 +38,10 @@ pub(super) struct Tables {
     pub(super) mode: Mode,
     #[serde(serialize_with = "each_sorted")]
     pub(super) policies: Vec<Policy>,
-    /// The zones that conditions ask the time in; the input document has the time in each.
-    pub(super) zones: BTreeSet<Zone>,
     /// Whether calls are remembered: something asks for the session.
     pub(super) remembers: bool,
-    /// What the conditions ask the session's counts for.
-    pub(super) counted: BTreeSet<String>,
+    /// The zones that conditions ask the time in; the input document has the time in each.
+    pub(super) zones: BTreeSet<Zone>,
 }
 
 fn each_sorted<S: Serializer>(policies: &[Policy], serializer: S) -> Result<S::Ok, S::Error> {

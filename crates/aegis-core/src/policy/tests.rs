@@ -275,7 +275,7 @@ fn the_data_is_sorted_however_it_is_written() {
 
 #[test]
 fn an_engine_that_cannot_answer_denies() {
-    let evaluation = rego::failed();
+    let evaluation = rego::failed(&rego::Failure::of_the_call("why"));
     let [finding] = evaluation.findings.as_slice() else { panic!("one finding") };
     assert_eq!(
         (finding.reason, finding.effect, finding.mode),

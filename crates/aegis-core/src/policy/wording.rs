@@ -11,6 +11,8 @@ use crate::problem::Violation;
 
 /// Longest text that a message quotes, in characters.
 const MAX_QUOTED: usize = 80;
+/// Longest message of a custom module that is shown, in characters.
+const MAX_SAID: usize = 300;
 
 /// A finding in words; `policy` is the one that it names, when it names one.
 pub(super) fn violation(finding: &Finding, policy: Option<&Policy>, asked: Asked<'_>) -> Violation {
@@ -33,7 +35,11 @@ pub(super) fn violation(finding: &Finding, policy: Option<&Policy>, asked: Asked
         ("deny_if", None) => denial(&mut violation, policy.map_or(&[], |policy| &policy.deny), asked),
         ("sanitize", Some(entry)) => sanitize(&mut violation, entry),
         ("default_deny", _) => default_deny(&mut violation, finding.reason, asked),
+        ("engine", _) if !finding.policy.is_empty() => {
+            violation.message = format!("the custom rules {} gave no answer, which denies", quoted(&finding.policy));
+        }
         ("engine", _) => "the policy engine failed, so nothing was allowed".clone_into(&mut violation.message),
+        (_, None) if finding.said.is_some() => custom(&mut violation, finding),
         (rule, Some(entry)) => {
             if entry.rules.iter().any(|own| own.rule == rule) {
                 rules::violation(&mut violation, finding.reason, &entry.rules, call);
@@ -48,6 +54,23 @@ pub(super) fn violation(finding: &Finding, policy: Option<&Policy>, asked: Asked
         violation.message = format!("{} is not kept: {}", quoted(&finding.rule), finding.reason.as_str());
     }
     violation
+}
+
+/// The author's own words, of one line and of a length that fits an answer and a message to a human.
+fn custom(violation: &mut Violation, finding: &Finding) {
+    let Some(said) = &finding.said else { return };
+    violation.param.clone_from(&said.param);
+    violation.message = said.message.chars().take(MAX_SAID).flat_map(shown).collect();
+    if said.message.chars().nth(MAX_SAID).is_some() {
+        violation.message.push('…');
+    }
+}
+
+/// A character as it may be shown: control characters, and those that turn or hide text, by their number.
+fn shown(c: char) -> impl Iterator<Item = char> {
+    let hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let (plain, escaped) = if c.is_control() || hidden { (None, Some(c.escape_unicode())) } else { (Some(c), None) };
+    plain.into_iter().chain(escaped.into_iter().flatten())
 }
 
 /// Text in quotes, cut short.

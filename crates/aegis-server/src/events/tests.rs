@@ -140,6 +140,7 @@ fn explanation(decision: Verdict) -> Explanation {
         observed_by: Vec::new(),
         candidate: None,
         watch: aegis_core::shadow::Watch::default(),
+        engine_failures: Vec::new(),
     }
 }
 

@@ -166,14 +166,15 @@ impl Versions {
         };
         let first = errors.first().map(ToString::to_string).unwrap_or_default();
         let detail = format!("{} ({}); the first: {first}", counted(errors.len(), "error", "errors"), origin.as_str());
+        // Before it is told, so that whoever hears of it and looks finds it so.
+        now.refused = Some(Refused { at: Timestamp::now(), origin, errors });
+        self.set(now);
         self.events().policies_reloaded("refused");
         self.events().alarm("policies refused", &format!("{detail}; {then}"));
         let recorded = self.store().record_policy(stays.as_deref().unwrap_or("none"), "refused", &detail).await;
         if let Err(error) = recorded {
             self.events().alarm("a change of policies could not be recorded", &error.to_string());
         }
-        now.refused = Some(Refused { at: Timestamp::now(), origin, errors });
-        self.set(now);
     }
 
     /// Puts in force again what the store says is in force; where that can't be, everything is denied.

@@ -225,6 +225,7 @@ fn rego_only(
         observes: false,
         warnings: vec![warning],
         freezes: Vec::new(),
+        custom: None,
         interpreter: OnceLock::new(),
     };
     match set.interpreter() {

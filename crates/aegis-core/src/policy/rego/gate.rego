@@ -4,13 +4,24 @@
 # Nothing undefined is put into a set's head or under `not`: engines differ there.
 package aegis.gate
 
+import data.aegis.collect
 import data.aegis.condition
 
 # What an engine is asked: {matched, findings}, both sorted. Empty findings mean: allowed.
 evaluation := {"matched": sort(matched), "findings": [finding |
 	some f in sort(found)
-	finding := {"policy": f[0], "entry": f[1], "rule": f[2], "reason": f[3], "effect": f[4], "mode": f[5]}
+	finding := object.union(
+		{"policy": f[0], "entry": f[1], "rule": f[2], "reason": f[3], "effect": f[4], "mode": f[5]},
+		said(f),
+	)
 ]}
+
+# The words of a custom module; no other finding has any.
+said(f) := {"said": {"message": f[6], "param": f[7]}} if {
+	count(f) == 8
+} else := {}
+
+found contains finding if some finding in collect.found
 
 # -- Which policies are for the agent, by position.
 

@@ -1,4 +1,4 @@
-//! `conformance/policy/*.yaml`: policies, calls, and what is to be found, through every engine.
+//! `conformance/policy/*.yaml` and `conformance/rego/*.yaml`: policies, calls, and what is to be found, through every engine.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use aegis_core::session::Session;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Call, Question, agent, both, load, opa};
+use super::{Call, Question, agent, both, load_with, opa};
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,6 +19,9 @@ struct File {
     mode: Mode,
     /// The policies, as an operator would write them.
     policies: String,
+    /// Custom modules beside them.
+    #[serde(default)]
+    modules: Vec<String>,
     cases: Vec<Case>,
 }
 
@@ -41,9 +44,9 @@ struct Case {
     call: Call,
     #[serde(default)]
     matched: Vec<String>,
-    /// Each as `[policy, entry, rule, reason, effect, mode]`.
+    /// Each as `[policy, entry, rule, reason, effect, mode]`; of custom modules also `message, param`.
     #[serde(default)]
-    findings: Vec<(String, Option<usize>, String, String, String, String)>,
+    findings: Vec<Vec<Value>>,
 }
 
 impl Case {
@@ -53,8 +56,14 @@ impl Case {
     }
 
     fn expected(&self) -> Evaluation {
-        let findings = self.findings.iter().map(|(policy, entry, rule, reason, effect, mode)| {
-            json!({"policy": policy, "entry": entry, "rule": rule, "reason": reason, "effect": effect, "mode": mode})
+        let findings = self.findings.iter().map(|said| {
+            let [policy, entry, rule, reason, effect, mode, words @ ..] = said.as_slice() else { panic!("{}", self.case) };
+            let said = match words {
+                [] => Value::Null,
+                [message, param] => json!({"message": message, "param": param}),
+                _ => panic!("{}", self.case),
+            };
+            json!({"policy": policy, "entry": entry, "rule": rule, "reason": reason, "effect": effect, "mode": mode, "said": said})
         });
         let evaluation = json!({"matched": self.matched, "findings": findings.collect::<Vec<Value>>()});
         serde_json::from_value(evaluation).expect("an expectation")
@@ -62,10 +71,11 @@ impl Case {
 }
 
 fn files() -> Vec<(String, File)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/policy");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance");
     let mut files = Vec::new();
-    for item in std::fs::read_dir(&folder).expect("conformance/policy") {
-        let path = item.expect("a file").path();
+    let items = ["policy", "rego"].map(|part| std::fs::read_dir(folder.join(part)).expect("conformance"));
+    let items = items.into_iter().flatten().map(|item| item.expect("a file").path());
+    for path in items.filter(|path| path.extension().is_some_and(|end| end == "yaml")) {
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&path).expect("text");
         let nodes = parse(&name, &text).unwrap_or_else(|error| panic!("{error}"));
@@ -83,7 +93,7 @@ fn the_engines_find_what_the_cases_say() {
     let opa = opa::program();
     let mut wrong = Vec::new();
     for (name, file) in files() {
-        let set = load(&file.policies, file.mode);
+        let set = load_with(&file.policies, &file.modules, file.mode);
         let mut inputs = Vec::new();
         for case in &file.cases {
             let question = case.question();
@@ -111,7 +121,7 @@ fn a_bundle_that_was_edited_says_the_same_as_rego_or_is_refused() {
     // What only the gateway enforces, as the tables call it.
     let gateways = ["rate", "terms", "budgets", "sanitize", "labels"];
     for (name, file) in files() {
-        let set = load(&file.policies, file.mode);
+        let set = load_with(&file.policies, &file.modules, file.mode);
         let edited = set.archive(None).with("aegis/edited.rego", b"package aegis.edited\n".to_vec());
         let options = Options { mode: file.mode, ..Options::default() };
         let taken = match PolicySet::from_archive(&edited, options) {

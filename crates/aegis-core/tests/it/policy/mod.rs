@@ -4,14 +4,18 @@
 //! does without; then they say so.
 
 mod arbitrary;
+mod builtins;
 mod cel;
 mod conditions;
 mod conformance;
 mod diff;
 mod engines;
 mod lint;
+mod guide;
 mod loading;
+mod modules;
 mod opa;
+mod rego_v1;
 
 use std::collections::BTreeMap;
 
@@ -112,9 +116,17 @@ impl Question {
 }
 
 fn load(text: &str, mode: Mode) -> PolicySet {
-    let source = Source { file: "policy.yaml".to_owned(), text: text.to_owned() };
+    load_with(text, &[], mode)
+}
+
+/// Policies and custom modules.
+fn load_with(text: &str, modules: &[String], mode: Mode) -> PolicySet {
+    let modules = modules.iter().enumerate();
+    let modules = modules.map(|(at, text)| Source { file: format!("module{at}.rego"), text: text.clone() });
+    let sources: Vec<_> =
+        [Source { file: "policy.yaml".to_owned(), text: text.to_owned() }].into_iter().chain(modules).collect();
     let options = Options { mode, ..Options::default() };
-    PolicySet::load(&[source], options).unwrap_or_else(|errors| {
+    PolicySet::load(&sources, options).unwrap_or_else(|errors| {
         panic!("{}\nin\n{text}", errors.iter().map(|error| format!("{error}\n")).collect::<String>())
     })
 }
