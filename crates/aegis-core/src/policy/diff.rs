@@ -16,6 +16,7 @@
 
 mod agents;
 mod entries;
+mod modules;
 mod policies;
 mod rules;
 #[cfg(test)]
@@ -95,6 +96,7 @@ pub fn diff(before: &PolicySet, after: &PolicySet) -> Vec<Change> {
         return unreadable(before, after).into_iter().collect();
     }
     let mut changes = policies::compare(&before.tables, &after.tables);
+    changes.extend(modules::compare(before.modules(), after.modules()));
     changes.sort_by(|a, b| {
         let key = |change: &'_ Change| (change.direction, change.mode);
         let place = |change: &'_ Change| (change.policy.clone(), change.entry.clone(), change.rule.clone());

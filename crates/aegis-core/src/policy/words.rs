@@ -9,14 +9,15 @@ use super::PolicySet;
 /// The words of a set of policies.
 #[derive(Debug)]
 pub struct Words {
-    /// `None` where not all of it can be read, so that any word may be among them.
+    /// `None` where there is Rego of others, in which any word may be.
     known: Option<BTreeSet<String>>,
 }
 
 impl PolicySet {
     /// The words that these policies hold: whatever they look at is named by some of them.
     pub fn words(&self) -> Words {
-        let tables = serde_json::to_value(&self.tables).ok().filter(|_| self.foreign.is_none());
+        let tables =
+            serde_json::to_value(&self.tables).ok().filter(|_| self.foreign.is_none() && self.modules().is_empty());
         let known = tables.map(|tables| {
             let mut words = BTreeSet::new();
             collect(&tables, &mut words);

@@ -210,9 +210,9 @@ fn content(policy: &Policy, who: &Selectors) -> Value {
     let mut content = json!(policy);
     if let Some(fields) = content.as_object_mut() {
         fields.remove("id");
-        let entries = fields.get_mut("entries").and_then(Value::as_array_mut);
-        for entry in entries.into_iter().flatten().filter_map(Value::as_object_mut) {
-            entry.remove("label");
+        if let Some(entries) = fields.get_mut("entries").and_then(Value::as_array_mut) {
+            entries.iter_mut().filter_map(Value::as_object_mut).for_each(|entry| drop(entry.remove("label")));
+            entries.sort_by_cached_key(Value::to_string);
         }
     }
     json!([content, who.iter().map(ToString::to_string).collect::<Vec<_>>()])
