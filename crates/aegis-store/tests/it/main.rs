@@ -16,6 +16,7 @@ mod policies;
 mod sessions;
 mod shadow;
 mod start;
+mod traffic;
 
 use aegis_store::{Durability, Store};
 use calls::AGENT;

@@ -39,7 +39,7 @@ pub(super) fn listed<T: AsRef<str>>(words: impl IntoIterator<Item = T>, nothing:
 /// In the largest unit that it is a whole number of.
 pub(super) fn duration(ms: u64) -> String {
     let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-    let whole = units.into_iter().find(|(_, unit)| ms > 0 && ms % unit == 0);
+    let whole = units.into_iter().find(|(_, unit)| ms > 0 && ms.is_multiple_of(*unit));
     whole.map_or_else(|| format!("{ms}ms"), |(name, unit)| format!("{}{name}", ms / unit))
 }
 

@@ -15,13 +15,13 @@ const EXAMPLES: usize = 3;
 /// How many kinds a person is shown.
 const SHOWN: usize = 40;
 
-/// Which way an answer changes.
+/// What an answer newly is: `Allowed` is any laxer one than it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Change {
-    NewlyAllowed,
-    NewlyDenied,
-    NewlyAsked,
-    NewlySanitized,
+    Allowed,
+    Denied,
+    Asked,
+    Sanitized,
 }
 
 /// Changes of one kind: who, by which rule of which policy, and why.
@@ -52,23 +52,23 @@ pub(super) struct Tally {
 }
 
 impl Change {
-    const ALL: [Self; 4] = [Self::NewlyAllowed, Self::NewlyDenied, Self::NewlyAsked, Self::NewlySanitized];
+    const ALL: [Self; 4] = [Self::Allowed, Self::Denied, Self::Asked, Self::Sanitized];
 
     fn of(before: Verdict, after: Verdict) -> Self {
         match after {
-            _ if after < before => Self::NewlyAllowed,
-            Verdict::ApprovalNeeded => Self::NewlyAsked,
-            Verdict::Sanitize => Self::NewlySanitized,
-            Verdict::Allow | Verdict::Deny => Self::NewlyDenied,
+            _ if after < before => Self::Allowed,
+            Verdict::ApprovalNeeded => Self::Asked,
+            Verdict::Sanitize => Self::Sanitized,
+            Verdict::Allow | Verdict::Deny => Self::Denied,
         }
     }
 
     fn as_str(self) -> &'static str {
         match self {
-            Self::NewlyAllowed => "newly_allowed",
-            Self::NewlyDenied => "newly_denied",
-            Self::NewlyAsked => "newly_asked",
-            Self::NewlySanitized => "newly_sanitized",
+            Self::Allowed => "newly_allowed",
+            Self::Denied => "newly_denied",
+            Self::Asked => "newly_asked",
+            Self::Sanitized => "newly_sanitized",
         }
     }
 }
@@ -109,11 +109,11 @@ impl Tally {
     }
 
     pub(super) fn newly_allowed(&self) -> u64 {
-        self.count(Change::NewlyAllowed)
+        self.count(Change::Allowed)
     }
 
     pub(super) fn newly_denied(&self) -> u64 {
-        self.count(Change::NewlyDenied)
+        self.count(Change::Denied)
     }
 
     fn count(&self, change: Change) -> u64 {
@@ -137,11 +137,10 @@ impl Tally {
         });
         let mut document = json!({
             "candidate": candidate, "recorded_under": self.versions, "calls": self.calls(), "same": self.same,
-            "undecidable": self.undecidable, "cut": self.cut,
-            "changes": kinds.collect::<Vec<_>>(),
+            "undecidable": self.undecidable, "cut": self.cut, "changes": kinds.collect::<Vec<_>>(),
         });
-        for change in Change::ALL {
-            document[change.as_str()] = self.count(change).into();
+        if let Some(fields) = document.as_object_mut() {
+            fields.extend(Change::ALL.map(|change| (change.as_str().to_owned(), self.count(change).into())));
         }
         document
     }
@@ -155,10 +154,10 @@ impl Tally {
             text.push_str(&format!("{count:>9}  {what}\n"));
         };
         line(self.same, "same answer", &|what| style.green(what));
-        line(self.count(Change::NewlyAllowed), "newly allowed: a laxer answer than it was", &|what| style.red(what));
-        line(self.count(Change::NewlyDenied), "newly denied", &|what| style.yellow(what));
-        line(self.count(Change::NewlyAsked), "newly asked: a human would have to approve", &|what| style.yellow(what));
-        line(self.count(Change::NewlySanitized), "newly sanitized", &|what| style.yellow(what));
+        line(self.count(Change::Allowed), "newly allowed: a laxer answer than it was", &|what| style.red(what));
+        line(self.count(Change::Denied), "newly denied", &|what| style.yellow(what));
+        line(self.count(Change::Asked), "newly asked: a human would have to approve", &|what| style.yellow(what));
+        line(self.count(Change::Sanitized), "newly sanitized", &|what| style.yellow(what));
         line(self.undecidable, "undecidable: what the candidate looks at was cut when it was recorded", &|what| {
             style.yellow(what)
         });
