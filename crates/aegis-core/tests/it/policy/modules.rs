@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use aegis_core::agent::Agent;
-use aegis_core::policy::{Asked, Evaluation, Finding, Mode, PolicySet, Reason};
+use aegis_core::policy::{Asked, Evaluation, Finding, Mode, Reason};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::strategy::ValueTree as _;
