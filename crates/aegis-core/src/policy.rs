@@ -359,11 +359,12 @@ impl PolicySet {
     /// # Errors
     /// Every error found, each with its place. One bad file refuses all: a set with a policy left out is another policy.
     pub fn load(sources: &[Source], options: Options) -> Result<Self, Vec<Diagnostic>> {
-        let load::Loaded { tables, shapes, modules, mut warnings, freezes } = load::load(sources, &options)?;
+        let load::Loaded { mut tables, shapes, modules, mut warnings, freezes } = load::load(sources, &options)?;
         let whole = |message: String| vec![Diagnostic::error("", Place { line: 1, column: 1 }, "", message)];
         let bundle = bundle::Bundle::of(&tables, &shapes, &modules, sources, &options.modes)
             .map_err(|error| whole(format!("the policies can't be written as data: {error}")))?;
         warnings.extend(bundle.too_large());
+        tables.counts_all = bundle.asks_for_sessions();
         let positions = tables.policies.iter().enumerate().map(|(at, policy)| (policy.id.clone(), at)).collect();
         let version = bundle.version();
         let observes = tables.policies.iter().any(|policy| policy.mode == Mode::Shadow)
@@ -527,13 +528,13 @@ impl PolicySet {
 
     /// Whether the policies look at what an agent has done before; if not, nothing of it has to be fetched or kept.
     pub fn uses_sessions(&self) -> bool {
-        self.tables.remembers
+        self.tables.remembers || self.tables.counts_all
     }
 
     /// What the call leaves in its agent's session once it is admitted: the labels of all entries that are for it, unless
     /// their condition is false, and the counts that some condition asks for. `None` when the policies use no sessions.
     pub fn session_marks(&self, asked: Asked<'_>) -> Option<Marks> {
-        self.tables.remembers.then(|| native::marks(&self.tables, asked))
+        self.uses_sessions().then(|| native::marks(&self.tables, asked))
     }
 
     /// The mode that decides for an agent: that of its enforcing policies, if it has any; the gateway's, if it has none at all.

@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+/// Most names that are counted in one session: more than any catalogue's actions that one agent uses.
+const MAX_COUNTS: usize = 1_000;
+
 /// The memory of one agent's session; what has been admitted, never what was refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -38,6 +41,9 @@ impl Session {
     /// Remembers one more call.
     pub fn leave(&mut self, marks: &Marks) {
         for key in &marks.counts {
+            if self.counts.len() >= MAX_COUNTS && !self.counts.contains_key(key) {
+                continue;
+            }
             let count = self.counts.entry(key.clone()).or_default();
             *count = count.saturating_add(1);
         }

@@ -48,13 +48,14 @@ pub(crate) fn settings(
 ) -> Settings {
     let options = load::options(config);
     let folder = config.bundle.is_none().then(|| config.policies.clone());
-    let read = |folder: PathBuf| -> ReadFolder {
-        Arc::new(move || load::sources(std::slice::from_ref(&folder), "policies"))
-    };
+    let read =
+        |folder: PathBuf| -> ReadFolder { Arc::new(move || load::sources(std::slice::from_ref(&folder), "policies")) };
     Settings {
         store,
         events,
-        compile: Arc::new(move |content: &Content| content.compile(options.clone())?.fitted_to(&defined()?)),
+        compile: Arc::new(move |content: &Content| {
+            Ok(content.compile(options.clone())?.fitted_to(&defined()?)?.as_of(Timestamp::now()))
+        }),
         folder: folder.map(read),
     }
 }

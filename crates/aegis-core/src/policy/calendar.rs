@@ -191,11 +191,11 @@ pub(super) fn read(file: &str, fields: &mut Fields<'_>, errors: &mut Vec<Diagnos
         if until <= from {
             let message = "`until` isn't after `from`: the freeze would never be on";
             errors.push(Diagnostic::error(file, item.place, &path, message));
-        } else if freezes.contains_key(&name) {
-            let message = format!("there is a freeze {name:?} already");
+            continue;
+        }
+        let message = format!("there is a freeze {name:?} already");
+        if freezes.insert(name, Freeze { from, until, place: item.place }).is_some() {
             errors.push(Diagnostic::error(file, item.place, &path, message));
-        } else {
-            freezes.insert(name, Freeze { from, until, place: item.place });
         }
     }
     Calendar { zone, freezes }

@@ -11,7 +11,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub(super) struct Custom {
     pub(super) file: String,
     /// As it was written: OPA gets the same bytes.
     pub(super) text: String,
+    /// What it asks of the agent's session, if anything: what is to be counted.
+    pub(super) session: Option<BTreeSet<String>>,
     /// Which of the rules that are asked it has.
     rules: Vec<(&'static str, FindingEffect)>,
 }
@@ -58,7 +60,7 @@ impl Custom {
     pub(super) fn load(source: &Source, options: &Options) -> Result<Self, Vec<Diagnostic>> {
         let mode = options.mode;
         let Source { file, text } = source;
-        let Checked { module, rules } = read(file, text, Reach::Own)?;
+        let Checked { module, rules, session } = read(file, text, Reach::Own)?;
         let mut errors = Vec::new();
         let at = place(&module.package.span);
         let refuse =
@@ -105,7 +107,7 @@ impl Custom {
         }
         let id = format!("rego:{name}");
         let mode = options.modes.get(&id).copied().unwrap_or(mode);
-        Ok(Self { name, id, mode, file: file.clone(), text: text.clone(), rules: asked })
+        Ok(Self { name, id, mode, file: file.clone(), text: text.clone(), session, rules: asked })
     }
 
     /// Its name in a bundle.

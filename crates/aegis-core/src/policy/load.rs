@@ -94,7 +94,11 @@ pub(super) fn load(sources: &[Source], options: &Options) -> Result<Loaded, Vec<
     let ids = assign_ids(&drafts, &mut report);
     labels::warn_of_unknown(&drafts, &mut report);
     let freezes = drafts.iter().flat_map(freezes_of).collect();
-    let tables = index(drafts, ids, options, &mut cache, &mut report);
+    let mut tables = index(drafts, ids, options, &mut cache, &mut report);
+    for counts in modules.iter().filter_map(|module| module.session.as_ref()) {
+        tables.remembers = true;
+        tables.counted.extend(counts.iter().cloned());
+    }
     let shapes = cache.into_shapes();
     let Report { mut errors, warnings } = report;
     if errors.is_empty() {

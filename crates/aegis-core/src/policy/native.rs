@@ -74,7 +74,7 @@ pub(super) fn marks(tables: &Tables, asked: Asked<'_>) -> Marks {
     }
     let names = [call.action.clone(), format!("{}/{}", call.tool, call.action)];
     let names = names.iter().chain(&call.classes);
-    marks.counts.extend(names.filter(|name| tables.counted.contains(*name)).cloned());
+    marks.counts.extend(names.filter(|name| tables.counts_all || tables.counted.contains(*name)).cloned());
     marks
 }
 

@@ -40,6 +40,9 @@ pub(super) struct Tables {
     pub(super) policies: Vec<Policy>,
     /// Whether calls are remembered: something asks for the session.
     pub(super) remembers: bool,
+    /// Whether every name of a call is counted: a module in Rego may ask for any.
+    #[serde(skip)]
+    pub(super) counts_all: bool,
     /// The zones that conditions ask the time in; the input document has the time in each.
     pub(super) zones: BTreeSet<Zone>,
 }

@@ -304,3 +304,24 @@ fn a_set_is_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<PolicySet>();
 }
+
+#[test]
+fn a_module_that_asks_for_the_session_has_all_calls_counted() {
+    let yaml = Source { file: "a.yaml".to_owned(), text: "agent: a\nactions: [{name: scale}]\n".to_owned() };
+    let load = |rule: &str| {
+        let text = format!("package aegis.rules.r\n\nimport rego.v1\n\ndeny contains \"enough\" if {rule}\n");
+        let module = Source { file: "r.rego".to_owned(), text };
+        PolicySet::load(&[yaml.clone(), module], Options::default()).expect("loads")
+    };
+    let (agent, call) = (Agent::named("a"), scale("staging", json!(3)));
+    let asked = Asked::of(&agent, &call);
+    assert!(!load("input.params.replicas > 100").uses_sessions());
+    let set = load("input.session.count[input.action] > 1");
+    let marks = set.session_marks(asked).expect("marks");
+    assert!(marks.counts.contains("scale") && marks.counts.contains("kubernetes/scale"), "{marks:?}");
+    let mut session = Session::default();
+    assert_eq!(set.evaluate(asked).findings, []);
+    session.leave(&marks);
+    session.leave(&marks);
+    assert_eq!(set.evaluate(Asked { session: &session, ..asked }).findings.len(), 1);
+}

@@ -66,7 +66,8 @@ async fn labels_travel_along_the_chain_and_counts_do_not() {
     let dir = tempfile::tempdir().expect("a folder");
     let store = Store::open(dir.path(), Durability::Commit).expect("opens");
     let reads = policies(POLICY);
-    let quiet = policies("agent: '*'\nactions: [{name: scale, approval_needed: '\"scaled\" in session.labels && false'}]\n");
+    let quiet =
+        policies("agent: '*'\nactions: [{name: scale, approval_needed: '\"scaled\" in session.labels && false'}]\n");
     for id in ["parent", "child", "sibling", "stranger"] {
         store.add_agent(id, Vec::new(), "operator").await.expect("registers");
     }

@@ -42,7 +42,11 @@ fn what_was_read_is_remembered_until_the_agent_was_idle() {
     let fresh = gateway.folder.token("worker");
     assert_ne!(fresh, token);
     assert!(call(&gateway, ("worker", &fresh), "POST", "/public/notes").contains("PolicyViolation"));
-    assert_eq!(call(&gateway, ("helper", &helper), "POST", "/public/notes"), "done\n200", "another agent has read nothing");
+    assert_eq!(
+        call(&gateway, ("helper", &helper), "POST", "/public/notes"),
+        "done\n200",
+        "another agent has read nothing"
+    );
 
     let gateway = gateway.crash_and_restart();
     assert!(call(&gateway, ("worker", &fresh), "POST", "/public/notes").contains("PolicyViolation"));
@@ -50,6 +54,8 @@ fn what_was_read_is_remembered_until_the_agent_was_idle() {
     assert!(gateway.stop());
     folder.change("aegis.yaml", |text| format!("{text}session: {{idle: 1s}}\n"));
     let gateway = folder.serve();
-    eventually("the agent was idle for long enough", || call(&gateway, ("worker", &fresh), "POST", "/public/notes") == "done\n200");
+    eventually("the agent was idle for long enough", || {
+        call(&gateway, ("worker", &fresh), "POST", "/public/notes") == "done\n200"
+    });
     assert_eq!(tool.seen().matches("POST /public/notes").count(), 3, "{}", tool.seen());
 }

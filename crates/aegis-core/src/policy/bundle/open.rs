@@ -212,10 +212,11 @@ fn rego_only(
     let files = files.map(|(name, content)| (name.to_owned(), content.to_vec())).collect();
     let bundle = Bundle { files, roots: manifest.roots };
     let version = bundle.version();
+    let counts_all = bundle.asks_for_sessions();
     let message = format!("this bundle is evaluated as Rego only, which is slower: {because}");
     let warning = Diagnostic::error("", Place { line: 1, column: 1 }, "", message).warning();
     let set = PolicySet {
-        tables: Tables { mode, ..host_keeps(tables).map_err(|why| BundleError::RegoOnly { because, why })? },
+        tables: Tables { mode, counts_all, ..host_keeps(tables).map_err(|why| BundleError::RegoOnly { because, why })? },
         positions: BTreeMap::new(),
         engine: Engine::Rego,
         bundle,

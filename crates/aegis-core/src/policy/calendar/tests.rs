@@ -16,22 +16,42 @@ fn refused(head: &str, condition: &str) -> String {
 fn what_cannot_be_a_zone_or_a_freeze_is_refused_with_its_place_and_what_was_meant() {
     let year_end = "freezes: [{name: year-end, from: 2026-12-20, until: 2027-01-03}]";
     for (head, condition, said) in [
-        ("timezone: Europe/Berln", "true", "p.yaml:2:11: timezone: there is no time zone \"Europe/Berln\"; did you mean `Europe/Berlin`?"),
+        (
+            "timezone: Europe/Berln",
+            "true",
+            "p.yaml:2:11: timezone: there is no time zone \"Europe/Berln\"; did you mean `Europe/Berlin`?",
+        ),
         ("timezone: Berlin", "true", "did you mean `Europe/Berlin`?"),
         ("timezone: xyz", "true", "write a name of the IANA database"),
         ("timezone: +02:00", "true", "there is no time zone"),
         ("timezone: 2", "true", "expected text"),
         (year_end, "\"year-ent\" in time.freezes", "no freeze \"year-ent\"; did you mean \"year-end\"?"),
         (year_end, "\"x\" in time.freezes", "it has year-end"),
-        ("freezes: [{name: a, from: 2026-12-20, until: 2026-12-20}]", "true", "p.yaml:2:11: freezes[0]: `until` isn't after `from`"),
+        (
+            "freezes: [{name: a, from: 2026-12-20, until: 2026-12-20}]",
+            "true",
+            "p.yaml:2:11: freezes[0]: `until` isn't after `from`",
+        ),
         ("freezes: [{name: a, from: 2026-12-20}]", "true", "`until` is missing"),
-        ("freezes: [{name: a, from: 2026-02-30, until: 2026-03-01}]", "true", "freezes[0].from: \"2026-02-30\" is neither"),
+        (
+            "freezes: [{name: a, from: 2026-02-30, until: 2026-03-01}]",
+            "true",
+            "freezes[0].from: \"2026-02-30\" is neither",
+        ),
         ("freezes: [{name: a, from: \"2026-12-20T18:00\", until: 2027-01-01}]", "true", "a time with an offset"),
         ("freezes: [{name: a, from: \"2026-12-20T18:00:00.5Z\", until: 2027-01-01}]", "true", "is neither"),
         ("freezes: [{name: a, from: 20261220, until: 2027-01-01}]", "true", "expected text, found a number"),
         ("freezes: [{name: \"\", from: 2026-12-20, until: 2027-01-01}]", "true", "1 to 64 characters"),
-        ("freezes: [{name: a, from: 2026-12-20, till: 2027-01-01}]", "true", "unknown key; valid keys: name, from, until"),
-        ("freezes: [{name: a, from: 2026-01-01, until: 2026-01-02}, {name: a, from: 2026-01-01, until: 2026-01-02}]", "true", "there is a freeze \"a\" already"),
+        (
+            "freezes: [{name: a, from: 2026-12-20, till: 2027-01-01}]",
+            "true",
+            "unknown key; valid keys: name, from, until",
+        ),
+        (
+            "freezes: [{name: a, from: 2026-01-01, until: 2026-01-02}, {name: a, from: 2026-01-01, until: 2026-01-02}]",
+            "true",
+            "there is a freeze \"a\" already",
+        ),
     ] {
         let errors = refused(head, condition);
         assert!(errors.contains(said), "{head}: {errors}");

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::{
-    Condition, Expr, Key, Kind, MAX_ELEMENTS, Operation, Path, Quantifier, Relation, Root, SAFE, Scalar, Term, TextTest,
-    Truth,
+    Condition, Expr, Key, Kind, MAX_ELEMENTS, Operation, Path, Quantifier, Relation, Root, SAFE, Scalar, Term,
+    TextTest, Truth,
 };
 use crate::policy::Asked;
 use crate::policy::calendar::TimeValue;

@@ -195,3 +195,22 @@ fn an_operator_switches_a_module_as_any_policy() {
     let (agent, call) = (Agent::named("a"), scale("staging", json!(1)));
     assert_eq!(set.observing(Asked::of(&agent, &call)), ["rego:m"]);
 }
+
+#[test]
+fn only_what_is_written_out_is_remembered() {
+    let set = module(
+        "deny contains \"x\" if input.session.count[\"deploy\"] > 3\n\ndeny contains \"y\" if \"secret\" in input.session.labels",
+    )
+    .expect("loads");
+    assert!(set.uses_sessions());
+    let agent = Agent::named("a");
+    let call = scale("staging", json!(1));
+    let session = Session { counts: [("deploy".to_owned(), 4)].into(), labels: ["secret".to_owned()].into() };
+    let asked = Asked { session: &session, ..Asked::of(&agent, &call) };
+    assert_eq!(set.evaluate(asked).findings.len(), 2);
+    assert!(set.evaluate(Asked::of(&agent, &call)).findings.is_empty());
+    assert!(!module("deny contains \"x\" if input.tool").expect("loads").uses_sessions());
+    says(&refused("deny contains \"x\" if { some n in input.session.count; n > 3 }"), "only what is written out");
+    says(&refused("deny contains \"x\" if input.session.count[input.action] > 3"), "only what is written out");
+    says(&refused("deny contains \"x\" if { s := input.session; s.labels }"), "only what is written out");
+}

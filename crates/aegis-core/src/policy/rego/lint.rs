@@ -47,6 +47,8 @@ pub(in crate::policy) enum Kind {
 pub(in crate::policy) struct Checked {
     pub(in crate::policy) module: Module,
     pub(in crate::policy) rules: BTreeMap<String, (Kind, Place)>,
+    /// What it asks of the agent's session, if anything: what is to be counted.
+    pub(in crate::policy) session: Option<BTreeSet<String>>,
 }
 
 /// Reads a module.
@@ -67,7 +69,11 @@ pub(in crate::policy) fn read(file: &str, text: &str, reach: Reach) -> Result<Ch
     let mut lint = Lint::new(file, reach);
     lint.module(&module);
     lint.errors.sort_by_key(|error| (error.line, error.column));
-    if lint.errors.is_empty() { Ok(Checked { module, rules: lint.rules }) } else { Err(lint.errors) }
+    if lint.errors.is_empty() {
+        Ok(Checked { module, rules: lint.rules, session: lint.session })
+    } else {
+        Err(lint.errors)
+    }
 }
 
 fn parse(file: &str, text: &str) -> Result<Module, String> {
@@ -127,6 +133,8 @@ struct Lint<'a> {
     file: &'a str,
     reach: Reach,
     rules: BTreeMap<String, (Kind, Place)>,
+    /// What is asked of the agent's session.
+    session: Option<BTreeSet<String>>,
     /// What imports call other packages.
     imported: BTreeSet<String>,
     /// Which rules each rule needs.
@@ -144,6 +152,7 @@ impl<'a> Lint<'a> {
             file,
             reach,
             rules: BTreeMap::new(),
+            session: None,
             imported: BTreeSet::from(["data".to_owned()]),
             needs: BTreeMap::new(),
             current: String::new(),

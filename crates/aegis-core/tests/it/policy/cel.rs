@@ -61,11 +61,26 @@ fn path(at: At) -> impl Strategy<Value = String> {
 fn operand(at: At) -> impl Strategy<Value = String> {
     let number = vec!["0", "5", "-1", "50", "0.5", "50.0", "9007199254740991", "12", "2026", "1797807600"];
     let text = vec![
-        "\"\"", "\"a\"", "\"staging\"", "\"50\"", "\"😀\"", "\"é\"", "\"kubernetes\"", "\"Fri\"", "\"2026-12-20\"",
+        "\"\"",
+        "\"a\"",
+        "\"staging\"",
+        "\"50\"",
+        "\"😀\"",
+        "\"é\"",
+        "\"kubernetes\"",
+        "\"Fri\"",
+        "\"2026-12-20\"",
     ];
     let sizes = vec![
-        "size(name)", "replicas.size()", "size(agent.groups)", "size(chain)", "size(session.labels)", "size(env)",
-        "size(params)", "size(name.a)", "size(agent.parent)",
+        "size(name)",
+        "replicas.size()",
+        "size(agent.groups)",
+        "size(chain)",
+        "size(session.labels)",
+        "size(env)",
+        "size(params)",
+        "size(name.a)",
+        "size(agent.parent)",
     ];
     let counted = vec!["replicas", "amount", "5", "time.hour", "-7", "session.count[\"deploy\"]"];
     let by = vec!["amount", "3", "9007199254740991", "0", "-2", "replicas"];
@@ -134,16 +149,27 @@ fn combined(leaf: BoxedStrategy<String>) -> impl Strategy<Value = String> {
 }
 
 fn quantified() -> impl Strategy<Value = String> {
-    let list = vec!["name", "name", "replicas", "params.amount", "name.a", "chain", "agent.groups", "session.labels", "params"];
-    let inner = combined(leaf(At::Element).boxed()).prop_filter("refused inside", |text| {
-        accepts(&format!("name.all(x, {text})"))
-    });
-    (select(list), select(vec!["all", "exists"]), inner).prop_map(|(list, what, inner)| format!("{list}.{what}(x, {inner})"))
+    let list = vec![
+        "name",
+        "name",
+        "replicas",
+        "params.amount",
+        "name.a",
+        "chain",
+        "agent.groups",
+        "session.labels",
+        "params",
+    ];
+    let inner = combined(leaf(At::Element).boxed())
+        .prop_filter("refused inside", |text| accepts(&format!("name.all(x, {text})")));
+    (select(list), select(vec!["all", "exists"]), inner)
+        .prop_map(|(list, what, inner)| format!("{list}.{what}(x, {inner})"))
 }
 
 /// Conditions that are accepted; what compares text with numbers and the like is refused, and drawn again.
 pub(crate) fn condition() -> impl Strategy<Value = String> {
-    let one = prop_oneof![5 => leaf(At::Outside), 2 => quantified()].prop_filter("refused when loaded", |text| accepts(text));
+    let one =
+        prop_oneof![5 => leaf(At::Outside), 2 => quantified()].prop_filter("refused when loaded", |text| accepts(text));
     combined(one.boxed()).prop_filter("too deep or long", |text| accepts(text))
 }
 

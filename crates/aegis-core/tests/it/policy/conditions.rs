@@ -56,10 +56,8 @@ fn a_real_opa_agrees_on_conditions() {
     let Some(program) = opa::program() else { return };
     let mut runner = TestRunner::deterministic();
     for round in 0..6 {
-        let conditions = (
-            prop::collection::vec(grammar::condition(), 50),
-            prop::collection::vec(grammar::pattern_condition(), 30),
-        );
+        let conditions =
+            (prop::collection::vec(grammar::condition(), 50), prop::collection::vec(grammar::pattern_condition(), 30));
         let (some, others) = conditions.new_tree(&mut runner).expect("conditions").current();
         let zone = grammar::ZONES[round % grammar::ZONES.len()];
         let texts = [some, others].concat();
@@ -136,7 +134,8 @@ fn in_cel(value: &Value) -> cel::Value {
         Value::String(text) => cel::Value::String(Arc::new(text.clone())),
         Value::Array(items) => cel::Value::List(Arc::new(items.iter().map(in_cel).collect())),
         Value::Object(map) => {
-            let entries: HashMap<String, cel::Value> = map.iter().map(|(key, value)| (key.clone(), in_cel(value))).collect();
+            let entries: HashMap<String, cel::Value> =
+                map.iter().map(|(key, value)| (key.clone(), in_cel(value))).collect();
             cel::Value::Map(entries.into())
         }
     }
@@ -182,7 +181,11 @@ fn freezes_on(question: &Question, zone: &str) -> Vec<&'static str> {
         ("year-end", in_zone("2026-12-20"), in_zone("2027-01-03")),
         ("long", at("2026-06-01T12:00:00Z"), at("2028-12-01T00:00:00+02:00")),
     ];
-    spans.into_iter().filter(|(_, from, until)| (*from..*until).contains(&question.now)).map(|(name, ..)| name).collect()
+    spans
+        .into_iter()
+        .filter(|(_, from, until)| (*from..*until).contains(&question.now))
+        .map(|(name, ..)| name)
+        .collect()
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn the_module_of_the_guide_says_what_it_says() {
         let call = call.describe();
         let asked = Asked::of(&agent, &call);
         let evaluation = set.evaluate(asked);
-        inputs.push((aegis_core::policy::PolicySet::input(asked), evaluation.clone()));
+        inputs.push((set.input(asked), evaluation.clone()));
         evaluation
             .findings
             .iter()

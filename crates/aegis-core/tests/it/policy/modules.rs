@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use aegis_core::agent::Agent;
-use aegis_core::policy::{Asked, Evaluation, Finding, Mode, PolicySet, Reason};
+use aegis_core::policy::{Asked, Evaluation, Finding, Mode, Reason};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::strategy::ValueTree as _;
@@ -249,7 +249,7 @@ fn random_modules_say_the_same_everywhere() {
         let agent = Agent { groups: vec!["a".to_owned(), "sre".to_owned()], ..Agent::named("a") };
         let calls: Vec<_> = calls(&mut runner, 25).iter().map(Call::describe).collect();
         let asked: Vec<_> = calls.iter().map(|call| Asked::of(&agent, call)).collect();
-        let inputs: Vec<Value> = asked.iter().map(|asked| PolicySet::input(*asked)).collect();
+        let inputs: Vec<Value> = asked.iter().map(|asked| set.input(*asked)).collect();
         let theirs = opa::ask(&program, &set, &inputs);
         for ((asked, input), theirs) in asked.into_iter().zip(&inputs).zip(&theirs) {
             let ours = set.evaluate(asked);

@@ -94,7 +94,7 @@ async fn an_upstream_that_is_silent_or_gone_is_told_apart() {
     let silent = get(route(&format!("http://{address}"))).await.err();
     assert!(matches!(silent, Some(Failure::TimedOut(why)) if why.contains("did not answer")));
     let gone = get(route("http://127.0.0.1:1")).await.err();
-    assert!(matches!(gone, Some(Failure::Unreachable(why)) if why.contains("could not be reached")));
+    assert!(matches!(gone, Some(Failure::NotSent(why)) if why.contains("could not be reached")));
     let nonsense = get(answering("SSH-2.0-OpenSSH_9.9\r\n").await).await.err();
     assert!(matches!(nonsense, Some(Failure::Unreachable(why)) if why.contains("broke off")));
     let unasked =
@@ -197,7 +197,7 @@ async fn an_upstreams_certificate_is_always_verified() {
     for bad in [https(Tls::default()), https(named(&stranger, "tool.internal")), https(named(&ca, "other.internal"))] {
         let failure = get(bad).await.err();
         let untrusted = "the upstream could not be reached: its certificate is not trusted: ";
-        assert!(matches!(&failure, Some(Failure::Unreachable(why)) if why.starts_with(untrusted)), "{failure:?}");
+        assert!(matches!(&failure, Some(Failure::NotSent(why)) if why.starts_with(untrusted)), "{failure:?}");
     }
 }
 

@@ -64,9 +64,6 @@ impl Lowering<'_> {
             let instant = Term::Scalar(Scalar::Number(instant.into()));
             Box::new(Expr::Compare(relation, Kind::Number, Term::Path(path), instant))
         };
-        Expr::And(
-            now(Relation::GreaterOrEqual, freeze.from.as_second()),
-            now(Relation::Less, freeze.until.as_second()),
-        )
+        Expr::And(now(Relation::GreaterOrEqual, freeze.from.as_second()), now(Relation::Less, freeze.until.as_second()))
     }
 }

@@ -165,9 +165,16 @@ impl Lint<'_> {
                 }
                 self.expr(expr);
             }
-            Expr::RefDot { refr, .. } => self.expr(refr),
+            Expr::RefDot { refr, field, .. } => {
+                if !self.remembered(refr, Some(field.0.text())) {
+                    self.expr(refr);
+                }
+            }
             Expr::RefBrack { refr, index, .. } => {
-                self.expr(refr);
+                let text = calls::literal(index);
+                if !self.remembered(refr, text.as_deref()) {
+                    self.expr(refr);
+                }
                 self.expr(index);
             }
             Expr::ArithExpr { lhs, rhs, .. } => {
@@ -182,6 +189,28 @@ impl Lint<'_> {
             Expr::Membership { key, value, collection, .. } => {
                 key.iter().chain([value, collection]).for_each(|part| self.expr(part));
             }
+        }
+    }
+
+    /// Takes down what of `input.session` is asked for: only that is kept for an agent.
+    fn remembered(&mut self, refr: &Ref<Expr>, key: Option<&str>) -> bool {
+        let path = super::components(refr);
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        match (path.as_slice(), key) {
+            (["input", "session", "count"], Some(name)) => {
+                self.session.get_or_insert_default().insert(name.to_owned());
+                true
+            }
+            (["input", "session"], Some("labels")) => {
+                self.session.get_or_insert_default();
+                true
+            }
+            (["input", "session", "count"], None) | (["input"], Some("session")) => {
+                let hint = "write `input.session.labels`, or `input.session.count[\"deploy\"]` with a text";
+                self.refuse(begin(refr), "only what is written out is remembered of a session", hint);
+                true
+            }
+            _ => false,
         }
     }
 

@@ -133,7 +133,7 @@ impl Lint<'_> {
     }
 }
 
-fn literal(expr: &Expr) -> Option<String> {
+pub(super) fn literal(expr: &Expr) -> Option<String> {
     match expr {
         Expr::String { value, .. } | Expr::RawString { value, .. } => {
             value.as_string().ok().map(|text| text.to_string())
