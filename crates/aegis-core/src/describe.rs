@@ -38,6 +38,7 @@ pub(crate) use json::parse as strict_json;
 pub use raw::Match;
 use serde::Serialize;
 pub use target::canonical_target;
+pub(crate) use target::decoded_path;
 pub use written::Written;
 
 use crate::call::{Destination, Effect, HttpRequest, IMAGES, ToolCall};
