@@ -35,6 +35,7 @@ pub use address::{AddressClass, address_class};
 pub use cases::{Checked, Failure};
 pub use destination::canonical_destination;
 pub(crate) use json::parse as strict_json;
+pub(crate) use pointer::fold;
 pub use raw::Match;
 use serde::Serialize;
 pub use target::canonical_target;

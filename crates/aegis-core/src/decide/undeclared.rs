@@ -1,7 +1,7 @@
 //! Parameters that nobody has declared: neither a tool's definition nor a rule of the policies speaks of them, so nobody has
 //! thought about what they may hold. In a function's call such a field must not carry what is only ever there to reach further
 //! than the function: an SSH endpoint, a blob that hides what it is, something for a shell. Naming the parameter in a rule
-//! (`required_params`, `pattern_<param>`, …) declares it.
+//! (`required_params`, `pattern_<param>`, …) declares it. Declared or not, no two names may be the same but for case.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -9,9 +9,10 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use regex::Regex;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::call::{Shape, ToolCall};
+use crate::describe::fold;
 use crate::problem::Violation;
 
 /// `ssh://…` and its like anywhere; `user@host` and `user@host:path` where they are a word.
@@ -33,7 +34,7 @@ pub(super) fn check(call: &ToolCall, declared: impl FnOnce() -> BTreeSet<String>
         return Vec::new();
     }
     let declared = declared();
-    let mut found = Vec::new();
+    let mut found: Vec<Violation> = ambiguous(&call.params).map(in_two_cases).into_iter().collect();
     for (name, value) in call.params.iter().filter(|(name, _)| !declared.contains(*name)) {
         let mut reasons: Reasons = reasons_of(name).collect();
         look(value, &mut reasons);
@@ -51,6 +52,30 @@ pub(super) fn check(call: &ToolCall, declared: impl FnOnce() -> BTreeSet<String>
         }
     }));
     found
+}
+
+/// A name beside which, in the same mapping at any depth, another stands that is the same but for case. Some readers take one for
+/// the other, so that a rule would be kept by the one and the other be meant.
+fn ambiguous(map: &Map<String, Value>) -> Option<&str> {
+    let mut names = BTreeSet::new();
+    let twice = map.keys().find(|name| !names.insert(fold(name)));
+    twice.map(String::as_str).or_else(|| map.values().find_map(ambiguous_in))
+}
+
+fn ambiguous_in(value: &Value) -> Option<&str> {
+    match value {
+        Value::Object(map) => ambiguous(map),
+        Value::Array(items) => items.iter().find_map(ambiguous_in),
+        _ => None,
+    }
+}
+
+fn in_two_cases(name: &str) -> Violation {
+    let message = format!("a parameter stands here twice, the same as {name:?} but for case");
+    Violation {
+        param: Some(name.to_owned()),
+        ..Violation::of_gateway("undeclared_params", "ambiguous_name", message)
+    }
 }
 
 type Reasons = BTreeSet<(&'static str, &'static str)>;
@@ -136,6 +161,24 @@ mod tests {
         call.params.insert("a; id".to_owned(), json!(1));
         let found: Vec<String> = check(&call, BTreeSet::new).into_iter().map(|one| one.reason).collect();
         assert_eq!(found, ["shell_metacharacters"]);
+    }
+
+    #[test]
+    fn two_names_that_differ_in_case_only_are_refused() {
+        let found = |params: Value| {
+            let Value::Object(params) = params else { panic!("a mapping") };
+            let call = ToolCall { shape: Shape::Open, params, ..scale("staging", json!(1)) };
+            let declared = || ["replicas".to_owned(), "spec".to_owned()].into();
+            check(&call, declared).into_iter().map(|one| one.reason).collect::<Vec<_>>()
+        };
+        for params in [
+            json!({"replicas": 1, "Replicas": 500}),
+            json!({"replicas": 1, "replica\u{17f}": 500}),
+            json!({"spec": [{"replicas": 1, "REPLICAS": 500}]}),
+        ] {
+            assert_eq!(found(params.clone()), ["ambiguous_name"], "{params}");
+        }
+        assert!(found(json!({"replicas": 1, "spec": {"Replicas": 1}})).is_empty());
     }
 
     #[test]
