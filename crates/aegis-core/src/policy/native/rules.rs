@@ -47,7 +47,7 @@ fn judge_value(check: &Check, value: &Value, beside: &Map<String, Value>, each: 
 /// Why nothing of a value can be compared at all.
 fn unreadable(check: &Check, value: &Value, beside: &Map<String, Value>) -> Option<Reason> {
     match check {
-        Check::Required => is_empty(value).then_some(Reason::Missing),
+        Check::Required => (is_empty(value) || elements(value).iter().any(is_empty)).then_some(Reason::Missing),
         _ if matches!(value, Value::Array(items) if items.is_empty()) => Some(Reason::Missing),
         Check::Bound(Bound { currency: Some(currency), .. }) => match beside.get(CURRENCY) {
             None | Some(Value::Null) => Some(Reason::Missing),
@@ -63,7 +63,7 @@ fn unreadable(check: &Check, value: &Value, beside: &Map<String, Value>) -> Opti
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
-        Value::String(text) => text.is_empty(),
+        Value::String(text) => text.bytes().all(|byte| b" \t\r\n".contains(&byte)),
         Value::Array(items) => items.is_empty(),
         Value::Object(map) => map.is_empty(),
         Value::Bool(_) | Value::Number(_) => false,
@@ -82,7 +82,11 @@ pub(in crate::policy) fn elements(value: &Value) -> &[Value] {
 pub(in crate::policy) fn broken(check: &Check, value: &Value) -> Option<Reason> {
     match check {
         Check::Bound(bound) => {
-            let number = if bound.unit == Unit::Seconds { duration::of_value(value) } else { value.as_f64() };
+            let number = match bound.unit {
+                Unit::Number => value.as_f64(),
+                Unit::Money => value.as_f64().filter(is_amount),
+                Unit::Seconds => duration::of_value(value).filter(is_amount),
+            };
             match (number, bound.side) {
                 (None, _) => Some(Reason::WrongType),
                 (Some(number), side) if is_out(number, bound) => Some(match side {
@@ -109,6 +113,11 @@ pub(in crate::policy) fn broken(check: &Check, value: &Value) -> Option<Reason> 
         },
         Check::Required => None,
     }
+}
+
+/// No amount and no duration is below nothing: to many tools -1 is no limit at all.
+fn is_amount(number: &f64) -> bool {
+    *number >= 0.0
 }
 
 /// Exact: a bound is below 2^53, so a number that `f64` can't hold exactly is on the same side of it as its rounding.

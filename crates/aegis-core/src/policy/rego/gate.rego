@@ -423,7 +423,7 @@ reasons(rule, place) := {"wrong_type"} if {
 	place.kind == "blocked"
 } else := {"missing"} if {
 	is_required(rule)
-	is_empty(place.value)
+	says_nothing(place.value)
 } else := set() if {
 	is_required(rule)
 } else := {"missing"} if {
@@ -438,7 +438,21 @@ reasons(rule, place) := {"wrong_type"} if {
 
 is_required(rule) if rule.check == "required"
 
+# Nothing, or a list in which nothing is.
+says_nothing(value) if is_empty(value)
+
+says_nothing(value) if {
+	is_array(value)
+	some item in value
+	is_empty(item)
+}
+
 is_empty(value) if value in [null, "", [], {}]
+
+is_empty(value) if {
+	is_string(value)
+	regex.match(`^[ \t\r\n]*$`, value)
+}
 
 # Why an amount can't be compared: its currency.
 currency_reason(rule, beside) := "" if {
@@ -478,11 +492,18 @@ broken(rule, value) := bound_reason(rule, number_of(rule, value)) if {
 # Durations are read by whoever asks.
 number_of(rule, value) := value if {
 	is_number(value)
+	not is_negative(rule, value)
 } else := input.seconds[value] if {
 	rule.unit == "seconds"
 	is_string(value)
 	value in object.keys(input.seconds)
 } else := null
+
+# No amount and no duration is: to many tools -1 is no limit at all.
+is_negative(rule, value) if {
+	rule.unit in {"money", "seconds"}
+	value < 0
+}
 
 bound_reason(rule, number) := "wrong_type" if {
 	number == null

@@ -285,7 +285,7 @@ fn every_rule_has_its_words() {
             "the policy refuses every such call where replicas > 0",
             "amount is in \"EUR\", but max_amount is 500 USD: amounts in other currencies aren't compared",
             "spec.replicas is behind something that is no mapping, but max_spec.replicas 5 needs a number",
-            "timeout is text, but min_timeout 1m needs a duration such as 90s, or a number of seconds",
+            "timeout is text, but min_timeout 1m needs a duration such as 90s, or a number of seconds that isn't negative",
             "ref is a number, but pattern_ref needs text",
         ]
     );

@@ -135,8 +135,12 @@ fn named(list: &List) -> String {
 fn needs(check: &Check) -> String {
     match check {
         Check::Bound(Bound { unit: Unit::Number, .. }) => "a number".to_owned(),
-        Check::Bound(Bound { unit: Unit::Money, .. }) => format!("a number, and a currency as text in `{CURRENCY}`"),
-        Check::Bound(Bound { unit: Unit::Seconds, .. }) => "a duration such as 90s, or a number of seconds".to_owned(),
+        Check::Bound(Bound { unit: Unit::Money, .. }) => {
+            format!("a number that isn't negative, and a currency as text in `{CURRENCY}`")
+        }
+        Check::Bound(Bound { unit: Unit::Seconds, .. }) => {
+            "a duration such as 90s, or a number of seconds that isn't negative".to_owned()
+        }
         Check::Allowed(list) | Check::Denied(list) => {
             let kinds = [
                 ("text", !list.texts.is_empty() || !list.globs.is_empty()),
