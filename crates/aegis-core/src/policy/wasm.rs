@@ -5,6 +5,8 @@
 //! is refused: none of ours does. Each evaluation has an instance for itself; instances are kept for the next one.
 //! Deliberately absent: compiling Rego (OPA's), any import that reaches outside.
 
+#![expect(clippy::disallowed_types, reason = "an instance is memory that a call writes to: idle ones are handed round")]
+
 use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
@@ -36,12 +38,14 @@ impl std::fmt::Debug for Machine {
     }
 }
 
+/// `opa_eval`: (reserved, entry point, data, input, its length, heap, 0 for JSON) → the answer's address.
+type Eval = TypedFunc<(i32, i32, i32, i32, i32, i32, i32), i32>;
+
 /// An instance with the data in it.
 struct Ready {
     store: Store<()>,
     memory: Memory,
-    /// `opa_eval`: (reserved, entry point, data, input, its length, heap, 0 for JSON) → the answer's address.
-    eval: TypedFunc<(i32, i32, i32, i32, i32, i32, i32), i32>,
+    eval: Eval,
     data: i32,
     /// Where the heap is free, once the data is in it.
     heap: i32,

@@ -506,7 +506,7 @@ fn a_gateway_decides_by_the_webassembly_of_its_bundle() {
     let archive = Archive::read(&std::fs::read(maker.path("wasm.tar.gz")).expect("made")).expect("an archive");
     let origin = Origin::start(Says::Bundle(sign(archive, &key, Timestamp::now()).expect("signed").write()));
     let folder = Folder::with("engine: wasm\nengine_check: 100%\n", &[]);
-    follow(&folder, &format!("http://{}/b", origin.address), &key.public_pem(), "");
+    follow(&folder, &format!("http://{}/b", origin.address), key.public_pem(), "");
     let gateway = folder.serve();
     eventually("it has the bundle", || version(&gateway) == made["version"].as_str().unwrap_or_default());
     let token = folder.agent("deployer");
