@@ -160,7 +160,8 @@ impl Bundle {
     /// Whether a module that isn't ours looks at what went before. It can't without this word.
     pub(super) fn asks_for_sessions(&self) -> bool {
         let modules = self.files.iter().filter(|(name, _)| is_module(name));
-        let mut others = modules.filter(|(name, _)| ![GATE_FILE, COLLECT_FILE, CONDITION_FILE].contains(&name.as_str()));
+        let mut others =
+            modules.filter(|(name, _)| ![GATE_FILE, COLLECT_FILE, CONDITION_FILE].contains(&name.as_str()));
         others.any(|(_, content)| content.windows(7).any(|part| part == b"session"))
     }
 

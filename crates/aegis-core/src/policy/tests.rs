@@ -191,10 +191,7 @@ fn what_probably_isn_t_meant_is_a_warning() {
 #[test]
 fn a_refused_condition_is_shown_where_it_stands() {
     let plain = "agent: a\nactions:\n  - name: x\n    approval_needed: replicas > 5 && null < x\n";
-    assert_eq!(
-        refused(plain),
-        ["p.yaml:4:43: actions[0].approval_needed: null has no order; compare with == or !="]
-    );
+    assert_eq!(refused(plain), ["p.yaml:4:43: actions[0].approval_needed: null has no order; compare with == or !="]);
     let folded = "agent: a\nactions:\n  - name: x\n    approval_needed: >-\n      replicas > 5\n      && null < x\n";
     assert!(refused(folded)[0].ends_with("or != (at character 22 of the condition)"), "{:?}", refused(folded));
 }

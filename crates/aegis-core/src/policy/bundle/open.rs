@@ -216,7 +216,11 @@ fn rego_only(
     let message = format!("this bundle is evaluated as Rego only, which is slower: {because}");
     let warning = Diagnostic::error("", Place { line: 1, column: 1 }, "", message).warning();
     let set = PolicySet {
-        tables: Tables { mode, counts_all, ..host_keeps(tables).map_err(|why| BundleError::RegoOnly { because, why })? },
+        tables: Tables {
+            mode,
+            counts_all,
+            ..host_keeps(tables).map_err(|why| BundleError::RegoOnly { because, why })?
+        },
         positions: BTreeMap::new(),
         engine: Engine::Rego,
         bundle,
