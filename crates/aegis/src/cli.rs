@@ -273,8 +273,9 @@ pub(crate) enum PolicyCommand {
     /// Ask a candidate about the calls that were recorded: what would it have said?
     #[command(after_help = "Examples:\n  aegis policy replay --candidate policies/ --since 24h\n  \
                             aegis policy replay --file calls.jsonl --fail-on newly-allowed\n\n\
-                            Calls are recorded where aegis.yaml says `audit: {calls: 7d}`. Compared are the policies alone: rates,\n\
-                            approvals at hand and the gateway's own guards are left out.")]
+                            Calls are recorded where aegis.yaml says `audit: {calls: 7d}`.\n\
+                            Compared are the policies alone: rates, approvals at hand and the gateway's own\n\
+                            guards are left out.")]
     Replay(ReplayArgs),
     #[command(flatten)]
     Versions(versions::VersionsCommand),

@@ -29,9 +29,13 @@ pub(crate) const TEMPLATES: [(&str, &str); 14] = [
 ];
 
 pub(super) fn run(dir: &Path, global: &Global) -> Result<()> {
-    let there: Vec<&str> = TEMPLATES.iter().map(|(name, _)| *name).filter(|name| dir.join(name).exists()).collect();
-    if !there.is_empty() {
-        bail!("{} is there already in {}: nothing was written; name another folder", there.join(", "), dir.display());
+    let mut there = TEMPLATES.iter().map(|(name, _)| *name).filter(|name| dir.join(name).exists());
+    if let Some(first) = there.next() {
+        let more = match there.count() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        bail!("{} has {first}{more} already: nothing was written; name another folder", dir.display());
     }
     for (name, text) in TEMPLATES {
         let path = dir.join(name);
