@@ -38,7 +38,11 @@ pub(super) fn run(command: PolicyCommand, global: &Global) -> Result<()> {
             std::fs::write(&out, &bundle).with_context(|| format!("can't write {}", out.display()))?;
             let made = json!({"version": policies.version(), "policies": policies.len(), "written": out, "bytes": bundle.len()});
             print(global, &made, |_| {
-                format!("{} with {} policies written to {}\n", policies.version(), policies.len(), out.display())
+                let count = match policies.len() {
+                    1 => "1 policy".to_owned(),
+                    more => format!("{more} policies"),
+                };
+                format!("{} with {count} written to {}\n", policies.version(), out.display())
             })
         }
         PolicyCommand::Explain(args) => explain::run(&args, global),
