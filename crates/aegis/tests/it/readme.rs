@@ -75,7 +75,8 @@ fn the_readme_leads_to_every_page_once() {
         }
     }
     assert!(pages > 8, "{pages} pages");
-    for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).filter(|link| !link.contains("://")) {
+    for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).filter(|link| !link.contains("://"))
+    {
         assert!(root().join(link).exists(), "{link} is there");
     }
 }
