@@ -19,7 +19,7 @@ mod written;
 use std::path::PathBuf;
 
 use aegis_core::document::Diagnostic;
-use aegis_core::policy::{Options, PolicySet};
+use aegis_core::policy::PolicySet;
 use anyhow::Result;
 
 use super::operate;
@@ -53,6 +53,6 @@ fn load_all(paths: &[PathBuf], global: &Global) -> Result<Result<PolicySet, Vec<
         return Ok(load::all(&config).map(|(_, policies)| policies));
     }
     Ok(load::catalogue(&config).and_then(|catalogue| {
-        load::policies(&load::sources(paths, "policies")?, Options::default(), &catalogue.defined())
+        load::policies(&load::sources(paths, "policies")?, load::options(&config), &catalogue.defined())
     }))
 }

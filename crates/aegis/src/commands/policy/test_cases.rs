@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use aegis_core::describe::Catalogue;
 use aegis_core::document::Diagnostic;
-use aegis_core::policy::{Exercised, PolicySet, Rule};
+use aegis_core::policy::{Exercised, Mode, Options, PolicySet, Rule};
 use anyhow::{Context as _, Result, bail};
 
 use crate::cli::{Global, TestArgs};
@@ -139,9 +139,11 @@ fn suites(paths: &[PathBuf]) -> Result<Vec<Suite>> {
 fn run_all(suites: &[Suite], config: &Config, catalogue: &Catalogue) -> Result<Results> {
     let mut loaded = Vec::new();
     let mut errors: Vec<Diagnostic> = Vec::new();
+    // Cases say what the policies mean. That the gateway only watches so far is no part of them; a policy's own mode is.
+    let options = Options { mode: Mode::Enforce, ..load::options(config) };
     for suite in suites {
         let policies = load::sources(std::slice::from_ref(&suite.policies), "policies")
-            .and_then(|sources| load::policies(&sources, load::options(config), &catalogue.defined()));
+            .and_then(|sources| load::policies(&sources, options.clone(), &catalogue.defined()));
         let cases: Result<Vec<_>, _> = suite.files.iter().map(|file| read::file(file)).collect();
         match (policies, cases) {
             (Ok(policies), Ok(cases)) => loaded.push((suite, policies, cases.concat())),
