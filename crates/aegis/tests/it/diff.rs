@@ -52,5 +52,9 @@ fn a_switched_mode_goes_along_as_it_does_when_the_files_come_into_force() {
     let now = folder.json(&["policy", "status"])["version"].as_str().expect("a version").to_owned();
     let grown = folder.json(&["policy", "diff", &now, next]);
     assert_eq!((&grown["more"], &grown["changes"][0]["mode"]), (&1.into(), &"shadow".into()), "{grown}");
-    assert_eq!(grown["after"], folder.json(&["policy", "publish", next])["version"], "what it compared came into force");
+    assert_eq!(
+        grown["after"],
+        folder.json(&["policy", "publish", next])["version"],
+        "what it compared came into force"
+    );
 }

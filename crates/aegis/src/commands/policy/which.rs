@@ -86,7 +86,8 @@ fn kept(version: Option<&str>, config: &Config, global: &Global) -> Result<Which
     let (version, document) = found;
     let part = |key: &str| document.get(key).cloned().unwrap_or_default();
     let sources: Vec<Source> = serde_json::from_value(part("sources")).context("a version without its files")?;
-    let switched: BTreeMap<String, Mode> = serde_json::from_value(part("modes")).context("a version without its modes")?;
+    let switched: BTreeMap<String, Mode> =
+        serde_json::from_value(part("modes")).context("a version without its modes")?;
     let options = Options { modes: switched.clone(), ..load::options(config) };
     let policies = PolicySet::load(&sources, options).map_err(invalid)?;
     if sources.is_empty() && policies.version() != version {
