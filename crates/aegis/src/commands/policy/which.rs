@@ -27,9 +27,9 @@ pub(super) struct Which {
     pub(super) switched: BTreeMap<String, Mode>,
 }
 
-/// The policies of `path` (or the version of that name, where there is no such file), under the configuration's mode and
-/// engine; the configuration's own where none is named. Files are taken with the `switched` modes, as the gateway takes them;
-/// a version has its own, and a bundle none.
+/// The policies of `path` (or the version of that name, where there is no such file), under the configuration's mode; the
+/// configuration's own where none is named. Files are taken with the `switched` modes, as the gateway takes them; a version
+/// has its own, and a bundle none.
 ///
 /// # Errors
 /// Everything that is wrong with them.
@@ -54,7 +54,7 @@ pub(super) fn load(path: Option<&Path>, switched: BTreeMap<String, Mode>, global
     }
     let sources = load::sources(&[path.to_owned()], "policies").map_err(invalid)?;
     let catalogue = load::catalogue(&config).map_err(invalid)?;
-    let options = Options { modes: switched.clone(), ..load::options(&config) };
+    let options = Options { mode: config.mode, modes: switched.clone(), ..Options::default() };
     let policies = load::policies(&sources, options, &catalogue.defined()).map_err(invalid)?;
     Ok(Which { policies, switched })
 }
@@ -88,7 +88,7 @@ fn kept(version: Option<&str>, config: &Config, global: &Global) -> Result<Which
     let sources: Vec<Source> = serde_json::from_value(part("sources")).context("a version without its files")?;
     let switched: BTreeMap<String, Mode> =
         serde_json::from_value(part("modes")).context("a version without its modes")?;
-    let options = Options { modes: switched.clone(), ..load::options(config) };
+    let options = Options { mode: config.mode, modes: switched.clone(), ..Options::default() };
     let policies = PolicySet::load(&sources, options).map_err(invalid)?;
     if sources.is_empty() && policies.version() != version {
         bail!("{version} is a bundle of nothing but Rego, which has no files: name the bundle itself");
