@@ -19,7 +19,7 @@ mod written;
 use std::path::PathBuf;
 
 use aegis_core::document::Diagnostic;
-use aegis_core::policy::PolicySet;
+use aegis_core::policy::{Options, PolicySet};
 use anyhow::Result;
 
 use super::operate;
@@ -53,6 +53,8 @@ fn load_all(paths: &[PathBuf], global: &Global) -> Result<Result<PolicySet, Vec<
         return Ok(load::all(&config).map(|(_, policies)| policies));
     }
     Ok(load::catalogue(&config).and_then(|catalogue| {
-        load::policies(&load::sources(paths, "policies")?, load::options(&config), &catalogue.defined())
+        // The mode is part of a version; which engine decides is not.
+        let options = Options { mode: config.mode, ..Options::default() };
+        load::policies(&load::sources(paths, "policies")?, options, &catalogue.defined())
     }))
 }
