@@ -152,12 +152,16 @@ impl<'a> Plan<'a> {
     fn map(&self, map: &mut Map<String, Value>, path: &mut Vec<String>, texts: &mut Texts, found: &mut Vec<Redaction>) {
         for (name, value) in map.iter_mut() {
             let hidden = redact("", name, &self.kinds_at(path));
-            let at: String = ["params"].into_iter().chain(path.iter().map(String::as_str)).collect::<Vec<_>>().join(".");
-            let shown = hidden.map_or_else(|| name.clone(), |(clean, kinds)| {
-                let path = format!("{at}{NAME}");
-                found.extend(kinds.into_iter().map(|kind| Redaction { kind: kind.to_owned(), path: path.clone() }));
-                clean
-            });
+            let at: String =
+                ["params"].into_iter().chain(path.iter().map(String::as_str)).collect::<Vec<_>>().join(".");
+            let shown = hidden.map_or_else(
+                || name.clone(),
+                |(clean, kinds)| {
+                    let path = format!("{at}{NAME}");
+                    found.extend(kinds.into_iter().map(|kind| Redaction { kind: kind.to_owned(), path: path.clone() }));
+                    clean
+                },
+            );
             path.push(shown);
             self.value(value, path, texts, found);
             path.pop();

@@ -147,8 +147,7 @@ fn ask(
         let after = crate::approval::apply(approval, &crate::approval::Event::Tick, facts.now);
         (approval, after.map_or(approval.state, |after| after.state))
     });
-    let asking: Vec<Finding> =
-        evaluation.findings.iter().filter(|f| f.effect == FindingEffect::Ask).cloned().collect();
+    let asking: Vec<Finding> = evaluation.findings.iter().filter(|f| f.effect == FindingEffect::Ask).cloned().collect();
     let terms = policies.approval_terms(&asking);
     match state {
         Some((approval, State::Approved)) if approval.suffices(&terms.requirements) => {

@@ -21,11 +21,14 @@ static ENDPOINT: LazyLock<Regex> = LazyLock::new(|| {
         .expect("a pattern that a test compiles")
 });
 /// What a POSIX shell would act upon (XCU 2.2): lists, pipes, substitutions, redirections.
-static SHELL: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"[;|`<>]|&&|\$[({]|\$IFS|(?:^|\s)&|&(?:$|\s)").expect("a pattern that a test compiles"));
+static SHELL: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"[;|`<>]|&&|\$[({]|\$IFS|(?:^|\s)&|&(?:$|\s)").expect("a pattern that a test compiles")
+});
 /// Runs of base64's letters that are longer than any digest in hexadecimal, or full lines of them (RFC 2045, RFC 7468).
-static BLOB: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"(?:[A-Za-z0-9+/_-]{60,76}\s+){2,}|[A-Za-z0-9+/_-]{129,}={0,2}").expect("a pattern that a test compiles"));
+static BLOB: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?:[A-Za-z0-9+/_-]{60,76}\s+){2,}|[A-Za-z0-9+/_-]{129,}={0,2}")
+        .expect("a pattern that a test compiles")
+});
 
 /// What undeclared parameters of a function's call hold and must not, and image references that are none.
 /// `declared` is asked only where it matters.
@@ -72,10 +75,7 @@ fn ambiguous_in(value: &Value) -> Option<&str> {
 
 fn in_two_cases(name: &str) -> Violation {
     let message = format!("a parameter stands here twice, the same as {name:?} but for case");
-    Violation {
-        param: Some(name.to_owned()),
-        ..Violation::of_gateway("undeclared_params", "ambiguous_name", message)
-    }
+    Violation { param: Some(name.to_owned()), ..Violation::of_gateway("undeclared_params", "ambiguous_name", message) }
 }
 
 type Reasons = BTreeSet<(&'static str, &'static str)>;
@@ -143,7 +143,15 @@ mod tests {
         let lines = "QUJDREVGR0hJSktMTU5P".repeat(20);
         let lines: Vec<&str> = (0..lines.len()).step_by(76).filter_map(|at| lines.get(at..at + 76)).collect();
         assert_eq!(reasons(json!(lines.join("\n"))), ["base64_blob"]);
-        for text in ["'git@github.com:acme/app.git'", "(root@10.0.0.1)", "a,root@h", "root@h/x", "root@[::1]:x", "1st@h", "a+b@h"] {
+        for text in [
+            "'git@github.com:acme/app.git'",
+            "(root@10.0.0.1)",
+            "a,root@h",
+            "root@h/x",
+            "root@[::1]:x",
+            "1st@h",
+            "a+b@h",
+        ] {
             assert_eq!(reasons(json!(text)), ["ssh_endpoint"], "{text}");
         }
         for text in ["sleep 1& id", "a &id", "a $IFS b"] {

@@ -92,7 +92,8 @@ type Found = (String, BTreeSet<&'static str>);
 pub(super) fn redact(field: &str, text: &str, kinds: &BTreeSet<Kind>) -> Option<Found> {
     let plain = redact_plain(field, text, kinds);
     let inner = plain.as_ref().map_or(text, |(clean, _)| clean);
-    let Some(mut value) = inner.trim_start().starts_with(['{', '[']).then(|| strict_json(inner.as_bytes()).ok()).flatten()
+    let Some(mut value) =
+        inner.trim_start().starts_with(['{', '[']).then(|| strict_json(inner.as_bytes()).ok()).flatten()
     else {
         return plain;
     };
@@ -142,7 +143,8 @@ fn redact_plain(field: &str, text: &str, kinds: &BTreeSet<Kind>) -> Option<Found
     let field: String = field.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     // What a secret is of stands before it: `db_password`.
     let is = |kind: Kind, name: &&str| field == **name || (kind == Kind::Secrets && field.ends_with(*name));
-    let whole = FIELDS.iter().find(|(kind, _, fields)| kinds.contains(kind) && fields.iter().any(|name| is(*kind, name)));
+    let whole =
+        FIELDS.iter().find(|(kind, _, fields)| kinds.contains(kind) && fields.iter().any(|name| is(*kind, name)));
     if let Some((_, name, _)) = whole
         && !text.is_empty()
     {
@@ -193,9 +195,9 @@ fn parts(run: &str, holds: fn(&str) -> bool) -> Vec<Range<usize>> {
     while let Some(from) = words.get(first) {
         // The last word may be short: what is left over of groups of four.
         let long = words.iter().skip(first).take(WORDS).take_while(|word| word.len() >= SHORTEST).count();
-        let last = (first..words.len().min(first + (long + 1).min(WORDS))).rev().find(|last| {
-            words.get(*last).and_then(|last| run.get(from.start..last.end)).is_some_and(holds)
-        });
+        let last = (first..words.len().min(first + (long + 1).min(WORDS)))
+            .rev()
+            .find(|last| words.get(*last).and_then(|last| run.get(from.start..last.end)).is_some_and(holds));
         first = match last.and_then(|last| Some((last, words.get(last)?.end))) {
             Some((last, end)) => {
                 found.push(from.start..end);

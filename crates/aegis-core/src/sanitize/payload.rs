@@ -38,7 +38,8 @@ pub(super) fn rewrite(
     everywhere: BTreeSet<Kind>,
 ) -> Result<Vec<Redaction>, Unredactable> {
     let left = texts.keys().collect();
-    let mut rewriter = Rewriter { texts, everywhere: &everywhere, left, named: false, changed: false, found: Vec::new() };
+    let mut rewriter =
+        Rewriter { texts, everywhere: &everywhere, left, named: false, changed: false, found: Vec::new() };
     path(&request.target, texts, &everywhere)?;
     query(request, &mut rewriter)?;
     let of_head = headers(request, &mut rewriter)?;

@@ -200,22 +200,31 @@ fn a_second_place_does_not_hide_the_one_that_cannot_be_rewritten() {
 
 #[test]
 fn numbers_names_and_json_within_a_text_hide_nothing() {
-    let mut call = post("application/json", r#"{"pan":4111111111111111,"n":5}"#, json!({"pan": 4_111_111_111_111_111_u64, "n": 5}));
+    let mut call = post(
+        "application/json",
+        r#"{"pan":4111111111111111,"n":5}"#,
+        json!({"pan": 4_111_111_111_111_111_u64, "n": 5}),
+    );
     let call_sent = apply(&mut call, &[sanitizer(None)]).map(|_| sent(&call).1);
     assert_eq!(call_sent.expect("can be redacted"), r#"{"n":5,"pan":"[REDACTED:card_number]"}"#);
     assert_eq!(call.params["pan"], "[REDACTED:card_number]");
-    let mut call = ToolCall { params: json!({"patient_id": 12345}).as_object().cloned().expect("a mapping"), ..scale("staging", json!(1)) };
+    let mut call = ToolCall {
+        params: json!({"patient_id": 12345}).as_object().cloned().expect("a mapping"),
+        ..scale("staging", json!(1))
+    };
     apply(&mut call, &[sanitizer(None)]).expect("can be redacted");
     assert_eq!(call.params["patient_id"], "[REDACTED:medical_record_number]");
 
-    for (body, params) in [
-        (r#"{"m":{"a@example.org":1}}"#, json!({"m": {"a@example.org": 1}})),
-        (r#"{"a@example.org":1}"#, json!({})),
-    ] {
+    for (body, params) in
+        [(r#"{"m":{"a@example.org":1}}"#, json!({"m": {"a@example.org": 1}})), (r#"{"a@example.org":1}"#, json!({}))]
+    {
         let call = to("/x", post("application/json", body, params));
         let refused = apply(&mut call.clone(), &[sanitizer(None)]).expect_err("refused");
         assert_eq!(refused.reason, "field_name");
-        assert!(!format!("{:?}", find(&call, &[sanitizer(None)])).contains("example.org"), "places never hold the value");
+        assert!(
+            !format!("{:?}", find(&call, &[sanitizer(None)])).contains("example.org"),
+            "places never hold the value"
+        );
     }
     let form = to("/x", post("application/x-www-form-urlencoded", "a%40example.org=1", json!({})));
     assert_eq!(apply(&mut form.clone(), &[sanitizer(None)]).expect_err("refused").reason, "field_name");
@@ -238,7 +247,11 @@ fn what_stands_beside_a_number_does_not_hide_it() {
     ] {
         assert_eq!(names("message", text), ["card_number"], "{text}");
     }
-    for text in ["DE89 3704 0044 0532 0130 00 EUR", "IBAN DE89370400440532013000 BIC COBADEFF", "AB12 DE89 3704 0044 0532 0130 00"] {
+    for text in [
+        "DE89 3704 0044 0532 0130 00 EUR",
+        "IBAN DE89370400440532013000 BIC COBADEFF",
+        "AB12 DE89 3704 0044 0532 0130 00",
+    ] {
         assert_eq!(names("message", text), ["iban"], "{text}");
     }
     for text in [format!("redis://:{}@cache/0", "hunter2"), format!("Postgres://app:{}@db", "hunter2")] {
