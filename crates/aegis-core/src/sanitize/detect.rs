@@ -176,7 +176,7 @@ const SHORTEST: usize = 3;
 /// one. What stands beside a number must not hide it.
 fn parts(run: &str, holds: fn(&str) -> bool) -> Vec<Range<usize>> {
     if holds(run) {
-        return vec![0..run.len()];
+        return Vec::from([Range { start: 0, end: run.len() }]);
     }
     let mut words: Vec<Range<usize>> = Vec::new();
     let mut start = None;
