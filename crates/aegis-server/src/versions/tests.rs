@@ -358,7 +358,11 @@ async fn a_bundle_from_a_url_is_put_in_force_and_a_bad_one_is_not() {
     assert!(matches!(refused, Err(ChangeError::Invalid(_))));
     assert_eq!(running.versions.status().refused.expect("refused").origin, Origin::BundleUrl);
     let running = world.restart(running).await;
-    assert_eq!(running.activation().origin, Origin::Folder, "what the configuration names, not what came from elsewhere");
+    assert_eq!(
+        running.activation().origin,
+        Origin::Folder,
+        "what the configuration names, not what came from elsewhere"
+    );
 
     // One line more than the compiler writes: nothing but its Rego says what it means.
     let archive = aegis_core::policy::Archive::read(&theirs.bundle(None)).expect("reads");

@@ -31,8 +31,7 @@ async fn world(folder: &Path) -> (Remote, Versions, Store, Events, Bytes) {
     let source = Source { file: "p.yaml".to_owned(), text: "agent: a\nactions: [{name: deploy}]\n".to_owned() };
     let policies = PolicySet::load(&[source], Options::default()).expect("loads");
     let bundle = sign(policies.archive(None), &key, Timestamp::now()).expect("signed").write();
-    let status =
-        SourceStatus { url: String::new(), answered_at: None, stale_since: None, problem: None };
+    let status = SourceStatus { url: String::new(), answered_at: None, stale_since: None, problem: None };
     let remote = Remote {
         source: BundleSource::new(settings).expect("a source"),
         path: folder.join(KEPT),
@@ -62,7 +61,7 @@ async fn a_bundle_that_does_not_load_is_not_asked_for_again() {
     let (mut remote, versions, store, events, bundle) = world(folder.path()).await;
     let taken = remote.source.kept(bundle.clone()).expect("it is signed");
     let bad = Settings {
-        store: store,
+        store,
         events: events.clone(),
         compile: Arc::new(|_: &Content| Err(vec![Diagnostic::error("p", START, "", "bad".to_owned())])),
         folder: None,
