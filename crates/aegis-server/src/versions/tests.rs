@@ -379,3 +379,23 @@ async fn a_bundle_from_a_url_is_put_in_force_and_a_bad_one_is_not() {
     assert_ne!(running.version(), version);
     assert_eq!(running.activation().origin, Origin::Folder);
 }
+
+#[tokio::test]
+async fn a_name_that_is_kept_for_other_policies_is_refused() {
+    let world = World::new(max(1));
+    let running = world.start().await;
+    let reviewed = running.publish(2).await;
+    let (kept, archive) = running.store.policy_version(&reviewed).await.expect("kept");
+    // As if somebody had made two that share a name, which is short.
+    let version = PolicySet::load(&max(3), Options::default()).expect("loads").version().to_owned();
+    let planted = aegis_store::NewVersion { version, created_at: kept.created_at, about: kept.about, archive };
+    let state = running.versions.status().state;
+    running.store.change_policies(vec![planted], state, Vec::new()).await.expect("kept");
+    let refused = running.versions.publish(publishing(max(3), true), "operator").await.map(drop);
+    assert!(matches!(refused, Err(ChangeError::Conflict(_))), "{refused:?}");
+    assert_eq!(running.version(), reviewed);
+    // Written differently, it is the same.
+    let same = vec![source("q.yaml", &format!("# once more\n{}", max(2)[0].text))];
+    running.versions.publish(publishing(same, true), "operator").await.expect("the same");
+    assert_eq!(running.version(), reviewed);
+}
