@@ -247,10 +247,15 @@ pub(crate) enum PolicyCommand {
                             expect: {decision: deny, rules: [max_replicas]}")]
     Test(TestArgs),
     /// Compile policies into a bundle that any Open Policy Agent loads
-    #[command(after_help = "Example:\n  aegis policy compile policies/ --out bundle.tar.gz")]
+    #[command(after_help = "Examples:\n  aegis policy compile policies/ --out bundle.tar.gz\n  \
+                            opa build -t wasm -e aegis/gate/evaluation -b bundle.tar.gz -o built.tar.gz\n  \
+                            aegis policy compile policies/ --wasm built.tar.gz --out bundle.tar.gz")]
     Compile {
         /// Folders and files; the configuration's policies when none is named
         paths: Vec<PathBuf>,
+        /// What `opa build -t wasm` made of the same bundle: its policy.wasm is put beside the policies, for `engine: wasm`
+        #[arg(long, value_name = "FILE")]
+        wasm: Option<PathBuf>,
         /// Where to write the bundle
         #[arg(long, short, value_name = "FILE")]
         out: PathBuf,

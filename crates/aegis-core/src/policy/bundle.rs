@@ -46,6 +46,10 @@ const COLLECT_FILE: &str = "aegis/collect.rego";
 const CONDITION_FILE: &str = "aegis/condition.rego";
 const SOURCES_FILE: &str = "aegis/sources.json";
 const DATA_FILE: &str = "data.json";
+/// The Rego again, as `opa build -t wasm` compiles it.
+const WASM_FILE: &str = "policy.wasm";
+/// What it was compiled to answer.
+pub(super) const WASM_ENTRYPOINT: &str = "aegis/gate/evaluation";
 /// Where in the data the tables are.
 const TABLES: &str = "aegis_tables";
 /// What of OPA's document a bundle of ours owns.
@@ -97,6 +101,9 @@ struct Manifest<'a> {
     roots: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<&'a Publication>,
+    /// Which WebAssembly answers what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wasm: Option<serde_json::Value>,
 }
 
 /// `aegis/sources.json`: what a bundle was compiled from.
@@ -141,7 +148,7 @@ impl Bundle {
 
     /// The files that decide, without how they were written and who published them.
     pub(super) fn evaluated(&self) -> impl Iterator<Item = (&String, &Vec<u8>)> {
-        self.files.iter().filter(|(name, _)| is_module(name) || is_data(name))
+        self.files.iter().filter(|(name, _)| is_module(name) || is_data(name) || name.as_str() == WASM_FILE)
     }
 
     /// `pol_` and 12 digits of the digest of what is evaluated: its Rego and its data.
@@ -183,8 +190,10 @@ impl Bundle {
 
     /// The archive, unsigned.
     fn archive(&self, version: &str, publication: Option<&Publication>) -> Archive {
-        let manifest =
-            Manifest { revision: version, rego_version: 1, roots: self.roots.as_deref(), metadata: publication };
+        let module = self.files.contains_key(WASM_FILE);
+        let wasm = module.then(|| serde_json::json!([{ "entrypoint": WASM_ENTRYPOINT, "module": format!("/{WASM_FILE}") }]));
+        let roots = self.roots.as_deref();
+        let manifest = Manifest { revision: version, rego_version: 1, roots, metadata: publication, wasm };
         let manifest = serde_json::to_vec(&manifest).expect("texts and a time are JSON");
         let mut files = self.files.clone();
         files.insert(MANIFEST_FILE.to_owned(), manifest);
@@ -273,6 +282,11 @@ impl PolicySet {
     pub fn published(mut self, publication: Option<Publication>) -> Self {
         self.publication = publication;
         self
+    }
+
+    /// Whether their sources alone don't make them: a bundle's Rego or WebAssembly decides.
+    pub fn is_bundle(&self) -> bool {
+        self.foreign.is_some() || self.machine.is_some()
     }
 
     /// Whether these are a bundle's Rego and nothing else: no table, no source that compiles to it.
