@@ -5,8 +5,12 @@
 
 mod commit;
 mod decision;
+mod engines;
 mod load;
+mod opa;
+mod policies;
 mod process;
+mod reload;
 mod report;
 mod route;
 mod scene;
@@ -24,14 +28,17 @@ struct Options {
     aegis: PathBuf,
     /// The reverse proxy to compare with.
     nginx: PathBuf,
+    /// The policy engine to compare with.
+    opa: PathBuf,
     /// A folder on the disk that is measured.
     scratch: PathBuf,
     /// What is measured, for the head of the report.
     commit: String,
 }
 
-const PARTS: [&str; 4] = ["decision", "route", "commit", "start"];
-const USAGE: &str = "aegis-bench [decision|route|commit|start]... --aegis FILE --nginx FILE --scratch DIR --commit TEXT
+const PARTS: [&str; 7] = ["decision", "engines", "policies", "reload", "route", "commit", "start"];
+const USAGE: &str = "aegis-bench [PART]... --aegis FILE --nginx FILE --opa FILE --scratch DIR --commit TEXT
+PART: decision, engines, policies, reload, route, commit, start. Without one: all of them.
 Run it with bench/run, which builds what it needs.";
 
 impl Options {
@@ -40,6 +47,7 @@ impl Options {
             parts: Vec::new(),
             aegis: "aegis".into(),
             nginx: "nginx".into(),
+            opa: "opa".into(),
             scratch: ".".into(),
             commit: "unknown".to_owned(),
         };
@@ -48,6 +56,7 @@ impl Options {
             match argument.as_str() {
                 "--aegis" => options.aegis = value()?.into(),
                 "--nginx" => options.nginx = value()?.into(),
+                "--opa" => options.opa = value()?.into(),
                 "--scratch" => options.scratch = value()?.into(),
                 "--commit" => options.commit = value()?,
                 part if PARTS.contains(&part) => options.parts.push(argument),
@@ -62,7 +71,13 @@ impl Options {
 }
 
 fn main() -> Result<()> {
-    let options = Options::parse(std::env::args().skip(1))?;
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if_eq("--probe").is_some() {
+        let (Some(kind), Some(agents)) = (arguments.next(), arguments.next()) else { bail!("{USAGE}") };
+        println!("{}", serde_json::to_string(&policies::probed(&kind, agents.parse()?)?)?);
+        return Ok(());
+    }
+    let options = Options::parse(arguments)?;
     let head = report::head(&options.commit)?;
     let sections: Result<Vec<Section>> = options
         .parts
@@ -71,6 +86,9 @@ fn main() -> Result<()> {
             eprintln!("bench: {part}");
             match part.as_str() {
                 "decision" => decision::run(&options.scratch),
+                "engines" => engines::run(&options.opa, &options.scratch),
+                "policies" => policies::run(&options.opa, &options.scratch),
+                "reload" => reload::run(),
                 "route" => route::run(&options.aegis, &options.nginx, &options.scratch),
                 "commit" => commit::run(&options.scratch),
                 _ => start::run(&options.aegis, &options.scratch),

@@ -20,15 +20,24 @@ const TICKS: f64 = 100.0;
 /// A program of ours; dropped, it is killed.
 pub(crate) struct Process(Child);
 
+/// What a process holds in memory now, and the most that it held, in kB.
+pub(crate) fn memory_of(process: u32) -> Result<(u64, u64)> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let field = |name: &str| -> Result<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no such field")?;
+        Ok(line.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?)
+    };
+    Ok((field("VmRSS")?, field("VmHWM")?))
+}
+
 impl Process {
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        Ok(Self(command.spawn()?))
+    }
+
     /// What it holds in memory now, and the most that it held, in kB.
     pub(crate) fn memory(&self) -> Result<(u64, u64)> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let field = |name: &str| -> Result<u64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no such field")?;
-            Ok(line.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?)
-        };
-        Ok((field("VmRSS")?, field("VmHWM")?))
+        memory_of(self.0.id())
     }
 
     /// The processor time that it has used.

@@ -115,6 +115,11 @@ pub(crate) fn short(time: Duration) -> String {
     }
 }
 
+/// Kilobytes, as the system counts them, in megabytes.
+pub(crate) fn megabytes(kilobytes: u64) -> String {
+    format!("{:.1} MB", kilobytes as f64 / 1024.0)
+}
+
 /// A number with its thousands apart.
 pub(crate) fn number(value: f64, unit: &str) -> String {
     let digits = format!("{value:.0}");

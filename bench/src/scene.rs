@@ -1,6 +1,6 @@
 //! The scene that is measured: many agents, each with a policy of its own, and the call that each of them makes.
 
-use aegis_core::call::{Body, HttpRequest};
+use aegis_core::call::{Body, HttpRequest, ToolCall};
 use aegis_core::decide::Facts;
 use aegis_core::describe::{Arrival, Catalogue};
 use aegis_core::document::{self, Diagnostic};
@@ -33,12 +33,16 @@ pub(crate) fn agent(index: usize) -> String {
     format!("agent-{index:05}")
 }
 
-/// The policy of one agent: five actions, five digests, a condition with a constant of its own.
+/// What else than deploying an agent may do.
+const OTHERS: [&str; 9] =
+    ["build", "promote", "restore", "migrate", "reindex", "failover", "warm-up", "hand-over", "roll-forward"];
+
+/// The policy of one agent: ten actions, each with five digests, and a condition with a constant of its own.
 pub(crate) fn policy(index: usize) -> String {
     let images = |action: usize| -> String {
-        (0..5).map(|nth| format!("      - {{digest: \"{}\"}}\n", digest(index, action * 5 + nth))).collect()
+        digests(index, action).map(|digest| format!("      - {{digest: \"{digest}\"}}\n")).collect()
     };
-    let maximum = 20 + index % 40;
+    let maximum = maximum(index);
     let mut text = format!(
         "agent: {}\nrate: {{limit: 1000000, per: 1s, burst: 1000000}}\nactions:\n  - name: deploy\n    tools: [kubernetes]\n    \
          allowed_environments: [staging]\n    approval_needed: env == \"production\" || replicas > {}\n    allowed_images:\n{}    \
@@ -47,13 +51,35 @@ pub(crate) fn policy(index: usize) -> String {
         15 + index,
         images(0),
     );
-    for (nth, name) in ["build", "promote", "restore", "migrate"].into_iter().enumerate() {
+    for (nth, name) in OTHERS.into_iter().enumerate() {
         text += &format!(
             "  - name: {name}\n    allowed_environments: [staging, test]\n    allowed_images:\n{}    max_replicas: {maximum}\n",
             images(nth + 1),
         );
     }
     text
+}
+
+/// The most replicas that an agent may ask for.
+fn maximum(index: usize) -> usize {
+    20 + index % 40
+}
+
+/// The digests that an agent's action may run.
+fn digests(index: usize, action: usize) -> impl Iterator<Item = String> {
+    (0..5).map(move |nth| digest(index, action * 5 + nth))
+}
+
+/// What the agent's policy says of the call that is measured, as one CEL expression by hand.
+pub(crate) fn in_cel(index: usize) -> String {
+    let digests: Vec<String> = digests(index, 0).map(|digest| format!("\"{digest}\"")).collect();
+    format!(
+        "tool == \"kubernetes\" && env in [\"staging\"] && !(env == \"production\" || replicas > {}) && replicas <= {} && \
+         images.size() > 0 && images.all(image, image in [{}])",
+        15 + index,
+        maximum(index),
+        digests.join(", "),
+    )
 }
 
 /// A digest of the right form that no two agents share.
@@ -63,6 +89,15 @@ fn digest(agent: usize, nth: usize) -> String {
 
 /// The body that this agent's policy allows, of exactly [`BODY_BYTES`].
 pub(crate) fn body(index: usize) -> Result<Bytes> {
+    body_for(index, 12)
+}
+
+/// A body that no agent's policy allows: far too many replicas.
+pub(crate) fn refused_body(index: usize) -> Result<Bytes> {
+    body_for(index, 20_000)
+}
+
+fn body_for(index: usize, replicas: u32) -> Result<Bytes> {
     let json = |padding: &str| {
         serde_json::json!({
             "metadata": {
@@ -70,7 +105,7 @@ pub(crate) fn body(index: usize) -> Result<Bytes> {
                 "labels": {"app": "web", "managed-by": agent(index)},
             },
             "spec": {
-                "replicas": 12,
+                "replicas": replicas,
                 "selector": {"matchLabels": {"app": "web"}},
                 "template": {
                     "metadata": {"labels": {"app": "web", "version": "1.27.4"}},
@@ -107,6 +142,11 @@ pub(crate) fn request(body: Bytes) -> HttpRequest {
     HttpRequest { method: METHOD, target: PathAndQuery::from_static(TARGET), headers, body: Body::Whole(body) }
 }
 
+/// What the catalogue makes of it.
+pub(crate) fn call(catalogue: &Catalogue, body: Bytes) -> Result<ToolCall> {
+    catalogue.describe(&ARRIVAL, request(body)).map_err(|error| anyhow!("{error}"))
+}
+
 /// The built-in catalogue with the scene's environments.
 pub(crate) fn catalogue() -> Result<Catalogue> {
     let file = "aegis.yaml";
@@ -117,14 +157,25 @@ pub(crate) fn catalogue() -> Result<Catalogue> {
 
 /// The policies of `agents` agents.
 pub(crate) fn policies(agents: usize) -> Result<PolicySet> {
-    let sources: Vec<Source> =
-        (0..agents).map(|index| Source { file: format!("{}.yaml", agent(index)), text: policy(index) }).collect();
-    PolicySet::load(&sources, Options::default()).map_err(|errors| all(&errors))
+    load(&sources(agents))
+}
+
+/// The same, as they are written.
+pub(crate) fn sources(agents: usize) -> Vec<Source> {
+    (0..agents).map(|index| Source { file: format!("{}.yaml", agent(index)), text: policy(index) }).collect()
+}
+
+/// Reads and compiles them.
+pub(crate) fn load(sources: &[Source]) -> Result<PolicySet> {
+    PolicySet::load(sources, Options::default()).map_err(|errors| all(&errors))
 }
 
 /// The facts of a call that has no approval and is over no rate.
 pub(crate) fn facts(policies: &PolicySet, decision_id: String, now: Timestamp) -> Facts<'_> {
-    Facts { trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()), ..Facts::new(now, decision_id, policies.version()) }
+    Facts {
+        trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
+        ..Facts::new(now, decision_id, policies.version())
+    }
 }
 
 fn all(errors: &[Diagnostic]) -> anyhow::Error {

@@ -88,8 +88,8 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-pub use diff::{Change, Direction, diff};
 pub use coverage::{Exercised, Rule};
+pub use diff::{Change, Direction, diff};
 use jiff::Timestamp;
 pub use lint::{LINTS, Surroundings};
 pub use rego::Program;
@@ -102,7 +102,7 @@ use crate::document::{Diagnostic, Place};
 use crate::problem::Violation;
 use crate::session::{self, Marks, Session};
 
-pub use bundle::{Archive, ArchiveError, BundleError, FileDigest, Publication, Risk, MAX_UNPACKED};
+pub use bundle::{Archive, ArchiveError, BundleError, FileDigest, MAX_UNPACKED, Publication, Risk};
 
 /// Whether a policy refuses, or only records what it would have refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]

@@ -171,7 +171,8 @@ impl Bundle {
     /// Whether a module that isn't ours looks at what went before. It can't without this word.
     pub(super) fn asks_for_sessions(&self) -> bool {
         let modules = self.files.iter().filter(|(name, _)| is_module(name));
-        let mut others = modules.filter(|(name, _)| ![GATE_FILE, COLLECT_FILE, CONDITION_FILE].contains(&name.as_str()));
+        let mut others =
+            modules.filter(|(name, _)| ![GATE_FILE, COLLECT_FILE, CONDITION_FILE].contains(&name.as_str()));
         others.any(|(_, content)| content.windows(7).any(|part| part == b"session"))
     }
 
@@ -191,7 +192,8 @@ impl Bundle {
     /// The archive, unsigned.
     fn archive(&self, version: &str, publication: Option<&Publication>) -> Archive {
         let module = self.files.contains_key(WASM_FILE);
-        let wasm = module.then(|| serde_json::json!([{ "entrypoint": WASM_ENTRYPOINT, "module": format!("/{WASM_FILE}") }]));
+        let wasm =
+            module.then(|| serde_json::json!([{ "entrypoint": WASM_ENTRYPOINT, "module": format!("/{WASM_FILE}") }]));
         let roots = self.roots.as_deref();
         let manifest = Manifest { revision: version, rego_version: 1, roots, metadata: publication, wasm };
         let manifest = serde_json::to_vec(&manifest).expect("texts and a time are JSON");

@@ -1,6 +1,6 @@
 //! The compiled policies: what the native evaluator walks, and, written as JSON, what the Rego walks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -28,8 +28,10 @@ use crate::money::Currency;
 pub(super) struct Tables {
     /// What the conditions ask the session's counts for.
     pub(super) counted: BTreeSet<String>,
-    /// Agents named in full → positions in `policies`.
-    pub(super) exact: BTreeMap<String, Vec<usize>>,
+    /// Agents named in full → positions in `policies`. Asked at every decision, and by hash: a search among ten thousand names
+    /// reads dozens of them, which no cache holds.
+    #[serde(serialize_with = "sorted")]
+    pub(super) exact: HashMap<String, Vec<usize>>,
     /// Agents named by a glob.
     pub(super) globs: Globs,
     /// Groups → positions in `policies`.
@@ -45,6 +47,10 @@ pub(super) struct Tables {
     pub(super) counts_all: bool,
     /// The zones that conditions ask the time in; the input document has the time in each.
     pub(super) zones: BTreeSet<Zone>,
+}
+
+fn sorted<S: Serializer>(map: &HashMap<String, Vec<usize>>, serializer: S) -> Result<S::Ok, S::Error> {
+    map.iter().collect::<BTreeMap<_, _>>().serialize(serializer)
 }
 
 fn each_sorted<S: Serializer>(policies: &[Policy], serializer: S) -> Result<S::Ok, S::Error> {

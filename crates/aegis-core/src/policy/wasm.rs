@@ -11,7 +11,9 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 use serde_json::Value;
-use wasmi::{Caller, Config, Engine, Error, Instance, Linker, Memory, MemoryType, Module, Store, TypedFunc, WasmParams};
+use wasmi::{
+    Caller, Config, Engine, Error, Instance, Linker, Memory, MemoryType, Module, Store, TypedFunc, WasmParams,
+};
 
 use super::Evaluation;
 use super::bundle::WASM_ENTRYPOINT;

@@ -53,6 +53,8 @@ fn load_all(paths: &[PathBuf], global: &Global) -> Result<Result<PolicySet, Vec<
         return Ok(load::all(&config).map(|(_, policies)| policies));
     }
     Ok(load::catalogue(&config).and_then(|catalogue| {
-        load::policies(&load::sources(paths, "policies")?, Options::default(), &catalogue.defined())
+        // The mode is part of a version; which engine decides is not.
+        let options = Options { mode: config.mode, ..Options::default() };
+        load::policies(&load::sources(paths, "policies")?, options, &catalogue.defined())
     }))
 }

@@ -525,7 +525,17 @@ fn a_gateway_decides_by_the_webassembly_of_its_bundle() {
     let at = |name: &str| maker.path(name).display().to_string();
     let plain = maker.json(&["policy", "compile", "-o", &at("plain.tar.gz")]);
     let built = std::process::Command::new(tool("opa"))
-        .args(["build", "-t", "wasm", "-e", "aegis/gate/evaluation", "-b", &at("plain.tar.gz"), "-o", &at("built.tar.gz")])
+        .args([
+            "build",
+            "-t",
+            "wasm",
+            "-e",
+            "aegis/gate/evaluation",
+            "-b",
+            &at("plain.tar.gz"),
+            "-o",
+            &at("built.tar.gz"),
+        ])
         .output()
         .expect("opa runs");
     assert!(built.status.success(), "{}", text(&built));
@@ -543,7 +553,9 @@ fn a_gateway_decides_by_the_webassembly_of_its_bundle() {
     let token = folder.agent("deployer");
     let asked = crate::process::raw(
         gateway.address("proxy"),
-        &format!("GET http://127.0.0.1:9/x HTTP/1.1\r\nHost: 127.0.0.1:9\r\nProxy-Authorization: Bearer {token}\r\nConnection: close\r\n\r\n"),
+        &format!(
+            "GET http://127.0.0.1:9/x HTTP/1.1\r\nHost: 127.0.0.1:9\r\nProxy-Authorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+        ),
     );
     assert!(asked.contains("403") && asked.contains("PolicyViolation"), "{asked}");
     assert!(asked.contains(made["version"].as_str().expect("a version")), "{asked}");

@@ -13,8 +13,8 @@ use serde_json::{Map, Value};
 
 use super::digest::SIGNATURES_FILE;
 use super::{
-    Archive, ArchiveError, Bundle, DATA_FILE, MANIFEST_FILE, Publication, SOURCES_FILE, Sources, TABLES, WASM_ENTRYPOINT,
-    WASM_FILE, is_data, is_module,
+    Archive, ArchiveError, Bundle, DATA_FILE, MANIFEST_FILE, Publication, SOURCES_FILE, Sources, TABLES,
+    WASM_ENTRYPOINT, WASM_FILE, is_data, is_module,
 };
 use crate::document::{Diagnostic, Place};
 use crate::policy::calendar::Zone;
@@ -146,7 +146,9 @@ fn unusable(file: &str) -> Option<&'static str> {
         "data.yaml" | "data.yml" => Some("data is read from data.json only"),
         "patch.json" => Some("changes to another bundle are not taken; publish the whole bundle"),
         "plan.json" => Some("plans are not evaluated here"),
-        base if base.ends_with(".wasm") => Some("WebAssembly is evaluated only with `engine: wasm`, as policy.wasm at the top"),
+        base if base.ends_with(".wasm") => {
+            Some("WebAssembly is evaluated only with `engine: wasm`, as policy.wasm at the top")
+        }
         ".manifest" | ".signatures.json" if file.contains('/') => Some("it belongs at the top of the bundle"),
         _ => None,
     }
@@ -203,7 +205,9 @@ impl Archive {
 fn with_wasm(mut set: PolicySet, archive: &Archive) -> Result<PolicySet, BundleError> {
     let unusable = |why: String| BundleError::Unsupported { file: WASM_FILE.to_owned(), why };
     let wasm = archive.file(WASM_FILE).ok_or_else(|| {
-        unusable("it isn't there, and `engine: wasm` asks for it: opa build -t wasm -e aegis/gate/evaluation".to_owned())
+        unusable(
+            "it isn't there, and `engine: wasm` asks for it: opa build -t wasm -e aegis/gate/evaluation".to_owned(),
+        )
     })?;
     let data = archive.file(DATA_FILE).unwrap_or(b"{}");
     // What was compiled again for other modes has other tables than the module's.
@@ -247,7 +251,11 @@ fn rego_only(
     let message = format!("this bundle is evaluated as Rego only, which is slower: {because}");
     let warning = Diagnostic::error("", Place { line: 1, column: 1 }, "", message).warning();
     let set = PolicySet {
-        tables: Tables { mode, counts_all, ..host_keeps(tables).map_err(|why| BundleError::RegoOnly { because, why })? },
+        tables: Tables {
+            mode,
+            counts_all,
+            ..host_keeps(tables).map_err(|why| BundleError::RegoOnly { because, why })?
+        },
         positions: BTreeMap::new(),
         engine: Engine::Rego,
         bundle,

@@ -22,7 +22,11 @@ pub(super) fn run(paths: &[PathBuf], wasm: Option<&Path>, out: &Path, global: &G
     let made =
         json!({"version": policies.version(), "policies": policies.len(), "written": out, "bytes": bundle.len()});
     print(global, &made, |_| {
-        format!("{} with {} policies written to {}\n", policies.version(), policies.len(), out.display())
+        let count = match policies.len() {
+            1 => "1 policy".to_owned(),
+            more => format!("{more} policies"),
+        };
+        format!("{} with {count} written to {}\n", policies.version(), out.display())
     })
 }
 
