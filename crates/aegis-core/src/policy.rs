@@ -427,6 +427,11 @@ impl PolicySet {
         self
     }
 
+    /// Whether these and other policies are the same to whoever evaluates them. A version is a short name for that.
+    pub fn decides_like(&self, other: &Self) -> bool {
+        self.bundle.evaluated().eq(other.bundle.evaluated())
+    }
+
     /// The version: digest of what was compiled, as `sha256:…` shortened to 12 digits behind `pol_`.
     pub fn version(&self) -> &str {
         &self.version

@@ -79,7 +79,9 @@ pub fn router(state: ApiState) -> Router {
         true => (public.merge(metrics), operators()),
         false => (public, operators().merge(metrics)),
     };
-    let guarded = guarded.route_layer(from_fn_with_state(state.clone(), guard::operators_only));
+    let guarded = guarded
+        .route_layer(from_fn(guard::to_the_end))
+        .route_layer(from_fn_with_state(state.clone(), guard::operators_only));
     public
         .merge(guarded)
         .fallback(answer::not_found)

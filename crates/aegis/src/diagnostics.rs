@@ -1,6 +1,7 @@
 //! Diagnostics as people read them: the message, the line of the file it is about, and a caret under the place.
 //!
-//! Lines that may hold a credential are not repeated. Colours are the caller's choice (see [`Style`]).
+//! Lines that may hold a credential are not repeated, and nothing that a file holds moves the cursor: who reviews somebody else's
+//! policies must see what they say. Colours are the caller's choice (see [`Style`]).
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -9,6 +10,7 @@ use std::path::Path;
 use aegis_core::document::{Diagnostic, Severity};
 
 use crate::style::Style;
+use crate::table::plain_lines;
 
 /// Renders `diagnostics`, with the lines that they are about, and a summary at the end.
 pub(crate) fn render(diagnostics: &[Diagnostic], style: Style) -> String {
@@ -45,8 +47,8 @@ fn one(out: &mut String, diagnostic: &Diagnostic, source: Option<&str>, style: S
     let digits = diagnostic.line.to_string().len();
     let (pad, bar) = (" ".repeat(digits), style.blue("|"));
     // Writing to a String can't fail.
-    let _ = writeln!(out, "{head}{code}: {}", style.bold(&format!("{key}{}", diagnostic.message)));
-    let place = format!("{}:{}:{}", diagnostic.file, diagnostic.line, diagnostic.column);
+    let _ = writeln!(out, "{head}{code}: {}", style.bold(&plain_lines(&format!("{key}{}", diagnostic.message))));
+    let place = plain_lines(&format!("{}:{}:{}", diagnostic.file, diagnostic.line, diagnostic.column));
     let _ = writeln!(out, "{pad}{} {place}", style.blue("-->"));
     let line = source.and_then(|source| source.lines().nth(diagnostic.line - 1));
     if let Some(line) = line.filter(|line| !line.trim().is_empty() && !line.contains("credential")) {
@@ -57,11 +59,11 @@ fn one(out: &mut String, diagnostic: &Diagnostic, source: Option<&str>, style: S
             Severity::Warning => style.yellow("^"),
         };
         let _ = writeln!(out, "{pad} {bar}");
-        let _ = writeln!(out, "{} {bar} {line}", style.blue(&diagnostic.line.to_string()));
+        let _ = writeln!(out, "{} {bar} {}", style.blue(&diagnostic.line.to_string()), plain_lines(line));
         let _ = writeln!(out, "{pad} {bar} {before}{caret}");
     }
     if let Some(suggestion) = &diagnostic.suggestion {
-        let _ = writeln!(out, "{pad} {} {}: {suggestion}", style.blue("="), style.bold("help"));
+        let _ = writeln!(out, "{pad} {} {}: {}", style.blue("="), style.bold("help"), plain_lines(suggestion));
     }
 }
 

@@ -121,12 +121,7 @@ pub(crate) async fn start(config: Config, catalogue: Catalogue) -> Result<Runnin
     let folder = remote.is_none().then(|| config.policies.clone());
     let poke = remote.as_ref().map(Remote::poke);
     let reloader = Reloader::new(folder, poke, versions.clone(), data.store.clone(), data.events.clone());
-    versions.start().await?;
-    if let Some(remote) = &remote
-        && !versions.in_force()
-    {
-        remote.take_kept(&versions).await;
-    }
+    versions.start(remote.as_ref().and_then(Remote::kept)).await?;
     let governing = versions.would_govern();
     let (policy_version, in_force) = (governing.active.version().to_owned(), versions.in_force());
     let refused = versions.is_refused() || !in_force;

@@ -135,7 +135,7 @@ pub(crate) fn is_case_file(path: &Path) -> bool {
 fn holds_cases(file: &Path) -> std::io::Result<bool> {
     let refused =
         |why: String| std::io::Error::new(std::io::ErrorKind::InvalidData, format!("{}: {why}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| refused(error.to_string()))?;
+    let text = text_of(file).map_err(|error| refused(error.to_string()))?;
     let documents = document::parse(&file.display().to_string(), &text).map_err(|error| refused(error.message))?;
     if documents.iter().all(|document| document.get("cases").is_some()) {
         return Ok(true);
@@ -161,14 +161,16 @@ fn is_ours(path: &Path) -> bool {
 }
 
 fn read(file: &Path) -> Result<Source, Diagnostic> {
-    let name = file.display().to_string();
-    let text = match std::fs::metadata(file) {
+    let source = |text| Source { file: file.display().to_string(), text };
+    text_of(file).map(source).map_err(|error| unreadable(file, &error, "the file"))
+}
+
+fn text_of(file: &Path) -> std::io::Result<String> {
+    if !std::fs::metadata(file)?.is_file() {
         // A pipe would never end.
-        Ok(data) if !data.is_file() => Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no file")),
-        Ok(_) => std::fs::read_to_string(file),
-        Err(error) => Err(error),
-    };
-    text.map(|text| Source { file: name, text }).map_err(|error| unreadable(file, &error, "the file"))
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no file"));
+    }
+    std::fs::read_to_string(file)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error, what: &str) -> Diagnostic {

@@ -12,7 +12,7 @@ use aegis_core::document::Diagnostic;
 use aegis_core::policy::{BundleError, DefinedAction, Options, PolicySet};
 use aegis_server::bundle::{BundleSource, SourceError, SourceStatus, Taken};
 use aegis_server::events::Events;
-use aegis_server::versions::Versions;
+use aegis_server::versions::{ChangeError, Versions};
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -95,13 +95,9 @@ impl Remote {
         Ok(Self { source, path, kept, status: watch::Sender::new(status), poke: Arc::default() })
     }
 
-    /// Puts the bundle in force that was kept, where the versions know of nothing better.
-    pub(crate) async fn take_kept(&self, versions: &Versions) {
-        if let Some(kept) = &self.kept
-            && let Err(error) = versions.take_bundle(kept.bytes.to_vec()).await
-        {
-            tracing::error!(%error, "the bundle that was kept can't be put in force");
-        }
+    /// The bundle that was kept, verified.
+    pub(crate) fn kept(&self) -> Option<Vec<u8>> {
+        self.kept.as_ref().map(|kept| kept.bytes.to_vec())
     }
 
     /// What makes it ask at once.
@@ -150,9 +146,14 @@ impl Remote {
                 self.answered();
             }
             // What is wrong has been told by then.
-            Err(error) => {
+            Err(error @ ChangeError::Invalid(_)) => {
                 self.source.reject(&taken, error.first());
                 self.answered();
+            }
+            Err(error) => {
+                self.source.put_off();
+                self.answered();
+                self.status.send_modify(|status| status.problem = Some(error.first()));
             }
         }
     }
@@ -196,3 +197,6 @@ fn keep(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::File::open(folder)?.sync_all()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,12 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() || misleads(letter) { '\u{fffd}' } else { letter }).collect()
 }
 
+/// The same of text that may have several lines, and tabs.
+pub(crate) fn plain_lines(text: &str) -> String {
+    let kept = |text: &str| text.split('\t').map(plain).collect::<Vec<_>>().join("\t");
+    text.split('\n').map(kept).collect::<Vec<_>>().join("\n")
+}
+
 /// Whether it changes how its neighbours look (direction, joining, nothing to see): an approver must see what will run.
 fn misleads(letter: char) -> bool {
     matches!(letter, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')

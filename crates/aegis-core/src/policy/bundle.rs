@@ -146,11 +146,15 @@ impl Bundle {
         Ok(Self { files, roots: Some(ROOTS.map(str::to_owned).to_vec()) })
     }
 
+    /// The files that decide, without how they were written and who published them.
+    pub(super) fn evaluated(&self) -> impl Iterator<Item = (&String, &Vec<u8>)> {
+        self.files.iter().filter(|(name, _)| is_module(name) || is_data(name) || name.as_str() == WASM_FILE)
+    }
+
     /// `pol_` and 12 digits of the digest of what is evaluated: its Rego and its data.
     pub(super) fn version(&self) -> String {
         let mut hash = Sha256::new();
-        let evaluated = self.files.iter().filter(|(name, _)| is_module(name) || is_data(name) || *name == WASM_FILE);
-        for (name, content) in evaluated {
+        for (name, content) in self.evaluated() {
             for part in [name.as_bytes(), content] {
                 hash.update((part.len() as u64).to_be_bytes());
                 hash.update(part);

@@ -76,6 +76,18 @@ pub(super) async fn no_browsers(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
+/// Brings what changes something to its end, also when nobody waits for the answer any more: left half way, what is on disk
+/// and what is in force would differ until the next start.
+pub(super) async fn to_the_end(request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) => ApiError::unavailable(error).into_response(),
+    }
+}
+
 /// Ends what takes too long.
 pub(super) async fn in_time(request: Request, next: Next) -> Response {
     match timeout(REQUEST_TIMEOUT, next.run(request)).await {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
 use aegis_core::agent::Agent;
 use aegis_core::call::{Companion, Effect, Environment, Payload, Shape, ToolCall};
@@ -81,7 +82,7 @@ impl Api {
             folder: Some(Arc::new(folder)),
         };
         let versions = Versions::open(settings).await.expect("versions");
-        versions.start().await.expect("a policy");
+        versions.start(None).await.expect("a policy");
         let current = versions.clone();
         let state = ApiState {
             store,
@@ -154,6 +155,37 @@ impl Api {
 
 fn text(value: &Value) -> &str {
     value.as_str().expect("text")
+}
+
+#[tokio::test]
+async fn an_operator_who_goes_away_leaves_no_half_of_a_change() {
+    let api = Api::new().await;
+    let other = POLICY.replace("staging", "testing");
+    let body = json!({"sources": [{"file": "policy.yaml", "text": other}]}).to_string();
+    let request = Request::post("/v1/policies").header("authorization", api.bearer()).body(Body::from(body));
+    let mut answer = Box::pin(api.router.clone().oneshot(request.expect("a request")));
+    let on_disk = async || api.state.store.policy_state().await.expect("reads").active.expect("one").version;
+    let before = on_disk().await;
+    // Asked on, until the change is on disk; then nobody is there any more to hear of it.
+    for _ in 0..1000 {
+        // Looks once, without waiting.
+        let ended = std::future::poll_fn(|context| Poll::Ready(answer.as_mut().poll(context).is_ready())).await;
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        if ended || on_disk().await != before {
+            break;
+        }
+    }
+    drop(answer);
+    let (disk, mut in_force) = (on_disk().await, String::new());
+    assert_ne!(disk, before, "it was published");
+    for _ in 0..100 {
+        in_force = api.state.versions.status().active.expect("in force").version().to_owned();
+        if in_force == disk {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(in_force, disk, "what is on record as in force is in force");
 }
 
 #[tokio::test]

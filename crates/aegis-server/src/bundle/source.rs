@@ -238,6 +238,11 @@ impl BundleSource {
         self.digest = Some(taken.digest);
     }
 
+    /// What was given can't be dealt with now, through no fault of its own: it is asked for again, after a pause.
+    pub fn put_off(&mut self) {
+        self.pause = jittered(self.settings.poll);
+    }
+
     /// Why the newest bundle is not in force.
     pub fn rejected(&self) -> Option<&str> {
         self.rejected.as_deref()

@@ -192,7 +192,10 @@ impl Versions {
     ) -> Result<(Arc<PolicySet>, NewVersion), ChangeError> {
         let version = policies.version().to_owned();
         let (about, created_at) = match self.store().policy_version(&version).await {
-            Ok((kept, _)) => (kept.about, kept.created_at),
+            Ok((kept, archive)) => {
+                self.is_the_same(&policies, content, archive).await?;
+                (kept.about, kept.created_at)
+            }
             Err(StoreError::NotFound { .. }) => (about, to_microseconds(Timestamp::now())),
             Err(error) => return Err(error.into()),
         };
@@ -205,6 +208,23 @@ impl Versions {
         };
         let archive = content.kept().map_err(|error| ChangeError::Internal(error.to_string()))?;
         Ok((Arc::new(policies), NewVersion { version, created_at, about, archive }))
+    }
+
+    /// Refuses other policies under a name that is kept: it is short enough for somebody to make two that share it, and what
+    /// was reviewed, and what is on record, is the first.
+    async fn is_the_same(&self, policies: &PolicySet, content: &Content, kept: Vec<u8>) -> Result<(), ChangeError> {
+        let internal = |error: &dyn std::fmt::Display| ChangeError::Internal(error.to_string());
+        if content.kept().map_err(|error| internal(&error))? == kept {
+            return Ok(());
+        }
+        // What can't be read or compiled any more means nothing that this could differ from.
+        let Ok(kept) = Content::read(kept) else { return Ok(()) };
+        let Ok((kept, _)) = self.compile(kept).await else { return Ok(()) };
+        if !kept.decides_like(policies) {
+            let name = policies.version();
+            return Err(ChangeError::Conflict(format!("other policies are kept under the name {name}: change something")));
+        }
+        Ok(())
     }
 
     /// Digest of what in the folder is a thing of the past once something else is chosen: what the gateway has looked into. An

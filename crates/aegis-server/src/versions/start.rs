@@ -15,17 +15,18 @@ type Found = Result<Vec<Source>, Vec<Diagnostic>>;
 
 impl Versions {
     /// Puts in force what is to be in force at a start: the folder where it was edited since it was last taken, else what was
-    /// in force before. What is wrong is told and recorded; the last good version stays, or everything is denied.
+    /// in force before; of what came from a URL only `kept`, the bundle that was kept and has been verified again. What is wrong
+    /// is told and recorded; the last good version stays, or everything is denied.
     ///
     /// # Errors
     /// The store's.
-    pub async fn start(&self) -> Result<(), ChangeError> {
+    pub async fn start(&self, kept: Option<Vec<u8>>) -> Result<(), ChangeError> {
         let _one = self.0.changing.lock().await;
         self.restore_trials().await?;
         let found = self.look().await;
         let Now { state, looked, .. } = self.now();
         let taken = match found {
-            Some(found) if state.active.is_none() || state.taken != looked => {
+            Some(found) if state.active.is_none() || state.taken != looked || is_signed_elsewhere(&state) => {
                 self.take_found(found, GATEWAY).await.map(Some)
             }
             _ => Ok(None),
@@ -33,9 +34,15 @@ impl Versions {
         match taken {
             Ok(Some(_)) => {}
             Err(error @ (ChangeError::Store(_) | ChangeError::Internal(_))) => return Err(error),
-            Ok(None) | Err(_) => self.restore().await?,
+            Ok(None) | Err(_) => self.restore(kept.clone()).await?,
         }
-        Ok(())
+        match kept.filter(|_| !self.in_force()) {
+            Some(kept) => match self.put_bundle(kept).await {
+                Err(error @ (ChangeError::Store(_) | ChangeError::Internal(_))) => Err(error),
+                Ok(_) | Err(_) => Ok(()),
+            },
+            None => Ok(()),
+        }
     }
 
     /// Reads the folder again and puts it in force, whatever is in force now.
@@ -74,6 +81,10 @@ impl Versions {
     /// [`ChangeError::Invalid`] with what is wrong with it, or the store's; the last good version stays in force.
     pub async fn take_bundle(&self, bytes: Vec<u8>) -> Result<Changed, ChangeError> {
         let _one = self.0.changing.lock().await;
+        self.put_bundle(bytes).await
+    }
+
+    async fn put_bundle(&self, bytes: Vec<u8>) -> Result<Changed, ChangeError> {
         let result = match self.compile_bundle(bytes).await {
             Ok((policies, content, about)) => {
                 let (by, note, origin) = (GATEWAY.to_owned(), about.note.clone(), Origin::BundleUrl);
@@ -178,15 +189,26 @@ impl Versions {
     }
 
     /// Puts in force again what the store says is in force; where that can't be, everything is denied.
-    async fn restore(&self) -> Result<(), ChangeError> {
+    async fn restore(&self, kept: Option<Vec<u8>>) -> Result<(), ChangeError> {
         let mut now = self.now();
-        let Some(activation) = now.state.active.clone() else {
-            self.set(now);
-            self.events()
-                .alarm("no policy is in force", "there is no last good version: every call is denied until one is");
-            return Ok(());
+        let signed = is_signed_elsewhere(&now.state);
+        let (activation, loaded) = match (now.state.active.clone(), kept) {
+            (Some(activation), Some(kept)) if signed => {
+                let loaded = self.compile_bundle(kept).await;
+                (activation, loaded.map(|(policies, content, about)| (about, policies, content)))
+            }
+            (Some(activation), _) if !signed => {
+                let loaded = self.load(&activation.version).await;
+                (activation, loaded)
+            }
+            _ => {
+                self.set(now);
+                self.events()
+                    .alarm("no policy is in force", "there is no last good version: every call is denied until one is");
+                return Ok(());
+            }
         };
-        match self.load(&activation.version).await {
+        match loaded {
             Ok((about, policies, content)) => {
                 let version = policies.version().to_owned();
                 // Another one where this gateway's mode, or Aegis itself, is another one than when it was stored.
@@ -219,4 +241,10 @@ impl Versions {
             }
         }
     }
+}
+
+/// Whether what was in force came from a URL. The store's copy of it bears no signature, so it is never put back from there: a
+/// disk that was written to, or a source that is no longer believed, must not be a way in.
+fn is_signed_elsewhere(state: &PolicyState) -> bool {
+    state.active.as_ref().is_some_and(|active| active.origin == Origin::BundleUrl)
 }

@@ -61,7 +61,7 @@ impl World {
 
     async fn start(&self) -> Running {
         let running = self.open().await;
-        running.versions.start().await.expect("starts");
+        running.versions.start(None).await.expect("starts");
         running
     }
 
@@ -173,7 +173,7 @@ async fn an_edit_that_was_not_seen_yet_is_not_lost_to_a_publication() {
 async fn a_first_start_without_anything_good_denies_until_the_folder_is_corrected() {
     let world = World::new(bad());
     let running = world.open().await;
-    running.versions.start().await.expect("starts all the same");
+    running.versions.start(None).await.expect("starts all the same");
     let governing = running.versions.would_govern();
     assert!(governing.withheld && governing.active.is_empty());
     assert!(!running.versions.in_force() && running.versions.is_refused());
@@ -358,7 +358,11 @@ async fn a_bundle_from_a_url_is_put_in_force_and_a_bad_one_is_not() {
     assert!(matches!(refused, Err(ChangeError::Invalid(_))));
     assert_eq!(running.versions.status().refused.expect("refused").origin, Origin::BundleUrl);
     let running = world.restart(running).await;
-    assert_eq!(running.version(), theirs.version(), "the folder is as it was when it was last taken");
+    assert_eq!(
+        running.activation().origin,
+        Origin::Folder,
+        "what the configuration names, not what came from elsewhere"
+    );
 
     // One line more than the compiler writes: nothing but its Rego says what it means.
     let archive = aegis_core::policy::Archive::read(&theirs.bundle(None)).expect("reads");
@@ -372,5 +376,26 @@ async fn a_bundle_from_a_url_is_put_in_force_and_a_bad_one_is_not() {
     let switched = running.versions.set_mode("a", Some(Mode::Enforce), "operator").await;
     assert!(matches!(switched, Err(ChangeError::Conflict(_))));
     let running = world.restart(running).await;
-    assert!(running.version() == version && running.versions.status().active.expect("in force").is_rego_only());
+    assert_ne!(running.version(), version);
+    assert_eq!(running.activation().origin, Origin::Folder);
+}
+
+#[tokio::test]
+async fn a_name_that_is_kept_for_other_policies_is_refused() {
+    let world = World::new(max(1));
+    let running = world.start().await;
+    let reviewed = running.publish(2).await;
+    let (kept, archive) = running.store.policy_version(&reviewed).await.expect("kept");
+    // As if somebody had made two that share a name, which is short.
+    let version = PolicySet::load(&max(3), Options::default()).expect("loads").version().to_owned();
+    let planted = aegis_store::NewVersion { version, created_at: kept.created_at, about: kept.about, archive };
+    let state = running.versions.status().state;
+    running.store.change_policies(vec![planted], state, Vec::new()).await.expect("kept");
+    let refused = running.versions.publish(publishing(max(3), true), "operator").await.map(drop);
+    assert!(matches!(refused, Err(ChangeError::Conflict(_))), "{refused:?}");
+    assert_eq!(running.version(), reviewed);
+    // Written differently, it is the same.
+    let same = vec![source("q.yaml", &format!("# once more\n{}", max(2)[0].text))];
+    running.versions.publish(publishing(same, true), "operator").await.expect("the same");
+    assert_eq!(running.version(), reviewed);
 }

@@ -34,6 +34,8 @@ fn nothing_that_looks_like_a_policy_is_left_out_silently() {
     assert!(dangling.contains("b.yaml:1:1: the file can't be read"), "{dangling}");
     let device = refused(&|dir| std::os::unix::fs::symlink("/dev/zero", dir.join("b.yml")).expect("linked"));
     assert!(device.contains("it is no file"), "{device}");
+    let cases = refused(&|dir| std::os::unix::fs::symlink("/dev/null", dir.join("b.test.yaml")).expect("linked"));
+    assert!(cases.contains("b.test.yaml: it is no file"), "{cases}");
     let below = refused(&|dir| {
         std::fs::create_dir(dir.join("limits")).expect("made");
         std::fs::write(dir.join("limits/b.yaml"), "{}").expect("written");

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::process::{Folder, json, run, stderr, stdout};
+use crate::process::{Folder, json, run, stderr, stdout, text};
 
 /// The starter pack, where the repository keeps it.
 const PACK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies");
@@ -227,4 +227,46 @@ fn every_key_in_the_guides_tables_is_read_as_it_is_written() {
         let entry = with(&["tools: [sdk]", "max_replicas: 5"], &row, "    ");
         check(&format!("agent: a\nactions:\n  - name: work\n{entry}"));
     }
+}
+
+#[test]
+fn what_a_policy_or_a_case_holds_does_not_move_the_cursor() {
+    let hidden = r#"agent: a
+actions:
+  - name: deploy
+    allowed_environments: ["stag\e[2K\e[1Aing\u202e"]
+    max_replicas: 50
+"#;
+    let cases = r#"cases:
+  - case: "hidden\e[2K"
+    agent: a
+    call: {tool: kubernetes, action: scale, env: "x\e[1A", params: {replicas: 51}}
+    expect: {decision: allow}
+"#;
+    let folder = Folder::with("", &[("p.yaml", hidden), ("p.test.yaml", cases)]);
+    std::fs::write(folder.path("before.yaml"), "agent: a\nactions: [{name: deploy, max_replicas: 5}]\n")
+        .expect("written");
+    let call =
+        r#"{"agent": "a", "tool": "kubernetes", "action": "scale", "env": "x\u001b[1A", "params": {"replicas": 51}}"#;
+    std::fs::write(folder.path("call.json"), call).expect("written");
+    std::fs::write(folder.path("bad.yaml"), "agent: a\n\"k\\e[1Aey\": 1 # \u{202e}\n").expect("written");
+    for (args, words) in [
+        (&["policy", "diff", "before.yaml", "policies"][..], "stag\u{fffd}[2K"),
+        (&["policy", "test", "policies", "--junit", "report.xml"], "hidden\u{fffd}[2K"),
+        (&["policy", "explain", "call.json"], "deny"),
+        (&["policy", "check", "bad.yaml"], "k\u{fffd}[1Aey"),
+    ] {
+        let file = |name: &&str| name.contains('.') || *name == "policies";
+        let args: Vec<String> = args
+            .iter()
+            .map(|arg| if file(arg) { folder.path(arg).display().to_string() } else { (*arg).to_owned() })
+            .collect();
+        let output = folder.run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        let shown = text(&output);
+        assert!(shown.contains(words), "{args:?}: {shown:?}");
+        let moves = |letter: char| (letter.is_control() && letter != '\n') || letter == '\u{202e}';
+        assert!(!shown.contains(moves), "{args:?}: {shown:?}");
+    }
+    let report = std::fs::read_to_string(folder.path("report.xml")).expect("written");
+    assert!(report.contains("hidden\u{fffd}[2K") && !report.contains('\u{1b}'), "{report:?}");
 }

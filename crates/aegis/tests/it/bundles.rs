@@ -453,6 +453,37 @@ fn a_bad_source_changes_nothing_and_is_told() {
 }
 
 #[test]
+fn what_came_from_a_url_is_in_force_after_a_start_only_with_its_signature() {
+    let keys = tempfile::tempdir().expect("a folder");
+    let key = SigningKey::open(keys.path()).expect("a key");
+    let good = sign(load(POLICY, Mode::Enforce).archive(None), &key, Timestamp::now()).expect("signed").write();
+    let folder = Folder::with("", &[]);
+    let origin = Origin::start(Says::Raw("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"));
+    follow(&folder, &format!("http://{}/b", origin.address), key.public_pem(), ", long_poll: false");
+    let gateway = folder.serve();
+    let denies_all = gateway.ready["policy_version"].clone();
+    origin.say(Says::Bundle(good.clone()));
+    eventually("it is in force", || version(&gateway) != denies_all);
+    let in_force = version(&gateway);
+    eventually("it is kept", || gateway.folder.path("aegis-data/bundle.tar.gz").exists());
+    drop(gateway);
+
+    origin.say(Says::Raw("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"));
+    let gateway = folder.serve();
+    assert_eq!(version(&gateway), in_force, "the last good one holds");
+    drop(gateway);
+
+    // Whoever no longer believes the key moves the bundle away; the copy in the database is nobody's word.
+    std::fs::remove_file(folder.path("aegis-data/bundle.tar.gz")).expect("it was kept");
+    let gateway = folder.serve();
+    assert_eq!(gateway.ready["policy_version"], denies_all, "everything is denied until a bundle comes");
+    let ready = http(gateway.address("api"), "GET", "/readyz", &[], b"").expect("an answer");
+    assert_eq!(ready.status, 503);
+    origin.say(Says::Bundle(good));
+    eventually("it has come again", || version(&gateway) == in_force);
+}
+
+#[test]
 fn the_configuration_of_a_source_is_checked() {
     let folder = Folder::with("", &[]);
     let keys = tempfile::tempdir().expect("a folder");

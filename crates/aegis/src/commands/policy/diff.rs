@@ -14,6 +14,7 @@ use crate::cli::{DiffArgs, Global};
 use crate::commands::print;
 use crate::outcome::No;
 use crate::style::Style;
+use crate::table::plain;
 
 pub(super) fn run(args: &DiffArgs, global: &Global) -> Result<()> {
     let before = match &args.first {
@@ -55,6 +56,6 @@ fn line(change: &Change, style: Style) -> String {
         Direction::Different => style.yellow("~ diff"),
     };
     let place = change.entry.as_deref().unwrap_or(&change.policy);
-    let place = style.dim(&format!("({})", [place, &change.rule].join(" ").trim()));
-    format!("{sign}  {} {place}\n", change.sentence)
+    let place = style.dim(&format!("({})", plain([place, &change.rule].join(" ").trim())));
+    format!("{sign}  {} {place}\n", plain(&change.sentence))
 }

@@ -21,6 +21,7 @@ use crate::commands::{print, read_input, tools};
 use crate::config::Config;
 use crate::load;
 use crate::outcome::invalid;
+use crate::table::plain_lines;
 
 pub(super) fn run(args: &ExplainArgs, global: &Global) -> Result<()> {
     let config = Config::load(global.config.as_deref()).map_err(invalid)?;
@@ -45,7 +46,7 @@ pub(super) fn run(args: &ExplainArgs, global: &Global) -> Result<()> {
     if let Some(keys) = value.as_object_mut() {
         keys.insert("rules".to_owned(), rules.iter().map(|(rule, kept)| json!({"rule": rule, "kept": kept})).collect());
     }
-    print(global, &value, |_| text(&explanation, &rules))
+    print(global, &value, |_| plain_lines(&text(&explanation, &rules)))
 }
 
 /// A call that is written down, and who asks.

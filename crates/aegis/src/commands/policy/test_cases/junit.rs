@@ -1,4 +1,5 @@
-//! JUnit XML, as CI servers read it: one suite per file of cases.
+//! JUnit XML, as CI servers read it: one suite per file of cases. Control characters, which XML 1.0 has no way to write (§2.2), are
+//! replaced: a report that can't be read fails nobody.
 
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use quick_xml::events::{BytesDecl, BytesText, Event};
 
 use super::output::files;
 use super::run::Outcome;
+use crate::table::{plain, plain_lines};
 
 pub(super) fn write(file: &Path, outcomes: &[Outcome]) -> Result<()> {
     let xml = render(outcomes).context("the results can't be written as XML")?;
@@ -33,10 +35,10 @@ fn render(outcomes: &[Outcome]) -> std::io::Result<Vec<u8>> {
 }
 
 fn case(writer: &mut Writer<Vec<u8>>, outcome: &Outcome) -> std::io::Result<()> {
-    let line = outcome.line.to_string();
+    let (line, name) = (outcome.line.to_string(), plain(&outcome.name));
     let attributes = [
         ("classname", outcome.file.as_str()),
-        ("name", outcome.name.as_str()),
+        ("name", name.as_str()),
         ("file", outcome.file.as_str()),
         ("line", line.as_str()),
     ];
@@ -45,8 +47,8 @@ fn case(writer: &mut Writer<Vec<u8>>, outcome: &Outcome) -> std::io::Result<()> 
     let because = outcome.actual.iter().flat_map(|actual| &actual.messages).map(|message| format!("because {message}"));
     let all: Vec<String> = outcome.differences.iter().cloned().chain(because).collect();
     case.write_inner_content(|writer| {
-        let failure = writer.create_element("failure").with_attribute(("message", first.as_str()));
-        failure.write_text_content(BytesText::new(&all.join("\n"))).map(drop)
+        let failure = writer.create_element("failure").with_attribute(("message", plain(first).as_str()));
+        failure.write_text_content(BytesText::new(&plain_lines(&all.join("\n")))).map(drop)
     })
     .map(drop)
 }

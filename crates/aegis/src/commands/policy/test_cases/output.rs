@@ -10,7 +10,7 @@ use super::{Coverage, Outcome, Results};
 use crate::cli::Global;
 use crate::commands;
 use crate::style::Style;
-use crate::table;
+use crate::table::{self, plain, plain_lines};
 
 pub(super) fn print(results: &Results, global: &Global) -> Result<()> {
     commands::print(global, &document(results), |_| text(results, Style::stdout()))
@@ -47,18 +47,19 @@ fn text(results: &Results, style: Style) -> String {
     for outcome in &results.outcomes {
         if outcome.file != file {
             file = &outcome.file;
-            let _ = writeln!(out, "{}", style.bold(file));
+            let _ = writeln!(out, "{}", style.bold(&plain(file)));
         }
+        let name = plain(&outcome.name);
         if outcome.passed() {
-            let _ = writeln!(out, "  {} {}", style.green("✓"), outcome.name);
+            let _ = writeln!(out, "  {} {name}", style.green("✓"));
             continue;
         }
-        let _ = writeln!(out, "  {} {} ({}:{})", style.red("✗"), outcome.name, outcome.file, outcome.line);
+        let _ = writeln!(out, "  {} {name} ({}:{})", style.red("✗"), plain(&outcome.file), outcome.line);
         outcome.differences.iter().for_each(|difference| {
-            let _ = writeln!(out, "      {difference}");
+            let _ = writeln!(out, "      {}", plain_lines(difference));
         });
         outcome.actual.iter().flat_map(|actual| &actual.messages).for_each(|message| {
-            let _ = writeln!(out, "      {}", style.dim(&format!("because {message}")));
+            let _ = writeln!(out, "      {}", style.dim(&format!("because {}", plain_lines(message))));
         });
     }
     out.push('\n');
@@ -84,7 +85,7 @@ fn uncovered(coverage: &Coverage, style: Style) -> String {
             (true, false) => "kept",
             (false, true) => "broken",
         };
-        rows.push(vec![rule.id.clone(), never.to_owned(), format!("{}:{}", rule.file, rule.place.line)]);
+        rows.push(vec![plain(&rule.id), never.to_owned(), plain(&format!("{}:{}", rule.file, rule.place.line))]);
     }
     if rows.is_empty() {
         return String::new();
