@@ -179,6 +179,16 @@ impl Approval {
             && matches!(self.state, State::Pending | State::Approved | State::Rejected | State::Cancelled)
     }
 
+    /// Whether those who said yes are all whom `requirements` ask: what the policies demand may have grown since.
+    pub fn suffices(&self, requirements: &[Requirement]) -> bool {
+        requirements.iter().all(|one| one.is_met(&self.votes))
+    }
+
+    /// Whether the request puts before humans all that `requirements` ask.
+    pub fn covers(&self, requirements: &[Requirement]) -> bool {
+        requirements.iter().all(|one| self.request.requirements.contains(one))
+    }
+
     /// A new request.
     pub fn open(id: String, request: Request) -> Self {
         Self {
@@ -224,7 +234,7 @@ pub fn apply(approval: &Approval, event: &Event, now: Timestamp) -> Result<Appro
             if next.state == State::Pending {
                 vote(&mut next, by, now)?;
             }
-            if next.state != State::Pending || next.request.requirements.iter().all(|one| one.is_met(&next.votes)) {
+            if next.state != State::Pending || next.suffices(&next.request.requirements) {
                 decide(&mut next, State::Approved, by, comment, now)?;
             }
         }

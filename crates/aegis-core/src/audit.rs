@@ -125,12 +125,16 @@ impl Outcome {
         Self::without_answer(Self::NOT_SENT, error)
     }
 
-    /// Whether nothing was done, so that what was reserved for it is given back: it never left, or the tool refused it (a 4xx
-    /// other than 408, which says nothing of what the tool did before it gave up).
+    /// Answers by which a tool says that it refused a call (RFC 9110, 6585). Not among them is what an agent can ask for after the
+    /// work is done (406 to an `Accept`, 416 to a `Range`), or what says nothing of it (408, 424, 499).
+    const REFUSALS: [u16; 21] = [
+        400, 401, 402, 403, 404, 405, 407, 409, 411, 412, 413, 414, 415, 417, 421, 422, 425, 426, 428, 429, 431,
+    ];
+
+    /// Whether nothing was done, so that what was reserved for it is given back: it never left, or the tool refused it.
     pub fn refunds(&self) -> bool {
         match self.status {
-            Some(408) => false,
-            Some(status) => (400..500).contains(&status),
+            Some(status) => Self::REFUSALS.contains(&status),
             None => self.result == Self::NOT_SENT,
         }
     }

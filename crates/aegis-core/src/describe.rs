@@ -35,9 +35,11 @@ pub use address::{AddressClass, address_class};
 pub use cases::{Checked, Failure};
 pub use destination::canonical_destination;
 pub(crate) use json::parse as strict_json;
+pub(crate) use pointer::fold;
 pub use raw::Match;
 use serde::Serialize;
 pub use target::canonical_target;
+pub(crate) use target::decoded_path;
 pub use written::Written;
 
 use crate::call::{Destination, Effect, HttpRequest, IMAGES, ToolCall};

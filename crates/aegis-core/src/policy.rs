@@ -77,14 +77,19 @@ mod tables;
 mod terms;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "wasm")]
+mod wasm;
+#[cfg(not(feature = "wasm"))]
+#[path = "policy/wasm/absent.rs"]
+mod wasm;
 mod wording;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-pub use diff::{Change, Direction, diff};
 pub use coverage::{Exercised, Rule};
+pub use diff::{Change, Direction, diff};
 use jiff::Timestamp;
 pub use lint::{LINTS, Surroundings};
 pub use rego::Program;
@@ -97,7 +102,7 @@ use crate::document::{Diagnostic, Place};
 use crate::problem::Violation;
 use crate::session::{self, Marks, Session};
 
-pub use bundle::{Archive, ArchiveError, BundleError, FileDigest, Publication, Risk, MAX_UNPACKED};
+pub use bundle::{Archive, ArchiveError, BundleError, FileDigest, MAX_UNPACKED, Publication, Risk};
 
 /// Whether a policy refuses, or only records what it would have refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -129,6 +134,8 @@ pub enum Engine {
     Native,
     /// The bundle's Rego, by regorus' interpreter.
     Rego,
+    /// The bundle's `policy.wasm`, by wasmi's interpreter; only in a build with the feature `wasm`.
+    Wasm,
 }
 
 /// An action that is defined somewhere: what policies can be for, and what their rules can be on.
@@ -184,6 +191,8 @@ pub struct PolicySet {
     freezes: Vec<(Timestamp, Diagnostic)>,
     /// The custom modules, asked beside the tables.
     custom: Option<custom::Prepared>,
+    /// The bundle's WebAssembly, where that decides.
+    machine: Option<wasm::Machine>,
     /// Prepared when it is first asked: many sets are only ever asked natively.
     interpreter: OnceLock<Result<rego::Interpreter, rego::Failure>>,
 }
@@ -381,6 +390,7 @@ impl PolicySet {
             observes,
             freezes,
             custom: custom::Prepared::of(modules)?,
+            machine: None,
             interpreter: OnceLock::new(),
         };
         match set.engine {
@@ -389,6 +399,9 @@ impl PolicySet {
                 Err(error) => Err(whole(format!("the Rego engine refuses the policies: {error}"))),
             },
             Engine::Native => Ok(set),
+            Engine::Wasm => Err(whole(
+                "`engine: wasm` takes policies from a bundle with policy.wasm; files of policies hold none".to_owned(),
+            )),
         }
     }
 
@@ -455,7 +468,8 @@ impl PolicySet {
     pub fn evaluate_with(&self, engine: Engine, asked: Asked<'_>) -> Evaluation {
         match engine {
             Engine::Native if self.foreign.is_none() => self.natively(asked),
-            Engine::Native | Engine::Rego => match self.interpreter() {
+            Engine::Wasm if let Some(machine) = &self.machine => machine.evaluate(&self.input(asked)),
+            Engine::Native | Engine::Rego | Engine::Wasm => match self.interpreter() {
                 Ok(interpreter) => interpreter.evaluate(&self.input(asked)),
                 Err(failure) => rego::failed(failure),
             },
@@ -487,6 +501,8 @@ impl PolicySet {
     pub fn other_engine(&self) -> Engine {
         match self.engine {
             Engine::Native => Engine::Rego,
+            Engine::Wasm if self.foreign.is_some() => Engine::Wasm,
+            Engine::Wasm => Engine::Native,
             Engine::Rego if self.foreign.is_some() => Engine::Rego,
             Engine::Rego => Engine::Native,
         }

@@ -10,6 +10,7 @@ mod payload;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use serde_json::{Map, Value};
 
 use crate::call::{Payload, ToolCall};
 use crate::policy::Mode;
-use detect::redact;
+use detect::{redact, text_of};
 
 /// A family of what must not leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -77,6 +78,16 @@ pub struct Unredactable {
     pub message: String,
 }
 
+impl Unredactable {
+    fn field_name() -> Self {
+        let message = "the name of a field holds what must not leave, and a name can't be redacted".to_owned();
+        Self { reason: "field_name", message }
+    }
+}
+
+/// The end of a place that is the name of a field, not its value.
+const NAME: &str = ".(name)";
+
 /// What these sanitizers find in a call, without changing it.
 pub fn find(call: &ToolCall, sanitizers: &[Sanitizer]) -> Vec<Redaction> {
     let mut params = call.params.clone();
@@ -91,6 +102,9 @@ pub fn apply(call: &mut ToolCall, sanitizers: &[Sanitizer]) -> Result<Vec<Redact
     let plan = Plan::of(sanitizers);
     let mut params = call.params.clone();
     let (texts, mut redactions) = plan.params(&mut params);
+    if redactions.iter().any(|one| one.path.ends_with(NAME)) {
+        return Err(Unredactable::field_name());
+    }
     if let Payload::Http(request) = &mut call.payload {
         redactions.extend(payload::rewrite(request, &texts, plan.everywhere())?);
         redactions.sort();
@@ -129,36 +143,41 @@ impl<'a> Plan<'a> {
     /// Redacts parameters; the texts that changed, and what was found.
     fn params(&self, params: &mut Map<String, Value>) -> (Texts, Vec<Redaction>) {
         let (mut texts, mut redactions) = (Texts::new(), Vec::new());
-        let mut path = Vec::new();
-        for (name, value) in params.iter_mut() {
-            path.push(name.clone());
-            self.value(value, &mut path, &mut texts, &mut redactions);
-            path.pop();
-        }
+        self.map(params, &mut Vec::new(), &mut texts, &mut redactions);
         redactions.sort();
         redactions.dedup();
         (texts, redactions)
     }
 
+    fn map(&self, map: &mut Map<String, Value>, path: &mut Vec<String>, texts: &mut Texts, found: &mut Vec<Redaction>) {
+        for (name, value) in map.iter_mut() {
+            let hidden = redact("", name, &self.kinds_at(path));
+            let at: String = ["params"].into_iter().chain(path.iter().map(String::as_str)).collect::<Vec<_>>().join(".");
+            let shown = hidden.map_or_else(|| name.clone(), |(clean, kinds)| {
+                let path = format!("{at}{NAME}");
+                found.extend(kinds.into_iter().map(|kind| Redaction { kind: kind.to_owned(), path: path.clone() }));
+                clean
+            });
+            path.push(shown);
+            self.value(value, path, texts, found);
+            path.pop();
+        }
+    }
+
     fn value(&self, value: &mut Value, path: &mut Vec<String>, texts: &mut Texts, found: &mut Vec<Redaction>) {
         match value {
-            Value::String(text) => {
-                let field = path.last().map(String::as_str).unwrap_or_default();
-                let Some((clean, kinds)) = redact(field, text, &self.kinds_at(path)) else { return };
-                let at = format!("params.{}", path.join("."));
-                found.extend(kinds.into_iter().map(|kind| Redaction { kind: kind.to_owned(), path: at.clone() }));
-                texts.insert(std::mem::replace(text, clean.clone()), clean);
-            }
             // Lists have the path of what they are the value of: their elements have no names.
             Value::Array(items) => items.iter_mut().for_each(|item| self.value(item, path, texts, found)),
-            Value::Object(map) => {
-                for (name, value) in map.iter_mut() {
-                    path.push(name.clone());
-                    self.value(value, path, texts, found);
-                    path.pop();
-                }
+            Value::Object(map) => self.map(map, path, texts, found),
+            _ => {
+                let Some(text) = text_of(value).map(Cow::into_owned) else { return };
+                let field = path.last().map(String::as_str).unwrap_or_default();
+                let Some((clean, kinds)) = redact(field, &text, &self.kinds_at(path)) else { return };
+                let at = format!("params.{}", path.join("."));
+                found.extend(kinds.into_iter().map(|kind| Redaction { kind: kind.to_owned(), path: at.clone() }));
+                *value = Value::String(clean.clone());
+                texts.insert(text, clean);
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
 }

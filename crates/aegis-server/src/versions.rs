@@ -149,8 +149,7 @@ impl Versions {
     /// The database's.
     pub async fn open(settings: Settings) -> Result<Self, StoreError> {
         let now = Now { state: settings.store.policy_state().await?, ..Now::default() };
-        let inner =
-            Inner { settings, changing: Mutex::default(), now: RwLock::new(now), pipeline: OnceLock::new() };
+        let inner = Inner { settings, changing: Mutex::default(), now: RwLock::new(now), pipeline: OnceLock::new() };
         Ok(Self(Arc::new(inner)))
     }
 

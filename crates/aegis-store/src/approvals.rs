@@ -134,7 +134,19 @@ pub(crate) fn open_or_join(tx: &mut Tx<'_>, id: String, request: Request) -> Res
         .conn
         .prepare_cached(sql)?
         .query_row((&request.agent.id, &request.call_digest), |row| json::<Approval>(&row.get::<_, String>(0)?, 0));
-    if let Some(newest) = newest.optional()? {
+    let mut newest = newest.optional()?;
+    if let Some(outgrown) = newest.as_ref().filter(|newest| match newest.state {
+        State::Pending => !newest.covers(&request.requirements),
+        State::Approved => !newest.suffices(&request.requirements),
+        _ => false,
+    }) {
+        // Others are asked now; what fewer say, or have said, opens nothing.
+        let comment = Some("the policy asks others about this call now".to_owned());
+        // Refused only if it ran out of time meanwhile.
+        let _ = apply(tx, outgrown, &Event::Cancel { by: "aegis".to_owned(), comment }, None)?;
+        newest = None;
+    }
+    if let Some(newest) = newest {
         match apply(tx, &newest, &Event::AskedAgain, None)? {
             Ok(joined) => return Ok(joined),
             // Decided since this call's facts were read: the same call, repeated, finds the answer.

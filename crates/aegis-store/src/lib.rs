@@ -67,10 +67,10 @@ pub use agents::{AgentEntry, KeyEntry};
 pub use error::StoreError;
 pub use policies::{About, Activation, NewVersion, Origin, PolicyState, PolicyVersion, Trial, TrialOf};
 pub use records::Query;
-pub use shadow::first_of_last;
-pub use traffic::{KeptCalls, Noted};
 use rusqlite::Connection;
+pub use shadow::first_of_last;
 use tokio::sync::{mpsc, watch};
+pub use traffic::{KeptCalls, Noted};
 
 use crate::dir::DataDir;
 use crate::memory::{Memory, Tables};
@@ -134,8 +134,12 @@ impl Store {
             approvals::remember(&conn, tables, now_in_microseconds())
         })?;
         let head: i64 = conn.query_row("SELECT coalesce(max(seq), 0) FROM records", [], |row| row.get(0))?;
-        let shared =
-            Arc::new(Shared { memory, head: watch::Sender::new(head.cast_unsigned()), failure: RwLock::new(None), keeps_calls: RwLock::new(None) });
+        let shared = Arc::new(Shared {
+            memory,
+            head: watch::Sender::new(head.cast_unsigned()),
+            failure: RwLock::new(None),
+            keeps_calls: RwLock::new(None),
+        });
 
         let mut writer = Writer::new(conn, dir, Arc::clone(&shared));
         let (recovery, mut recovered) = Command::new(admission::recover);

@@ -22,13 +22,12 @@ async fn opened() -> (tempfile::TempDir, Store) {
 fn writer(dir: &Path) -> (Writer, Arc<Shared>) {
     let dir = DataDir::hold(dir).expect("holds");
     let conn = schema::open(&dir.database().expect("a file"), Durability::Buffered).expect("opens");
-    let shared =
-        Arc::new(Shared {
-            memory: Memory::default(),
-            head: watch::Sender::new(0),
-            failure: RwLock::new(None),
-            keeps_calls: RwLock::new(None),
-        });
+    let shared = Arc::new(Shared {
+        memory: Memory::default(),
+        head: watch::Sender::new(0),
+        failure: RwLock::new(None),
+        keeps_calls: RwLock::new(None),
+    });
     (Writer::new(conn, dir, Arc::clone(&shared)), shared)
 }
 

@@ -247,10 +247,15 @@ pub(crate) enum PolicyCommand {
                             expect: {decision: deny, rules: [max_replicas]}")]
     Test(TestArgs),
     /// Compile policies into a bundle that any Open Policy Agent loads
-    #[command(after_help = "Example:\n  aegis policy compile policies/ --out bundle.tar.gz")]
+    #[command(after_help = "Examples:\n  aegis policy compile policies/ --out bundle.tar.gz\n  \
+                            opa build -t wasm -e aegis/gate/evaluation -b bundle.tar.gz -o built.tar.gz\n  \
+                            aegis policy compile policies/ --wasm built.tar.gz --out bundle.tar.gz")]
     Compile {
         /// Folders and files; the configuration's policies when none is named
         paths: Vec<PathBuf>,
+        /// What `opa build -t wasm` made of the same bundle: its policy.wasm is put beside the policies, for `engine: wasm`
+        #[arg(long, value_name = "FILE")]
+        wasm: Option<PathBuf>,
         /// Where to write the bundle
         #[arg(long, short, value_name = "FILE")]
         out: PathBuf,
@@ -262,26 +267,27 @@ pub(crate) enum PolicyCommand {
                             \"classes\": [\"deploy\"], \"env\": \"staging\", \"params\": {\"replicas\": 51}}")]
     Explain(ExplainArgs),
     /// Say in words what changes between two sets of policies: who may do more, who less
-    #[command(after_help = "Examples:\n  aegis policy diff                       what is in force, and what is in the folder\n  \
+    #[command(
+        after_help = "Examples:\n  aegis policy diff                       what is in force, and what is in the folder\n  \
                             aegis policy diff pol_0123456789ab released.tar.gz\n  \
                             aegis policy diff policies-of-main/ policies/ --exit-code   a check that fails when rights grow\n\n\
                             + more (red): somebody may do what was refused until now; - less (green): the reverse;\n\
-                            ~ diff (yellow): it can be either, such as another condition.")]
+                            ~ diff (yellow): it can be either, such as another condition."
+    )]
     Diff(DiffArgs),
     /// Ask a candidate about the calls that were recorded: what would it have said?
     #[command(after_help = "Examples:\n  aegis policy replay --candidate policies/ --since 24h\n  \
                             aegis policy replay --file calls.jsonl --fail-on newly-allowed\n\n\
-                            Calls are recorded where aegis.yaml says `audit: {calls: 7d}`. Compared are the policies alone: rates,\n\
-                            approvals at hand and the gateway's own guards are left out.")]
+                            Calls are recorded where aegis.yaml says `audit: {calls: 7d}`.\n\
+                            Compared are the policies alone: rates, approvals at hand and the gateway's own\n\
+                            guards are left out.")]
     Replay(ReplayArgs),
     #[command(flatten)]
     Versions(versions::VersionsCommand),
     /// Turn what shadow mode has seen into a patch of the policies
-    #[command(
-        after_help = "Examples:\n  aegis policy suggest > suggestion.patch && patch -p0 < suggestion.patch\n  \
+    #[command(after_help = "Examples:\n  aegis policy suggest > suggestion.patch && patch -p0 < suggestion.patch\n  \
                       aegis policy suggest --policy deploy-manager --since 14d\n\n\
-                      Read it before you apply it: what is frequent isn't always right."
-    )]
+                      Read it before you apply it: what is frequent isn't always right.")]
     Suggest(ShadowArgs),
     /// Watch other policies on live calls, and promote them once enough was seen
     #[command(subcommand, after_help = "Example:\n  aegis policy candidate set next/ && aegis policy candidate show")]
@@ -304,11 +310,9 @@ pub(crate) enum CandidateCommand {
     #[command(after_help = "Example:\n  aegis policy candidate clear")]
     Clear,
     /// Put it in force, if enough was seen of it
-    #[command(
-        after_help = "Examples:\n  aegis policy candidate promote\n  \
+    #[command(after_help = "Examples:\n  aegis policy candidate promote\n  \
                             aegis policy candidate promote --days 14 --calls 1000 --allow-new-blocks\n\n\
-                            Exits 1 and says what is missing, unless every point is met or --force is given."
-    )]
+                            Exits 1 and says what is missing, unless every point is met or --force is given.")]
     Promote(PromoteArgs),
 }
 
@@ -488,10 +492,8 @@ pub(crate) enum BundleCommand {
     #[command(after_help = "Example:\n  aegis bundle key > bundle.pem")]
     Key,
     /// Sign a bundle, as OPA does
-    #[command(
-        after_help = "Example:\n  aegis policy compile --out bundle.tar.gz\n  \
-                            aegis bundle sign bundle.tar.gz --key aegis-data/bundle-signing.key"
-    )]
+    #[command(after_help = "Example:\n  aegis policy compile --out bundle.tar.gz\n  \
+                            aegis bundle sign bundle.tar.gz --key aegis-data/bundle-signing.key")]
     Sign {
         /// The bundle; `-` reads it from standard input
         bundle: PathBuf,

@@ -32,8 +32,10 @@ use tools::Tools;
 
 /// The configuration, with the stand-ins' addresses left open.
 const CONFIG: &str = include_str!("../templates/demo.yaml");
+/// The policy of the agent that has a budget for the day.
+const AUTOSCALER: &str = include_str!("../templates/autoscaler.yaml");
 /// The agents of the stories.
-const AGENTS: [&str; 3] = ["deploy-manager", "ci-runner", "billing-agent"];
+const AGENTS: [&str; 4] = ["deploy-manager", "autoscaler", "ci-runner", "billing-agent"];
 
 /// Runs the demo.
 ///
@@ -86,6 +88,7 @@ fn lay_out(folder: &Path, tools: &Tools, args: &DemoArgs) -> Result<PathBuf> {
     for (name, text) in TEMPLATES {
         write(name, text)?;
     }
+    write("policies/autoscaler.yaml", AUTOSCALER)?;
     write("cluster.token", tools::CLUSTER_CREDENTIAL)?;
     let text = CONFIG
         .replace("@API@", &args.api.to_string())

@@ -150,8 +150,7 @@ pub(crate) async fn start(config: Config, catalogue: Catalogue) -> Result<Runnin
         data::leave_note(&config.data_dir, api)?;
     }
     let stop = data.stop.clone();
-    let followed =
-        remote.map(|remote| tokio::spawn(remote.follow(versions, data.events.clone(), stop.clone())));
+    let followed = remote.map(|remote| tokio::spawn(remote.follow(versions, data.events.clone(), stop.clone())));
     let served = gateway.run(intercept, router, stop.clone());
     let task = tokio::spawn(finish(served, followed, enforcer, data));
     let (data_dir, mode) = (config.data_dir, config.mode);
@@ -159,12 +158,7 @@ pub(crate) async fn start(config: Config, catalogue: Catalogue) -> Result<Runnin
 }
 
 /// Serves until told to stop, then ends in order: no new calls, calls under way, the store, the last spans.
-async fn finish(
-    served: impl Future<Output = ()>,
-    followed: Option<JoinHandle<()>>,
-    enforcer: Enforcer,
-    data: DataDir,
-) {
+async fn finish(served: impl Future<Output = ()>, followed: Option<JoinHandle<()>>, enforcer: Enforcer, data: DataDir) {
     served.await;
     if let Some(followed) = followed
         && let Err(error) = followed.await

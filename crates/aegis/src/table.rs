@@ -31,7 +31,7 @@ pub(crate) fn render(headings: &[&str], rows: &[Vec<String>], style: Style) -> S
     out
 }
 
-/// What stands at `pointer` of `value`, as a cell: text as it is, lists joined, nothing as `-`.
+/// What stands at `pointer` of `value`, as a cell: text as it is, lists and mappings joined, nothing as `-`.
 pub(crate) fn cell(value: &Value, pointer: &str) -> String {
     let text = match value.pointer(pointer) {
         None | Some(Value::Null) => String::new(),
@@ -41,6 +41,10 @@ pub(crate) fn cell(value: &Value, pointer: &str) -> String {
             .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned))
             .collect::<Vec<_>>()
             .join(", "),
+        Some(Value::Object(fields)) => {
+            let words = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            fields.iter().map(|(name, value)| format!("{name}: {}", words(value))).collect::<Vec<_>>().join(", ")
+        }
         Some(other) => other.to_string(),
     };
     let text = plain(&text);

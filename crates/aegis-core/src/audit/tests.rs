@@ -31,3 +31,16 @@ fn every_kind_of_record_survives_the_wire() {
     round_trip(Event::Operation { by: "operator".into(), operation: "agent.add".into(), subject: "a".into() });
     round_trip(Event::Policy { policy_version: "pol_1".into(), change: "loaded".into(), detail: "3 policies".into() });
 }
+
+/// A tool that was asked for an answer which it can't give may have done the work first; the agent chooses what it asks for.
+#[test]
+fn only_a_refusal_gives_back_what_was_reserved() {
+    let answered = |status| Outcome { status: Some(status), ..Outcome::unknown("") }.refunds();
+    for refused in [400, 401, 402, 403, 404, 405, 409, 413, 415, 422, 429, 431] {
+        assert!(answered(refused), "{refused}");
+    }
+    for done_or_unclear in [200, 302, 406, 408, 410, 416, 418, 424, 499, 500, 503] {
+        assert!(!answered(done_or_unclear), "{done_or_unclear}");
+    }
+    assert!(Outcome::not_forwarded("").refunds() && !Outcome::unknown("").refunds());
+}

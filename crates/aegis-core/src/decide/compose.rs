@@ -19,7 +19,7 @@ use crate::shadow::{Broken, Judged, Opinion, Watch};
 /// Decides one call. Pure and total: equal arguments give an equal decision, and there is no way out but a decision.
 ///
 /// Deny wins over approval, approval over allow; every rule that isn't kept is reported. An approval at hand counts only if
-/// it is this agent's, for exactly this call, and still good at `facts.now`; it lifts what asks, never what denies.
+/// it is this agent's, for exactly this call, still good at `facts.now`, and given by all whom the policies ask now; it lifts what asks, never what denies.
 pub fn decide(policies: &PolicySet, agent: &Agent, mut call: ToolCall, facts: &Facts<'_>) -> Decision {
     let asked = Asked { agent, call: &call, now: facts.now, session: &facts.session };
     let evaluation = policies.evaluate(asked);
@@ -147,8 +147,11 @@ fn ask(
         let after = crate::approval::apply(approval, &crate::approval::Event::Tick, facts.now);
         (approval, after.map_or(approval.state, |after| after.state))
     });
+    let asking: Vec<Finding> =
+        evaluation.findings.iter().filter(|f| f.effect == FindingEffect::Ask).cloned().collect();
+    let terms = policies.approval_terms(&asking);
     match state {
-        Some((approval, State::Approved)) => {
+        Some((approval, State::Approved)) if approval.suffices(&terms.requirements) => {
             let mut info = approval.info(None);
             info.status = State::Approved.as_str().to_owned();
             let decision = if base.redactions.is_empty() { Verdict::Allow } else { Verdict::Sanitize };
@@ -178,9 +181,6 @@ fn ask(
             refuse(base, Code::ApprovalExpired, &format!("approval: {}", state.as_str()), detail.to_owned())
         }
         _ => {
-            let asking: Vec<Finding> =
-                evaluation.findings.iter().filter(|f| f.effect == FindingEffect::Ask).cloned().collect();
-            let terms = policies.approval_terms(&asking);
             let detail = format!(
                 "{} of {} in {} needs a human's approval: {}",
                 call.action,

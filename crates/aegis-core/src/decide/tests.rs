@@ -105,6 +105,45 @@ fn an_approval_is_judged_under_the_policy_of_the_moment() {
 }
 
 #[test]
+fn an_approval_of_fewer_people_than_are_asked_now_is_not_enough() {
+    let approved = approved();
+    let asks = |terms: &str| {
+        let policies = policies(&POLICY.replace("{expires: 30m}", terms));
+        let facts = Facts { approval: Some(&approved), ..facts() };
+        decide(&policies, &agent(), scale("production", json!(5)), &facts)
+    };
+    assert!(matches!(asks("{expires: 5m}"), Decision::Allow(_)), "alice is an operator, and one is enough");
+    for terms in ["{count: 2}", "{approvers: [\"operator:bob\"]}"] {
+        let Decision::ApprovalNeeded(ask) = asks(terms) else { panic!("{terms}") };
+        assert!(!ask.request().requirements.is_empty());
+    }
+    assert!(matches!(asks("{approvers: [\"operator:alice\", \"operator:bob\"]}"), Decision::Allow(_)));
+}
+
+#[test]
+fn what_a_session_has_seen_since_asks_its_own_people() {
+    let policies = policies(
+        "agent: deploy-manager
+actions:
+  - {name: deploy, approval_needed: true}
+  - name: deploy
+    approval_needed: '\"private\" in session.labels'
+    approval: {approvers: [\"operator:security\"]}
+",
+    );
+    let with = |approval, labels: &[&str]| {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        let session = crate::session::Session { labels, ..Default::default() };
+        decide(&policies, &agent(), scale("staging", json!(5)), &Facts { approval, session, ..facts() })
+    };
+    let Decision::ApprovalNeeded(ask) = with(None, &[]) else { panic!("not asked") };
+    let yes = Event::Approve { by: "alice".into(), comment: None };
+    let approved = apply(&Approval::open("apr_1".into(), ask.into_parts().1), &yes, now()).expect("approved");
+    assert!(matches!(with(Some(&approved), &[]), Decision::Allow(_)));
+    assert!(matches!(with(Some(&approved), &["private"]), Decision::ApprovalNeeded(_)));
+}
+
+#[test]
 fn rejected_expired_lapsed_and_cancelled_are_different_answers() {
     let answer = |approval: &Approval, now: Timestamp| {
         let facts = Facts { approval: Some(approval), now, ..facts() };

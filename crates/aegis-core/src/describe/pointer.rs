@@ -104,7 +104,7 @@ pub(super) fn same_but_case(a: &str, b: &str) -> bool {
 }
 
 /// The same text for all that are the same but for case.
-pub(super) fn fold(text: &str) -> String {
+pub(crate) fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }

@@ -67,6 +67,11 @@ impl Target {
     }
 }
 
+/// The segments of a path, decoded.
+pub(crate) fn decoded_path(target: &PathAndQuery) -> Result<Vec<String>, Unreadable> {
+    Target::parse(target).map(|target| target.segments)
+}
+
 /// Decodes `a=1&b=2` (query or form); `+` is a space.
 pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, Unreadable> {
     let decoded = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {

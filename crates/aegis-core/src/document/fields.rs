@@ -110,6 +110,11 @@ impl<'a> Fields<'a> {
         let node = self.node(key)?;
         match &node.value {
             Value::List(items) => Some(items),
+            Value::Text(text) => {
+                let hint = format!("write [{text:?}]");
+                self.error_at(key, node.place, "expected a list, found text", Some(hint));
+                None
+            }
             other => self.mistyped(key, node, "a list", other.kind()),
         }
     }

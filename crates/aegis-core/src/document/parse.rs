@@ -72,7 +72,11 @@ impl<'a> Reader<'a> {
             Some(Err(error)) => {
                 let mark = error.marker();
                 let place = Place { line: mark.line(), column: mark.col() + 1 };
-                Err(Diagnostic::error(self.file, place, "", format!("not YAML: {}", error.info())))
+                // `- "x" in session.labels`: the commonest way to get a condition's quotes wrong.
+                let quotes = "a text that begins with a quote ends with it: put quotes of the other kind round the whole, \
+                              such as '\"x\" in session.labels'";
+                let hint = error.info().contains("trailing content after").then(|| quotes.to_owned());
+                Err(Diagnostic::error(self.file, place, "", format!("not YAML: {}", error.info())).suggest(hint))
             }
             None => Err(Diagnostic::error(self.file, Place { line: 1, column: 1 }, "", "the file ends too early")),
         }

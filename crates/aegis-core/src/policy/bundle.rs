@@ -46,6 +46,10 @@ const COLLECT_FILE: &str = "aegis/collect.rego";
 const CONDITION_FILE: &str = "aegis/condition.rego";
 const SOURCES_FILE: &str = "aegis/sources.json";
 const DATA_FILE: &str = "data.json";
+/// The Rego again, as `opa build -t wasm` compiles it.
+const WASM_FILE: &str = "policy.wasm";
+/// What it was compiled to answer.
+pub(super) const WASM_ENTRYPOINT: &str = "aegis/gate/evaluation";
 /// Where in the data the tables are.
 const TABLES: &str = "aegis_tables";
 /// What of OPA's document a bundle of ours owns.
@@ -97,6 +101,9 @@ struct Manifest<'a> {
     roots: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<&'a Publication>,
+    /// Which WebAssembly answers what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wasm: Option<serde_json::Value>,
 }
 
 /// `aegis/sources.json`: what a bundle was compiled from.
@@ -142,7 +149,7 @@ impl Bundle {
     /// `pol_` and 12 digits of the digest of what is evaluated: its Rego and its data.
     pub(super) fn version(&self) -> String {
         let mut hash = Sha256::new();
-        let evaluated = self.files.iter().filter(|(name, _)| is_module(name) || is_data(name));
+        let evaluated = self.files.iter().filter(|(name, _)| is_module(name) || is_data(name) || *name == WASM_FILE);
         for (name, content) in evaluated {
             for part in [name.as_bytes(), content] {
                 hash.update((part.len() as u64).to_be_bytes());
@@ -160,7 +167,8 @@ impl Bundle {
     /// Whether a module that isn't ours looks at what went before. It can't without this word.
     pub(super) fn asks_for_sessions(&self) -> bool {
         let modules = self.files.iter().filter(|(name, _)| is_module(name));
-        let mut others = modules.filter(|(name, _)| ![GATE_FILE, COLLECT_FILE, CONDITION_FILE].contains(&name.as_str()));
+        let mut others =
+            modules.filter(|(name, _)| ![GATE_FILE, COLLECT_FILE, CONDITION_FILE].contains(&name.as_str()));
         others.any(|(_, content)| content.windows(7).any(|part| part == b"session"))
     }
 
@@ -179,8 +187,11 @@ impl Bundle {
 
     /// The archive, unsigned.
     fn archive(&self, version: &str, publication: Option<&Publication>) -> Archive {
-        let manifest =
-            Manifest { revision: version, rego_version: 1, roots: self.roots.as_deref(), metadata: publication };
+        let module = self.files.contains_key(WASM_FILE);
+        let wasm =
+            module.then(|| serde_json::json!([{ "entrypoint": WASM_ENTRYPOINT, "module": format!("/{WASM_FILE}") }]));
+        let roots = self.roots.as_deref();
+        let manifest = Manifest { revision: version, rego_version: 1, roots, metadata: publication, wasm };
         let manifest = serde_json::to_vec(&manifest).expect("texts and a time are JSON");
         let mut files = self.files.clone();
         files.insert(MANIFEST_FILE.to_owned(), manifest);
@@ -269,6 +280,11 @@ impl PolicySet {
     pub fn published(mut self, publication: Option<Publication>) -> Self {
         self.publication = publication;
         self
+    }
+
+    /// Whether their sources alone don't make them: a bundle's Rego or WebAssembly decides.
+    pub fn is_bundle(&self) -> bool {
+        self.foreign.is_some() || self.machine.is_some()
     }
 
     /// Whether these are a bundle's Rego and nothing else: no table, no source that compiles to it.

@@ -33,7 +33,7 @@ pub(super) const UNKNOWN_ACTION: Kind =
     Kind { name: "unknown-action", summary: "The catalogue has no action or class of this name." };
 
 /// All kinds of warnings, by name.
-pub const LINTS: [&Kind; 14] = [
+pub const LINTS: [&Kind; 16] = [
     &conditions::APPROVAL_UNUSED,
     &conditions::ALWAYS,
     &conditions::NO_ENVIRONMENT,
@@ -48,6 +48,8 @@ pub const LINTS: [&Kind; 14] = [
     &UNKNOWN_ACTION,
     &agents::UNKNOWN_AGENT,
     &conditions::UNKNOWN_ENVIRONMENT,
+    &conditions::UNKNOWN_WEEKDAY,
+    &conditions::UNQUOTED,
 ];
 
 impl PolicySet {

@@ -128,7 +128,9 @@ fn read_source(source: &Source, options: &Options, drafts: &mut Vec<Draft>, cach
         Err(error) => report.errors.push(error),
         Ok(nodes) => {
             if nodes.is_empty() {
-                report.warnings.push(Diagnostic::error(file, start, "", "the file holds no policy").of(&EMPTY).warning());
+                report
+                    .warnings
+                    .push(Diagnostic::error(file, start, "", "the file holds no policy").of(&EMPTY).warning());
             }
             drafts.extend(nodes.iter().filter_map(|node| read_policy(source, node, options, cache, report)));
         }
@@ -196,7 +198,22 @@ fn read_policy(
     }
     let origin = entry::origin(file, "", name.as_deref().unwrap_or_default(), node);
     let (file, place) = (file.to_owned(), node.place);
-    Some(Draft { origin, file, place, name, agent, groups, mode, tools, egress, rate, budgets, calendar, deny, entries })
+    Some(Draft {
+        origin,
+        file,
+        place,
+        name,
+        agent,
+        groups,
+        mode,
+        tools,
+        egress,
+        rate,
+        budgets,
+        calendar,
+        deny,
+        entries,
+    })
 }
 
 fn check_agent(fields: &mut Fields<'_>, node: &Node, agent: Option<&str>, no_groups: bool) {

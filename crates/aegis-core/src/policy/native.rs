@@ -9,8 +9,8 @@ use super::condition::{Condition, Truth};
 use super::egress::EgressPattern;
 use super::tables::{Entry, ImageRule, Policy, Shared, Tables, has_tool, is_plain_http};
 use super::{Asked, Evaluation, Finding, FindingEffect, Mode, Reason};
-use crate::session::Marks;
 use crate::call::{Companion, IMAGES, Presence, Shape, ToolCall};
+use crate::session::Marks;
 
 /// Judges a call.
 pub(super) fn evaluate(tables: &Tables, asked: Asked<'_>) -> Evaluation {

@@ -33,9 +33,9 @@ pub(super) struct Interpreter(Engine);
 /// The document an engine answers with, read strictly: anything else is a failure.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Answer {
-    matched: Vec<String>,
-    findings: Vec<Finding>,
+pub(super) struct Answer {
+    pub(super) matched: Vec<String>,
+    pub(super) findings: Vec<Finding>,
 }
 
 impl Interpreter {

@@ -147,6 +147,110 @@ fn forms_are_rewritten_pair_by_pair() {
     assert_eq!(sent(&call).1, "a=1&text=%5BREDACTED%3Aemail%5D&a=2");
 }
 
+/// A call over HTTP to this target.
+fn to(target: &str, call: ToolCall) -> ToolCall {
+    let mut call = call;
+    if let Payload::Http(request) = &mut call.payload {
+        request.target = target.parse().expect("a target");
+    }
+    call
+}
+
+#[test]
+fn what_no_parameter_holds_is_found_in_query_header_and_path() {
+    let key = secret("AKIA", "ABCDEFGH", 16);
+    let plain = || post("application/json", "{}", json!({"method": "POST"}));
+    let mut call = to(&format!("/x?leak={key}&b=1"), plain());
+    let found = apply(&mut call, &[sanitizer(None)]).expect("can be redacted");
+    assert_eq!(sent(&call).0, "/x?leak=%5BREDACTED%3Aaws_access_key%5D&b=1");
+    assert_eq!(found, [Redaction { kind: "aws_access_key".into(), path: "query.leak".into() }]);
+
+    let mut call = to("/x", plain());
+    if let Payload::Http(request) = &mut call.payload {
+        request.headers.insert("x-note", format!("see {key}").parse().expect("a value"));
+        request.headers.insert("content-length", "12".parse().expect("a value"));
+        request.headers.insert("x-api-key", key.parse().expect("a value"));
+    }
+    apply(&mut call, &[sanitizer(None)]).expect("can be redacted");
+    let Payload::Http(request) = &call.payload else { panic!("http") };
+    assert_eq!(request.headers["x-note"], "see [REDACTED:aws_access_key]");
+    assert_eq!(request.headers["x-api-key"], key.as_str(), "what the agent signs in with is the tool's to judge");
+
+    for target in [format!("/x/{key}"), "/x/a%40example.org/y".to_owned()] {
+        assert_eq!(apply(&mut to(&target, plain()), &[sanitizer(None)]).expect_err("refused").reason, "elsewhere");
+    }
+}
+
+#[test]
+fn a_second_place_does_not_hide_the_one_that_cannot_be_rewritten() {
+    let note = json!({"note": "a@example.org"});
+    let decoys = [
+        post("application/json", r#"{"decoy":"a@example.org"}"#, note.clone()),
+        post("application/yaml", "", note.clone()),
+        to("/notes/a%40example.org?x=a@example.org", post("application/json", "{}", note.clone())),
+    ];
+    for call in decoys {
+        let mut call = to("/notes/a%40example.org?x=a@example.org", call);
+        let refused = apply(&mut call, &[sanitizer(Some(&["note"]))]).expect_err("refused");
+        assert_eq!(refused.reason, "elsewhere");
+    }
+    let yaml = to("/x?x=a@example.org", post("application/yaml", "note: a@example.org", note));
+    assert_eq!(apply(&mut yaml.clone(), &[sanitizer(Some(&["note"]))]).expect_err("refused").reason, "body_format");
+}
+
+#[test]
+fn numbers_names_and_json_within_a_text_hide_nothing() {
+    let mut call = post("application/json", r#"{"pan":4111111111111111,"n":5}"#, json!({"pan": 4_111_111_111_111_111_u64, "n": 5}));
+    let call_sent = apply(&mut call, &[sanitizer(None)]).map(|_| sent(&call).1);
+    assert_eq!(call_sent.expect("can be redacted"), r#"{"n":5,"pan":"[REDACTED:card_number]"}"#);
+    assert_eq!(call.params["pan"], "[REDACTED:card_number]");
+    let mut call = ToolCall { params: json!({"patient_id": 12345}).as_object().cloned().expect("a mapping"), ..scale("staging", json!(1)) };
+    apply(&mut call, &[sanitizer(None)]).expect("can be redacted");
+    assert_eq!(call.params["patient_id"], "[REDACTED:medical_record_number]");
+
+    for (body, params) in [
+        (r#"{"m":{"a@example.org":1}}"#, json!({"m": {"a@example.org": 1}})),
+        (r#"{"a@example.org":1}"#, json!({})),
+    ] {
+        let call = to("/x", post("application/json", body, params));
+        let refused = apply(&mut call.clone(), &[sanitizer(None)]).expect_err("refused");
+        assert_eq!(refused.reason, "field_name");
+        assert!(!format!("{:?}", find(&call, &[sanitizer(None)])).contains("example.org"), "places never hold the value");
+    }
+    let form = to("/x", post("application/x-www-form-urlencoded", "a%40example.org=1", json!({})));
+    assert_eq!(apply(&mut form.clone(), &[sanitizer(None)]).expect_err("refused").reason, "field_name");
+
+    let text = r#"{"to":"jane\u0040example.org","login":{"password":"hunter2"}}"#;
+    let (clean, names) = redact("message", text, &all()).expect("found");
+    assert_eq!(clean, r#"{"login":{"password":"[REDACTED:secret_field]"},"to":"[REDACTED:email]"}"#);
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), ["email", "secret_field"]);
+}
+
+#[test]
+fn what_stands_beside_a_number_does_not_hide_it() {
+    for text in [
+        "4111 1111 1111 1111 12 28",
+        "4111111111111111 123",
+        "1 2 3 4 4111 1111 1111 1111",
+        "4111.1111.1111.1111",
+        "4111\u{a0}1111\u{a0}1111\u{a0}1111",
+        "2026 11 22 4111-1111-1111-1111",
+    ] {
+        assert_eq!(names("message", text), ["card_number"], "{text}");
+    }
+    for text in ["DE89 3704 0044 0532 0130 00 EUR", "IBAN DE89370400440532013000 BIC COBADEFF", "AB12 DE89 3704 0044 0532 0130 00"] {
+        assert_eq!(names("message", text), ["iban"], "{text}");
+    }
+    for text in [format!("redis://:{}@cache/0", "hunter2"), format!("Postgres://app:{}@db", "hunter2")] {
+        assert_eq!(names("message", &text), ["url_password"], "{text}");
+    }
+    for field in ["db_password", "DB_PASSWORD", "newPassword", "aws_secret_access_key"] {
+        assert_eq!(names(field, "x"), ["secret_field"], "{field}");
+    }
+    assert_eq!(names("at", "1763855521008"), Vec::<&str>::new(), "milliseconds are no card, whatever their digits say");
+    assert_eq!(names("note", &format!("key {}", secret("sk-ant-", "a1B2-c3D4", 40))), ["llm_api_key"]);
+}
+
 proptest! {
     #[test]
     fn redacting_twice_changes_nothing_more(text in r"[ -~]{0,40}(a@b\.de|4111111111111111|123-45-6789|\+49301234567)?[ -~]{0,40}") {

@@ -189,8 +189,9 @@ fn number(rule: &RuleReport, node: &Node, threshold: &str, seen: &str) -> Option
         return Some(None);
     }
     let shown = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let what = format!("{}: {} → {}", title(rule), shown(&node.to_json()), shown(&value));
-    let why = format!("{seen}, of which that would have let 95 % through");
+    let (old, new) = (shown(&node.to_json()), shown(&value));
+    let what = format!("{}: {old} → {new}", title(rule));
+    let why = format!("{old} would hold back {seen}; {new} lets 95 % of those through");
     Some(Some(Edit { path: Vec::new(), op: Op::Set(value), what, why }))
 }
 

@@ -45,6 +45,11 @@ impl ApiError {
         Self { status: StatusCode::CONFLICT, code: "Conflict", detail: detail.into(), guidance }
     }
 
+    /// A conflict whose detail says what to do.
+    pub(super) fn unchanged(detail: impl Into<String>) -> Self {
+        Self { guidance: "Nothing was changed.", ..Self::conflict(detail) }
+    }
+
     pub(super) fn too_large(detail: impl Into<String>) -> Self {
         let guidance = "Send less.";
         Self { status: StatusCode::PAYLOAD_TOO_LARGE, code: "TooLarge", detail: detail.into(), guidance }

@@ -22,7 +22,9 @@ use crate::identify::{Issued, api_key_hash};
 pub(super) async fn healthz(State(state): State<ApiState>) -> Json<Value> {
     let source = state.source.as_ref().map(|(source, _)| source.borrow().clone());
     let stale_since = source.as_ref().and_then(|source| source.stale_since);
-    let refused = state.versions.is_refused() || !state.versions.in_force() || source.is_some_and(|source| source.problem.is_some());
+    let refused = state.versions.is_refused()
+        || !state.versions.in_force()
+        || source.is_some_and(|source| source.problem.is_some());
     match stale_since {
         Some(since) => Json(json!({"status": "ok", "policies": "stale", "stale_since": since})),
         None => Json(json!({"status": "ok", "policies": if refused { "refused" } else { "current" }})),

@@ -500,7 +500,8 @@ async fn versions_are_published_listed_shown_and_gone_back_from() {
     assert_eq!(members, ["operator", "published", "a cap"]);
 
     let list = api.get("/v1/policies").await.json();
-    let ids: Vec<&str> = list["versions"].as_array().expect("versions").iter().map(|kept| text(&kept["version"])).collect();
+    let ids: Vec<&str> =
+        list["versions"].as_array().expect("versions").iter().map(|kept| text(&kept["version"])).collect();
     assert_eq!(ids, [second.as_str(), first.as_str()]);
     let shown = api.get(&format!("/v1/policies/{second}?source=true")).await.json();
     assert_eq!((&shown["sources"], &shown["risk"], &shown["author"]), (&sources, &json!("low"), &json!("operator")));
@@ -510,7 +511,9 @@ async fn versions_are_published_listed_shown_and_gone_back_from() {
     let refused = api.post("/v1/policies", bad).await.problem(422, "PolicyInvalid");
     assert_eq!(refused["errors"][0]["file"], "p.yaml");
     assert!(text(&refused["detail"]).contains(&second), "{refused}");
-    for bad in [json!({}), json!({"sources": "x"}), json!({"sources": [], "risk": "none"}), json!({"sources": [], "x": 1})] {
+    for bad in
+        [json!({}), json!({"sources": "x"}), json!({"sources": [], "risk": "none"}), json!({"sources": [], "x": 1})]
+    {
         api.post("/v1/policies", bad).await.problem(400, "BadRequest");
     }
     let long = json!({"sources": [], "note": "x".repeat(1001)});
@@ -562,7 +565,8 @@ async fn a_policy_is_switched_and_a_version_is_tried() {
 #[tokio::test]
 async fn large_policies_are_taken_and_larger_ones_are_not() {
     let api = Api::new().await;
-    let padded = |bytes: usize| json!({"sources": [{"file": "p.yaml", "text": format!("{POLICY}# {}\n", "x".repeat(bytes))}]});
+    let padded =
+        |bytes: usize| json!({"sources": [{"file": "p.yaml", "text": format!("{POLICY}# {}\n", "x".repeat(bytes))}]});
     assert_eq!(api.post("/v1/policies", padded(900_000)).await.status.as_u16(), 200);
     api.post("/v1/policies", padded(33 << 20)).await.problem(413, "TooLarge");
 }

@@ -264,7 +264,7 @@ impl From<ChangeError> for ApiError {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::NotFound(kind, id) => Self::not_found(kind, &id),
-            ChangeError::Conflict(message) => Self::conflict(message),
+            ChangeError::Conflict(message) => Self::unchanged(message),
             ChangeError::Store(error) => error.into(),
             ChangeError::Invalid(_) => Self::bad_request(error.to_string()),
             ChangeError::Internal(cause) => Self::unavailable(cause),

@@ -7,8 +7,8 @@ use aegis_core::policy::Asked;
 use aegis_core::problem::Violation;
 use aegis_core::shadow::Opinion;
 
-use super::case::Case;
 use super::Pipeline;
+use super::case::Case;
 
 impl Pipeline {
     /// What the candidate makes of a call, where there is one. Its time isn't the decision's, so not in its latency; its rates

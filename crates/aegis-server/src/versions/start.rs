@@ -96,7 +96,7 @@ impl Versions {
         };
         let about = About { origin: Origin::BundleUrl, author, note, risk, policies: policies.len() };
         let written = match &content {
-            Content::Bundle(bytes) if !policies.is_rego_only() => {
+            Content::Bundle(bytes) if !policies.is_bundle() => {
                 Archive::read(bytes).ok().and_then(|archive| archive.sources())
             }
             _ => None,

@@ -129,7 +129,13 @@ impl Versions {
     ///
     /// # Errors
     /// [`ChangeError::Conflict`] when it is another one, or the store's.
-    pub async fn promote_candidate(&self, version: &str, forced: bool, note: String, by: &str) -> Result<Changed, ChangeError> {
+    pub async fn promote_candidate(
+        &self,
+        version: &str,
+        forced: bool,
+        note: String,
+        by: &str,
+    ) -> Result<Changed, ChangeError> {
         let _one = self.0.changing.lock().await;
         if self.now().state.candidate.as_deref() != Some(version) {
             return Err(no_candidate());

@@ -7,7 +7,7 @@ use aegis_core::problem::Code;
 use aegis_store::{Query, Store, StoreError};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::calls::{AGENT, asking, in_production, passage, policies};
+use crate::calls::{AGENT, asking, in_production, passage, policies, policies_with};
 use crate::{opened, reopened};
 
 /// What happened to approvals, in order.
@@ -138,6 +138,30 @@ async fn what_runs_out_is_recorded_told_once_and_can_be_asked_again() {
     let much_later = later.saturating_add(SignedDuration::from_hours(25)).expect("in range");
     store.sweep(much_later).await.expect("sweeps");
     assert_eq!(store.approval_for(AGENT, &pending.request.call_digest), None, "memory doesn't grow for ever");
+}
+
+#[tokio::test]
+async fn when_the_policy_asks_others_they_are_asked_anew() {
+    let (_dir, store) = opened().await;
+    let (weak, strict) = (policies(), policies_with("approval: {approvers: [\"operator:bob\"]}"));
+    for decided in [false, true] {
+        let replicas = if decided { 3 } else { 4 };
+        let (_, first) = store.ask(asking(in_production(&weak, "dec_1", replicas, None)), 0.1).await.expect("asked");
+        if decided {
+            store.approve(&first.id, "alice", None).await.expect("approves");
+        }
+        let at_hand = store.approval_for(AGENT, &first.request.call_digest);
+        let (_, second) =
+            store.ask(asking(in_production(&strict, "dec_2", replicas, at_hand.as_ref())), 0.1).await.expect("asked");
+        assert_ne!(second.id, first.id);
+        assert_eq!(store.approval(&first.id).await.expect("kept").state, State::Cancelled);
+        let own = store.approve(&second.id, "alice", None).await.expect_err("bob is asked");
+        assert!(matches!(own, StoreError::Approval(Refused::NotAsked(_))), "{own}");
+        store.approve(&second.id, "bob", None).await.expect("approves");
+        let at_hand = store.approval_for(AGENT, &first.request.call_digest);
+        let spending = passage(in_production(&strict, "dec_3", replicas, at_hand.as_ref()));
+        drop(store.admit(spending, 0.1).await.expect("admitted"));
+    }
 }
 
 #[tokio::test]

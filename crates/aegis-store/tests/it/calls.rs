@@ -25,7 +25,12 @@ actions:
 ";
 
 pub(crate) fn policies() -> PolicySet {
-    let source = Source { file: "policy.yaml".into(), text: POLICY.into() };
+    policies_with("")
+}
+
+/// The same, with one more key in its entry.
+pub(crate) fn policies_with(key: &str) -> PolicySet {
+    let source = Source { file: "policy.yaml".into(), text: format!("{POLICY}    {key}\n") };
     PolicySet::load(&[source], Options::default()).expect("the policy is good")
 }
 

@@ -29,9 +29,13 @@ pub(crate) const TEMPLATES: [(&str, &str); 14] = [
 ];
 
 pub(super) fn run(dir: &Path, global: &Global) -> Result<()> {
-    let there: Vec<&str> = TEMPLATES.iter().map(|(name, _)| *name).filter(|name| dir.join(name).exists()).collect();
-    if !there.is_empty() {
-        bail!("{} is there already in {}: nothing was written; name another folder", there.join(", "), dir.display());
+    let mut there = TEMPLATES.iter().map(|(name, _)| *name).filter(|name| dir.join(name).exists());
+    if let Some(first) = there.next() {
+        let more = match there.count() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        bail!("{} has {first}{more} already: nothing was written; name another folder", dir.display());
     }
     for (name, text) in TEMPLATES {
         let path = dir.join(name);
@@ -43,12 +47,11 @@ pub(super) fn run(dir: &Path, global: &Global) -> Result<()> {
     }
     let names: Vec<&str> = TEMPLATES.iter().map(|(name, _)| *name).collect();
     print(global, &json!({"dir": dir, "written": names}), |_| {
-        let config = dir.join("aegis.yaml");
-        let config = config.strip_prefix(".").unwrap_or(&config).display();
+        // Commands read the `aegis.yaml` of the folder that they are started in.
+        let enter = if dir == Path::new(".") { String::new() } else { format!("  cd {}\n", dir.display()) };
         format!(
-            "written to {}: {}\n\nnext:\n  1. edit {config}: your routes and environments\n  \
-             2. aegis policy --config {config} test\n  3. aegis serve --config {config} --check\n  \
-             4. aegis agent --config {config} add deploy-manager\n  5. aegis serve --config {config}\n",
+            "written to {}: {}\n\nnext:\n{enter}  edit aegis.yaml      # your routes and environments\n  \
+             aegis policy test\n  aegis serve --check\n  aegis agent add deploy-manager\n  aegis serve\n",
             dir.display(),
             names.join(", ")
         )

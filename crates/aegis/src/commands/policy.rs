@@ -3,6 +3,7 @@
 mod canary;
 mod candidate;
 mod check;
+mod compile;
 mod diff;
 mod explain;
 mod mode;
@@ -19,10 +20,9 @@ use std::path::PathBuf;
 
 use aegis_core::document::Diagnostic;
 use aegis_core::policy::{Options, PolicySet};
-use anyhow::{Context as _, Result};
-use serde_json::json;
+use anyhow::Result;
 
-use super::{operate, print};
+use super::operate;
 use crate::cli::{Global, PolicyCommand};
 use crate::config::Config;
 use crate::load;
@@ -32,15 +32,7 @@ pub(super) fn run(command: PolicyCommand, global: &Global) -> Result<()> {
     match command {
         PolicyCommand::Check(args) => check::run(&args, global),
         PolicyCommand::Test(args) => test_cases::run(&args, global),
-        PolicyCommand::Compile { paths, out } => {
-            let policies = load_all(&paths, global)?.map_err(invalid)?;
-            let bundle = policies.bundle(policies.publication());
-            std::fs::write(&out, &bundle).with_context(|| format!("can't write {}", out.display()))?;
-            let made = json!({"version": policies.version(), "policies": policies.len(), "written": out, "bytes": bundle.len()});
-            print(global, &made, |_| {
-                format!("{} with {} policies written to {}\n", policies.version(), policies.len(), out.display())
-            })
-        }
+        PolicyCommand::Compile { paths, wasm, out } => compile::run(&paths, wasm.as_deref(), &out, global),
         PolicyCommand::Explain(args) => explain::run(&args, global),
         PolicyCommand::Diff(args) => diff::run(&args, global),
         PolicyCommand::Replay(args) => replay::run(&args, global),
@@ -61,6 +53,8 @@ fn load_all(paths: &[PathBuf], global: &Global) -> Result<Result<PolicySet, Vec<
         return Ok(load::all(&config).map(|(_, policies)| policies));
     }
     Ok(load::catalogue(&config).and_then(|catalogue| {
-        load::policies(&load::sources(paths, "policies")?, Options::default(), &catalogue.defined())
+        // The mode is part of a version; which engine decides is not.
+        let options = Options { mode: config.mode, ..Options::default() };
+        load::policies(&load::sources(paths, "policies")?, options, &catalogue.defined())
     }))
 }

@@ -60,7 +60,11 @@ impl Typed {
         }
         typed.tools = fields.text("tools");
         typed.environments = fields.node("environments").cloned();
-        typed.engine = choice(&mut fields, "engine", &[("native", Engine::Native), ("rego", Engine::Rego)]);
+        typed.engine = choice(
+            &mut fields,
+            "engine",
+            &[("native", Engine::Native), ("rego", Engine::Rego), ("wasm", Engine::Wasm)],
+        );
         typed.engine_check = converted(&mut fields, "engine_check", "a share such as 1%", units::share);
         typed.listen(file, &mut fields);
         fields.list("routes"); // says that the key exists and is a list; its elements are read below

@@ -175,7 +175,8 @@ pub(super) fn as_text(step: &Step<'_>, wrong: &[String], style: Style, width: us
     if !answer.detail.is_empty() {
         text.push_str(&line("reason", &behind(&answer.detail)));
     }
-    let guided = matches!(answer.code.as_str(), "PolicyViolation" | "RateLimited") && !answer.guidance.is_empty();
+    let guided = matches!(answer.code.as_str(), "PolicyViolation" | "RateLimited" | "BudgetExceeded")
+        && !answer.guidance.is_empty();
     if guided {
         text.push_str(&line("it is told", &behind(&answer.guidance)));
     }

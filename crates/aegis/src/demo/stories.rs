@@ -43,7 +43,7 @@ pub(super) async fn tell(world: &World<'_>, stage: &mut Stage) -> Result<()> {
 }
 
 async fn too_many_replicas(world: &World<'_>, stage: &mut Stage) -> Result<()> {
-    stage.begin("An agent asks for 200 replicas", "deploy: max_replicas 50; at most 10 calls a second, 20 at once");
+    stage.begin("An agent asks for 200 replicas", "deploy: max_replicas 50; at most 10 calls a second, 20 at once; a daily budget");
     let agent = world.caller("deploy-manager")?;
 
     let before = world.tools.kubernetes.seen();
@@ -87,6 +87,7 @@ async fn too_many_replicas(world: &World<'_>, stage: &mut Stage) -> Result<()> {
     ];
     stage.step(&step, &checks);
     runaway_loop(world, stage).await?;
+    used_up(world, stage).await?;
     stage.end();
     Ok(())
 }
@@ -124,6 +125,29 @@ async fn runaway_loop(world: &World<'_>, stage: &mut Stage) -> Result<()> {
     let asks = "once more, after waiting as told".to_owned();
     let step = Step { who: agent.name, asks, answer: &answer, reached: count(more, "write") };
     stage.step(&step, &[(answer.status == 200 && more == 1, "it passes again")]);
+    Ok(())
+}
+
+/// A budget for the day, beside the maximum for each call.
+async fn used_up(world: &World<'_>, stage: &mut Stage) -> Result<()> {
+    let agent = world.caller("autoscaler")?;
+    for (replicas, asks, code, named) in [
+        (200, "scale it to 200 replicas, with a daily budget of 120", "PolicyViolation", &["max_replicas", "daily_budget"][..]),
+        (50, "scale it to 50 replicas", "", &[]),
+        (50, "50 again: 100 of 120 are spent then", "", &[]),
+        (50, "50 once more", "BudgetExceeded", &["daily_budget"]),
+    ] {
+        let before = world.tools.kubernetes.seen().writes;
+        let answer = scale(agent, &json!(replicas)).await?;
+        let writes = world.tools.kubernetes.seen().writes - before;
+        let step = Step { who: agent.name, asks: asks.to_owned(), answer: &answer, reached: count(writes, "write") };
+        let checks = [
+            (answer.code == code, "it is answered as it should be"),
+            (named.iter().all(|rule| answer.rules.iter().any(|one| one == rule)), "every rule that it breaks is named"),
+            (writes == u64::from(code.is_empty()), "only what fits reached the cluster"),
+        ];
+        stage.step(&step, &checks);
+    }
     Ok(())
 }
 

@@ -31,6 +31,17 @@ fn what_init_writes_passes_its_own_cases() {
 }
 
 #[test]
+fn a_gateway_that_only_watches_changes_neither_what_cases_say_nor_that_a_version_has_one_name() {
+    let folder = Folder::new();
+    folder.change("aegis.yaml", |text| text.replace("\nmode: enforce", "\nmode: shadow"));
+    let tested = folder.run(&["policy", "test"]);
+    assert!(tested.status.success(), "{}{}", stdout(&tested), stderr(&tested));
+    let named = folder.path("policies");
+    let named = folder.json(&["policy", "check", named.to_str().expect("text")]);
+    assert_eq!(folder.json(&["policy", "check"])["version"], named["version"], "whether the folder is named or not");
+}
+
+#[test]
 fn a_failing_case_says_what_was_expected_and_what_was_decided() {
     let folder = Folder::new();
     std::fs::write(

@@ -485,3 +485,52 @@ fn the_configuration_of_a_source_is_checked() {
         std::fs::write(folder.path("aegis.yaml"), original).expect("written");
     }
 }
+
+/// The whole way of `engine: wasm`: compiled here, again by a real OPA, signed, served, and what the gateway decides by.
+#[cfg(feature = "wasm")]
+#[test]
+fn a_gateway_decides_by_the_webassembly_of_its_bundle() {
+    let maker = Folder::with("", &[("p.yaml", POLICY)]);
+    let at = |name: &str| maker.path(name).display().to_string();
+    let plain = maker.json(&["policy", "compile", "-o", &at("plain.tar.gz")]);
+    let built = std::process::Command::new(tool("opa"))
+        .args([
+            "build",
+            "-t",
+            "wasm",
+            "-e",
+            "aegis/gate/evaluation",
+            "-b",
+            &at("plain.tar.gz"),
+            "-o",
+            &at("built.tar.gz"),
+        ])
+        .output()
+        .expect("opa runs");
+    assert!(built.status.success(), "{}", text(&built));
+    let made = maker.json(&["policy", "compile", "--wasm", &at("built.tar.gz"), "-o", &at("wasm.tar.gz")]);
+    assert_ne!(made["version"], plain["version"], "which module decides is part of the version");
+
+    let keys = tempfile::tempdir().expect("a folder");
+    let key = SigningKey::open(keys.path()).expect("a key");
+    let archive = Archive::read(&std::fs::read(maker.path("wasm.tar.gz")).expect("made")).expect("an archive");
+    let origin = Origin::start(Says::Bundle(sign(archive, &key, Timestamp::now()).expect("signed").write()));
+    let folder = Folder::with("engine: wasm\nengine_check: 100%\n", &[]);
+    follow(&folder, &format!("http://{}/b", origin.address), key.public_pem(), "");
+    let gateway = folder.serve();
+    eventually("it has the bundle", || version(&gateway) == made["version"].as_str().unwrap_or_default());
+    let token = folder.agent("deployer");
+    let asked = crate::process::raw(
+        gateway.address("proxy"),
+        &format!(
+            "GET http://127.0.0.1:9/x HTTP/1.1\r\nHost: 127.0.0.1:9\r\nProxy-Authorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+        ),
+    );
+    assert!(asked.contains("403") && asked.contains("PolicyViolation"), "{asked}");
+    assert!(asked.contains(made["version"].as_str().expect("a version")), "{asked}");
+    assert!(!asked.contains("engine_check") && !asked.contains("engine_failed"), "both engines say the same: {asked}");
+
+    // It survives a crash: the module is kept with the version.
+    let gateway = gateway.crash_and_restart();
+    assert_eq!(gateway.ready["policy_version"], made["version"]);
+}

@@ -37,3 +37,24 @@ fn what_is_in_force_is_compared_with_the_folder_and_growing_rights_fail_a_check(
     assert_eq!(folder.run(&["policy", "diff", "pol_000000000000"]).status.code(), Some(1));
     assert_eq!(folder.run(&["policy", "diff", "nowhere"]).status.code(), Some(2));
 }
+
+#[test]
+fn a_switched_mode_goes_along_as_it_does_when_the_files_come_into_force() {
+    let gateway = Gateway::start("", &[("p.yaml", POLICY)]);
+    let folder = &gateway.folder;
+    folder.json(&["policy", "mode", "scaler", "shadow"]);
+    let same = folder.json(&["policy", "diff"]);
+    assert_eq!(same["changes"], serde_json::json!([]), "the folder is as it was, and so is the switch: {same}");
+    std::fs::create_dir(folder.path("next")).expect("made");
+    std::fs::write(folder.path("next/p.yaml"), POLICY.replace("10", "20")).expect("written");
+    let next = folder.path("next");
+    let next = next.to_str().expect("text");
+    let now = folder.json(&["policy", "status"])["version"].as_str().expect("a version").to_owned();
+    let grown = folder.json(&["policy", "diff", &now, next]);
+    assert_eq!((&grown["more"], &grown["changes"][0]["mode"]), (&1.into(), &"shadow".into()), "{grown}");
+    assert_eq!(
+        grown["after"],
+        folder.json(&["policy", "publish", next])["version"],
+        "what it compared came into force"
+    );
+}

@@ -28,3 +28,4 @@ mod standin;
 mod tools;
 mod upstream;
 mod versions;
+mod walkthrough;

@@ -15,7 +15,7 @@ pub(crate) fn aegis() -> Command {
     alone(Command::new(env!("CARGO_BIN_EXE_aegis")))
 }
 
-fn alone(mut command: Command) -> Command {
+pub(crate) fn alone(mut command: Command) -> Command {
     for name in ["AEGIS_CONFIG", "AEGIS_URL", "AEGIS_OPERATOR_TOKEN", "RUST_LOG"] {
         command.env_remove(name);
     }

@@ -1,13 +1,20 @@
-//! The README is true: every command in it runs, in its order, and the policy in it loads.
+//! The README and its first guide are true: every command in them runs, in its order, the policy in it loads, and the README
+//! leads to every page.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::process::{aegis, text};
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The README, and the guide that goes on where it ends.
 fn readme() -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md")).expect("README.md")
+    let page = |name: &str| std::fs::read_to_string(root().join(name)).expect("a page");
+    page("README.md") + &page("docs/first-gateway.md")
 }
 
 /// The `$ ` lines of the console blocks, without their comments.
@@ -54,6 +61,24 @@ fn free_the_ports(dir: &Path) {
         .iter()
         .fold(config, |text, port| text.replace(&format!("127.0.0.1:{port} "), "127.0.0.1:0 "));
     std::fs::write(&path, free).expect("written");
+}
+
+#[test]
+fn the_readme_leads_to_every_page_once() {
+    let text = std::fs::read_to_string(root().join("README.md")).expect("README.md");
+    let mut pages = 0;
+    for entry in std::fs::read_dir(root().join("docs")).expect("docs") {
+        let name = entry.expect("an entry").file_name().into_string().expect("a name");
+        if name.ends_with(".md") {
+            assert_eq!(text.matches(&format!("(docs/{name})")).count(), 1, "{name}");
+            pages += 1;
+        }
+    }
+    assert!(pages > 8, "{pages} pages");
+    for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).filter(|link| !link.contains("://"))
+    {
+        assert!(root().join(link).exists(), "{link} is there");
+    }
 }
 
 #[test]

@@ -98,7 +98,8 @@ fn a_stopped_gateways_versions_are_changed_and_hold_from_its_next_start() {
 fn a_bad_publication_is_refused_with_its_places_and_changes_nothing() {
     let (_tool, gateway) = started(&policy(5));
     let folder = &gateway.folder;
-    std::fs::write(folder.path("bad.yaml"), "agent: a\nactions:\n  - name: scale\n    max_replicass: 5\n").expect("written");
+    std::fs::write(folder.path("bad.yaml"), "agent: a\nactions:\n  - name: scale\n    max_replicass: 5\n")
+        .expect("written");
     for gateway_stops in [false, true] {
         let before = folder.json(&["policy", "list"]);
         let output = folder.run(&["policy", "publish", folder.path("bad.yaml").to_str().expect("text")]);

@@ -13,12 +13,13 @@ use serde_json::{Map, Value};
 
 use super::digest::SIGNATURES_FILE;
 use super::{
-    Archive, ArchiveError, Bundle, DATA_FILE, MANIFEST_FILE, Publication, SOURCES_FILE, Sources, TABLES, is_data,
-    is_module,
+    Archive, ArchiveError, Bundle, DATA_FILE, MANIFEST_FILE, Publication, SOURCES_FILE, Sources, TABLES,
+    WASM_ENTRYPOINT, WASM_FILE, is_data, is_module,
 };
 use crate::document::{Diagnostic, Place};
 use crate::policy::calendar::Zone;
 use crate::policy::tables::Tables;
+use crate::policy::wasm::Machine;
 use crate::policy::{Engine, Mode, Options, PolicySet, Source};
 
 /// What the Rego enforces of a policy in the tables. Anything else in them is the gateway's to enforce.
@@ -88,7 +89,7 @@ impl PolicySet {
     /// As for [`PolicySet::from_bundle`].
     pub fn from_archive(archive: &Archive, options: Options) -> Result<(Self, Option<Publication>), BundleError> {
         let manifest = manifest(archive)?;
-        for (file, _) in archive.files() {
+        for (file, _) in archive.files().filter(|(file, _)| *file != WASM_FILE || options.engine != Engine::Wasm) {
             if let Some(why) = unusable(file) {
                 return Err(BundleError::Unsupported { file: file.to_owned(), why: why.to_owned() });
             }
@@ -98,6 +99,7 @@ impl PolicySet {
             Ok(set) => set?,
             Err(because) => rego_only(archive, manifest, because, &options)?,
         };
+        let set = if options.engine == Engine::Wasm { with_wasm(set, archive)? } else { set };
         let set = set.published(publication.clone());
         Ok((set, publication))
     }
@@ -127,8 +129,13 @@ fn manifest(archive: &Archive) -> Result<Manifest, BundleError> {
     if manifest.rego_version.map(Some).into_iter().chain(of_files).any(|version| version != Some(1)) {
         return Err(bad("its Rego is of another version than 1".to_owned()));
     }
-    if !matches!(&manifest.wasm, Value::Null) && manifest.wasm != Value::Array(Vec::new()) {
-        return Err(bad("it asks for WebAssembly, which isn't evaluated here".to_owned()));
+    let resolvers = manifest.wasm.as_array().map_or(&[] as &[Value], Vec::as_slice);
+    let ours = |one: &Value| {
+        let is = |key: &str, text: &str| one.get(key).and_then(Value::as_str) == Some(text);
+        is("entrypoint", WASM_ENTRYPOINT) && (is("module", "/policy.wasm") || is("module", WASM_FILE))
+    };
+    if !manifest.wasm.is_null() && (!manifest.wasm.is_array() || !resolvers.iter().all(ours)) {
+        return Err(bad(format!("it asks for other WebAssembly than {WASM_ENTRYPOINT} in {WASM_FILE}")));
     }
     Ok(manifest)
 }
@@ -139,7 +146,9 @@ fn unusable(file: &str) -> Option<&'static str> {
         "data.yaml" | "data.yml" => Some("data is read from data.json only"),
         "patch.json" => Some("changes to another bundle are not taken; publish the whole bundle"),
         "plan.json" => Some("plans are not evaluated here"),
-        base if base.ends_with(".wasm") => Some("WebAssembly is not evaluated here"),
+        base if base.ends_with(".wasm") => {
+            Some("WebAssembly is evaluated only with `engine: wasm`, as policy.wasm at the top")
+        }
         ".manifest" | ".signatures.json" if file.contains('/') => Some("it belongs at the top of the bundle"),
         _ => None,
     }
@@ -161,9 +170,15 @@ fn publication(manifest: &Manifest) -> Result<Option<Publication>, BundleError> 
 fn native(archive: &Archive, options: &Options) -> Result<Result<PolicySet, BundleError>, &'static str> {
     let text = archive.file(SOURCES_FILE).ok_or("it has no sources")?;
     let Sources { mode, modes, sources } = serde_json::from_slice(text).map_err(|_| "its sources can't be read")?;
+    let native = match options.engine {
+        // What is written is compiled to tables; its WebAssembly is put beside them.
+        Engine::Wasm => Options { engine: Engine::Native, ..options.clone() },
+        _ => options.clone(),
+    };
+    let options = &native;
     let as_it_was = Options { mode, modes: modes.clone(), ..options.clone() };
     let set = PolicySet::load(&sources, as_it_was).map_err(|_| "its sources don't load here")?;
-    let held = archive.files().filter(|(name, _)| !matches!(*name, MANIFEST_FILE | SIGNATURES_FILE));
+    let held = archive.files().filter(|(name, _)| !matches!(*name, MANIFEST_FILE | SIGNATURES_FILE | WASM_FILE));
     if !held.eq(set.bundle.files.iter().map(|(name, content)| (name.as_str(), content.as_slice()))) {
         return Err("it is not what its sources compile to");
     }
@@ -184,6 +199,26 @@ impl Archive {
         let Sources { modes, sources, .. } = serde_json::from_slice(self.file(SOURCES_FILE)?).ok()?;
         Some((sources, modes))
     }
+}
+
+/// The same policies, judged by the bundle's WebAssembly. Which module that is, is part of their version.
+fn with_wasm(mut set: PolicySet, archive: &Archive) -> Result<PolicySet, BundleError> {
+    let unusable = |why: String| BundleError::Unsupported { file: WASM_FILE.to_owned(), why };
+    let wasm = archive.file(WASM_FILE).ok_or_else(|| {
+        unusable(
+            "it isn't there, and `engine: wasm` asks for it: opa build -t wasm -e aegis/gate/evaluation".to_owned(),
+        )
+    })?;
+    let data = archive.file(DATA_FILE).unwrap_or(b"{}");
+    // What was compiled again for other modes has other tables than the module's.
+    if !set.is_rego_only() && set.bundle.files.get(DATA_FILE).map(Vec::as_slice) != Some(data) {
+        return Err(unusable("it was made for policies in other modes, which it can't be asked to change".to_owned()));
+    }
+    set.machine = Some(Machine::load(wasm, data).map_err(unusable)?);
+    set.engine = Engine::Wasm;
+    set.bundle.files.insert(WASM_FILE.to_owned(), wasm.to_vec());
+    set.version = set.bundle.version();
+    Ok(set)
 }
 
 /// The policies as nothing but their Rego.
@@ -208,7 +243,7 @@ fn rego_only(
         let why = "it was compiled for a gateway in the other mode, which Rego can't be asked to change";
         return Err(refused(why.to_owned()));
     }
-    let files = archive.files().filter(|(name, _)| !matches!(*name, MANIFEST_FILE | SIGNATURES_FILE));
+    let files = archive.files().filter(|(name, _)| !matches!(*name, MANIFEST_FILE | SIGNATURES_FILE | WASM_FILE));
     let files = files.map(|(name, content)| (name.to_owned(), content.to_vec())).collect();
     let bundle = Bundle { files, roots: manifest.roots };
     let version = bundle.version();
@@ -216,7 +251,11 @@ fn rego_only(
     let message = format!("this bundle is evaluated as Rego only, which is slower: {because}");
     let warning = Diagnostic::error("", Place { line: 1, column: 1 }, "", message).warning();
     let set = PolicySet {
-        tables: Tables { mode, counts_all, ..host_keeps(tables).map_err(|why| BundleError::RegoOnly { because, why })? },
+        tables: Tables {
+            mode,
+            counts_all,
+            ..host_keeps(tables).map_err(|why| BundleError::RegoOnly { because, why })?
+        },
         positions: BTreeMap::new(),
         engine: Engine::Rego,
         bundle,
@@ -227,10 +266,13 @@ fn rego_only(
         warnings: vec![warning],
         freezes: Vec::new(),
         custom: None,
+        machine: None,
         interpreter: OnceLock::new(),
     };
     match set.interpreter() {
         Ok(_) => Ok(set),
+        // OPA leaves out of the Rego what it has compiled; the module is looked at next.
+        Err(_) if options.engine == Engine::Wasm => Ok(set),
         Err(error) => Err(refused(format!("the interpreter refuses it: {error}"))),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Condition, Expr, Path, Relation, Root, Scalar, Term, Truth};
+use super::{Condition, Expr, Key, Path, Relation, Root, Scalar, Term, TimeField, Truth};
 
 impl Condition {
     /// Its value where it is written as `true` or `false`.
@@ -26,6 +26,44 @@ impl Condition {
                 names.extend(compared_with_env(left, right).or_else(|| compared_with_env(right, left)));
             }
             Expr::OneOf(Term::Path(path), _, list) if is_env(path) => names.extend(list.iter().filter_map(text)),
+            _ => {}
+        });
+        names
+    }
+
+    /// Bare names that it compares with what is always a text, as in `env == production`: parameters, where a text was
+    /// probably meant. `params.production` says that a parameter is meant.
+    pub(in crate::policy) fn unquoted(&self) -> BTreeSet<&str> {
+        let mut names = BTreeSet::new();
+        walk(&self.expr, &mut |expr| {
+            if let Expr::Compare(Relation::Equal | Relation::NotEqual, _, Term::Path(left), Term::Path(right)) = expr {
+                let bare = [(left, right), (right, left)].map(|(one, other)| bare(other).filter(|_| is_word(one)));
+                names.extend(bare.into_iter().flatten());
+            }
+        });
+        names.retain(|name| !self.text.contains(&format!("params.{name}")));
+        names
+    }
+
+    /// The name that it consists of: `yes` is a parameter, not a yes.
+    pub(in crate::policy) fn only_name(&self) -> Option<&str> {
+        match &self.expr {
+            Expr::Flag(path) => bare(path).filter(|name| *name == self.text),
+            _ => None,
+        }
+    }
+
+    /// The texts that it compares the weekday with.
+    pub(in crate::policy) fn weekdays(&self) -> BTreeSet<&str> {
+        let mut names = BTreeSet::new();
+        walk(&self.expr, &mut |expr| match expr {
+            Expr::Compare(_, _, Term::Path(path), Term::Scalar(scalar))
+            | Expr::Compare(_, _, Term::Scalar(scalar), Term::Path(path))
+                if is_weekday(path) =>
+            {
+                names.extend(text(scalar));
+            }
+            Expr::OneOf(Term::Path(path), _, list) if is_weekday(path) => names.extend(list.iter().filter_map(text)),
             _ => {}
         });
         names
@@ -55,6 +93,24 @@ fn walk<'a>(expr: &'a Expr, visit: &mut impl FnMut(&'a Expr)) {
 
 fn is_env(path: &Path) -> bool {
     path.root == Root::Env && path.keys.is_empty()
+}
+
+fn is_weekday(path: &Path) -> bool {
+    matches!(path.root, Root::Time(_, TimeField::Weekday))
+}
+
+/// Whether it is a text in every call.
+fn is_word(path: &Path) -> bool {
+    path.keys.is_empty() && matches!(path.root, Root::Env | Root::Tool | Root::Action | Root::AgentId)
+        || is_weekday(path)
+}
+
+/// The parameter that it is, if it is a whole one.
+fn bare(path: &Path) -> Option<&str> {
+    match (&path.root, path.keys.as_slice()) {
+        (Root::Params, [Key::Name(name)]) => Some(name),
+        _ => None,
+    }
 }
 
 fn text(scalar: &Scalar) -> Option<&str> {

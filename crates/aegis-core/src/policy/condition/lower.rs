@@ -29,13 +29,34 @@ pub(super) fn lower(text: &str, calendar: &Calendar) -> Result<(Expr, Uses), Ref
     let (tree, source) = parser.parse_with_source_info(text).map_err(|errors| {
         let first = errors.errors.first();
         let offset = first.and_then(|error| offset_of(text, error.pos));
-        let message = first.map_or("not a CEL expression", |error| error.msg.as_str());
-        let hint = if has_lone_equals(text) { "; to compare, write ==" } else { "" };
-        Refusal { offset, message: format!("not a CEL expression: {}{hint}", message.trim()) }
+        let message = first.map_or("", |error| error.msg.as_str());
+        Refusal { offset, message: format!("not a CEL expression: {}", in_our_words(text, message)) }
     })?;
     let uses = RefCell::default();
     let expr = Lowering { source: &source, calendar, element: None, uses: &uses }.boolean(&tree, 0)?;
     Ok((expr, uses.into_inner()))
+}
+
+/// What the parser says, without its grammar's names, and with what was probably meant.
+fn in_our_words(text: &str, message: &str) -> String {
+    let message = message.trim().trim_start_matches("Syntax error: ");
+    let message = message.split(" expecting ").next().unwrap_or(message);
+    if message.ends_with("'<EOF>'") {
+        return "it ends too early".to_owned();
+    }
+    let words = || text.split_whitespace();
+    let hint = if has_lone_equals(text) {
+        "; to compare, write =="
+    } else if words().any(|word| word == "and") {
+        "; for `and`, write &&"
+    } else if words().any(|word| word == "or") {
+        "; for `or`, write ||"
+    } else if words().any(|word| word == "not") {
+        "; for `not`, write !"
+    } else {
+        ""
+    };
+    format!("{message}{hint}")
 }
 
 /// Whether a `=` stands alone, as in `env = "production"`: other languages compare, or assign, with it.

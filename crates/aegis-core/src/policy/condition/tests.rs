@@ -13,7 +13,10 @@ fn refusal(text: &str) -> String {
 fn what_cannot_be_said_faithfully_in_both_is_refused() {
     for (text, why) in [
         ("", "not a CEL expression"),
-        ("a ==", "not a CEL expression"),
+        ("a ==", "not a CEL expression: it ends too early"),
+        ("a > 3 and b", "mismatched input 'and'; for `and`, write &&"),
+        ("a > 3 or b", "; for `or`, write ||"),
+        ("not has(a)", "; for `not`, write !"),
         ("env = \"production\"", "; to compare, write =="),
         ("a / 2.0 > 1", "write it without a point"),
         ("a % 2.0 == 1", "write it without a point"),

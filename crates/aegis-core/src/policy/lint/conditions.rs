@@ -16,6 +16,15 @@ pub(super) const NO_ENVIRONMENT: Kind =
     Kind { name: "condition-in-no-environment", summary: "A condition is true in no environment that the map yields." };
 pub(super) const UNKNOWN_ENVIRONMENT: Kind =
     Kind { name: "unknown-environment", summary: "An environment is named that the map never yields." };
+pub(super) const UNKNOWN_WEEKDAY: Kind =
+    Kind { name: "unknown-weekday", summary: "A condition compares the weekday with what is none." };
+pub(super) const UNQUOTED: Kind =
+    Kind { name: "unquoted-text", summary: "A condition names a parameter where a text was probably meant." };
+
+/// What `time.weekday` can be.
+const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+/// What older YAML reads as true or false; in a condition it is a parameter.
+const YES_AND_NO: [&str; 4] = ["yes", "no", "on", "off"];
 
 /// The findings of one entry; `known` are the environments of the operator's map.
 pub(super) fn of_entry(entry: &Entry, known: Option<&BTreeSet<&str>>) -> Vec<Diagnostic> {
@@ -62,13 +71,36 @@ fn of_condition(origin: &Origin, key: &str, condition: &Condition, known: Option
         (Truth::True, None) => return finding(&ALWAYS, "this condition is true of every call", "if so, write `true`"),
         _ => {}
     }
-    let Some(known) = known else { return Vec::new() };
-    let mut found: Vec<Diagnostic> =
-        condition.environments().into_iter().filter_map(|name| unknown(origin, key, name, known)).collect();
+    let mut found = mistaken_words(origin, key, condition);
+    let Some(known) = known else { return found };
+    found.extend(condition.environments().into_iter().filter_map(|name| unknown(origin, key, name, known)));
     let somewhere = known.iter().copied().chain([Environment::UNKNOWN]);
     let nowhere = somewhere.into_iter().all(|name| condition.in_any_call(Some(name)) == Truth::False);
     if nowhere && found.is_empty() {
         found = finding(&NO_ENVIRONMENT, "this condition is true in no environment of the map", &listed(known));
+    }
+    found
+}
+
+/// Words that are read as something else than they look like.
+fn mistaken_words(origin: &Origin, key: &str, condition: &Condition) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for name in condition.weekdays().into_iter().filter(|name| !WEEKDAYS.contains(name)) {
+        let near = WEEKDAYS.into_iter().find(|day| name.to_lowercase().starts_with(&day.to_lowercase()));
+        let hint = near.map_or_else(|| WEEKDAYS.join(", "), |near| format!("did you mean {near:?}?"));
+        let message = format!("`time.weekday` is never {name:?}");
+        found.push(at(&UNKNOWN_WEEKDAY, origin, key, message).suggest(Some(hint)));
+    }
+    for name in condition.unquoted() {
+        let message =
+            format!("`{name}` without quotes is a parameter; where the call has none of this name, this denies");
+        let hint = format!("write {name:?} if the text is meant, `params.{name}` if the parameter is");
+        found.push(at(&UNQUOTED, origin, key, message).suggest(Some(hint)));
+    }
+    if let Some(name) = condition.only_name().filter(|name| YES_AND_NO.contains(name)) {
+        let message = format!("`{name}` is a parameter here; where the call has none of this name, this denies");
+        let hint = "write `true` or `false`, or `params.NAME` if the parameter is meant".to_owned();
+        found.push(at(&UNQUOTED, origin, key, message).suggest(Some(hint)));
     }
     found
 }

@@ -31,6 +31,33 @@ fn a_policy_that_means_what_it_says_has_no_findings() {
 }
 
 #[test]
+fn a_word_that_is_read_as_something_else_is_named_with_what_was_meant() {
+    let of = |condition: &str| {
+        said(&format!(
+            "actions:\n  - name: deploy\n    allowed_environments: [staging]\n    approval_needed: {condition}\n"
+        ))
+    };
+    let only = |condition: &str, code: &str, hint: &str| {
+        let found = of(condition);
+        assert!(found.len() == 1 && found[0].starts_with(code) && found[0].ends_with(hint), "{condition}: {found:?}");
+    };
+    only(
+        "env == production",
+        "unquoted-text",
+        "write \"production\" if the text is meant, `params.production` if the parameter is",
+    );
+    only("web != agent.id", "unquoted-text", "`params.web` if the parameter is");
+    only("yes", "unquoted-text", "`params.NAME` if the parameter is meant");
+    only("time.weekday == \"Friday\"", "unknown-weekday", "`time.weekday` is never \"Friday\"; did you mean \"Fri\"?");
+    only("time.weekday in [\"Sat\", \"x\"]", "unknown-weekday", "Mon, Tue, Wed, Thu, Fri, Sat, Sun");
+    for fine in
+        ["env == params.production", "force", "params.yes", "time.weekday == \"Fri\"", "region == other", "true"]
+    {
+        assert!(of(fine).is_empty(), "{fine}: {:?}", of(fine));
+    }
+}
+
+#[test]
 fn an_environment_that_the_map_never_yields_is_named_with_what_was_meant() {
     let found =
         said("actions:\n  - name: deploy\n    allowed_environments: [stagin]\n    approval_needed: env == \"prod\"\n");

@@ -142,7 +142,10 @@ fn read_on_violation(fields: &mut Fields<'_>, rules: &BTreeSet<&str>) -> BTreeSe
         inner.node(&key.name);
         let suggestion = crate::document::nearest(&key.name, rules.iter().copied())
             .map(|name| format!("did you mean `{name}`?"))
-            .unwrap_or_else(|| format!("its rules: {}", rules.iter().copied().collect::<Vec<_>>().join(", ")));
+            .unwrap_or_else(|| match rules.iter().copied().collect::<Vec<_>>().join(", ").as_str() {
+                "" => "it has none that could ask: add the rule first".to_owned(),
+                names => format!("its rules: {names}"),
+            });
         inner.error_at(&key.name, key.place, "the entry has no such rule", Some(suggestion));
     }
     asks
@@ -154,7 +157,9 @@ fn warn_of_empty_lists(file: &str, path: &str, node: &Node, report: &mut Report)
             && items.is_empty()
         {
             let message = "an empty list allows nothing";
-            report.warnings.push(Diagnostic::error(file, *place, &format!("{path}.{key}"), message).of(&EMPTY).warning());
+            report
+                .warnings
+                .push(Diagnostic::error(file, *place, &format!("{path}.{key}"), message).of(&EMPTY).warning());
         }
     }
 }

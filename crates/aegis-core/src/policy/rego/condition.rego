@@ -53,8 +53,12 @@ size(x) := count(x) if is_array(x)
 
 size(x) := count(x) if is_object(x)
 
-# In code points, as OPA counts; where an engine counts UTF-16 units, what takes two of them is made one first.
-size(x) := count(regex.replace(x, `[\x{10000}-\x{10FFFF}]`, "x")) if is_string(x)
+# In code points, as OPA counts; where an engine counts UTF-16 units, which its count of this one letter shows, those that take
+# two of them are counted once.
+size(x) := count(x) - (count(wide) * (count("😀") - 1)) if {
+	is_string(x)
+	wide := regex.find_all_string_submatch_n(`[\x{10000}-\x{10FFFF}]`, x, -1)
+}
 
 # Of whole numbers, as whole numbers: cut off towards zero. Without signs, because OPA knows a -0 that isn't 0.
 quotient(x, y) := floor(abs(x) / abs(y)) if {

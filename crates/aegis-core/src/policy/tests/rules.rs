@@ -79,7 +79,7 @@ fn amounts_and_durations_that_could_be_misread_are_refused() {
         ("deny_if: true", "expected a condition, found true or false; to refuse every call, leave the entry out"),
         ("deny_if: []", "found an empty list"),
         ("deny_if: [a == 1, a / 2.0 == 1]", "`/` and `%` are for whole numbers"),
-        ("required_params: reason", "expected a list, found text"),
+        ("required_params: reason", "expected a list, found text; write [\"reason\"]"),
         ("required_params: [\"\"]", "found nothing"),
         ("on_violation: {required_params: approval_needed}", "the entry has no such rule"),
         ("deny_if: a == 1\n    on_violation: {deny_if: approval_needed}", "the entry has no such rule"),

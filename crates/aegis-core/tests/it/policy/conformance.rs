@@ -139,3 +139,46 @@ fn a_bundle_that_was_edited_says_the_same_as_rego_or_is_refused() {
         }
     }
 }
+
+/// The bundle's Rego, compiled by a real OPA, says the same: beside the policies that it was made of, and alone as OPA writes it.
+#[cfg(feature = "wasm")]
+#[test]
+fn what_opa_compiles_to_webassembly_finds_what_the_cases_say() {
+    use aegis_core::policy::{Archive, Engine};
+
+    let Some(opa) = opa::program() else { return };
+    let (mut beside, mut alone, mut refused) = (0, 0, Vec::new());
+    for (name, file) in files() {
+        let set = load_with(&file.policies, &file.modules, file.mode);
+        let built = Archive::read(&opa::build_wasm(&opa, &set)).expect("OPA's bundle");
+        let module = built.file("policy.wasm").expect("a module").to_vec();
+        let options = Options { mode: file.mode, engine: Engine::Wasm, ..Options::default() };
+        let own = match PolicySet::from_archive(&set.archive(None).with("policy.wasm", module), options.clone()) {
+            Ok((own, _)) => own,
+            Err(error) => {
+                // OPA leaves some built-ins of custom modules to the host, which has none.
+                let wanted = error.to_string().contains("wants built-ins from its host");
+                assert!(wanted && !file.modules.is_empty(), "{name}: {error}");
+                continue;
+            }
+        };
+        assert_ne!(own.version(), set.version(), "what decides is part of the version");
+        let (again, _) = PolicySet::from_bundle(&own.bundle(None), options.clone()).expect("its own bundle comes back");
+        assert_eq!(again.version(), own.version());
+        let theirs = PolicySet::from_archive(&built, options.clone());
+        refused.extend(theirs.as_ref().err().map(ToString::to_string));
+        for case in &file.cases {
+            let question = case.question();
+            let asked = question.asked();
+            assert_eq!(own.evaluate(asked), case.expected(), "{name}: {}", case.case);
+            beside += 1;
+            if let Ok((theirs, _)) = &theirs {
+                assert_eq!(theirs.evaluate(asked), case.expected(), "{name}: {}, as OPA wrote it", case.case);
+                alone += 1;
+            }
+        }
+        let plain = Options { engine: Engine::Native, ..options };
+        assert!(PolicySet::from_archive(&built, plain).is_err(), "{name}: WebAssembly that nobody asked for");
+    }
+    assert!(beside > 100 && alone > 50, "{beside} beside, {alone} alone: {refused:?}");
+}

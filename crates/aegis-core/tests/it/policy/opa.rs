@@ -55,3 +55,23 @@ pub(crate) fn ask(program: &PathBuf, set: &PolicySet, inputs: &[Value]) -> Vec<E
     assert_eq!(answers.len(), inputs.len(), "OPA left inputs without an answer");
     answers
 }
+
+/// The bundle with `policy.wasm` that OPA builds of a set's bundle.
+#[cfg(feature = "wasm")]
+pub(crate) fn build_wasm(program: &PathBuf, set: &PolicySet) -> Vec<u8> {
+    let folder = std::env::temp_dir().join(format!("aegis-wasm-{}-{}", std::process::id(), set.version()));
+    std::fs::create_dir_all(&folder).expect("a temporary folder");
+    let (bundle, built) = (folder.join("bundle.tar.gz"), folder.join("built.tar.gz"));
+    std::fs::write(&bundle, set.bundle(None)).expect("the bundle is written");
+    let output = Command::new(program)
+        .args(["build", "--target", "wasm", "--entrypoint", "aegis/gate/evaluation", "--output"])
+        .arg(&built)
+        .arg("--bundle")
+        .arg(&bundle)
+        .output()
+        .expect("opa runs");
+    assert!(output.status.success(), "opa build failed: {}", String::from_utf8_lossy(&output.stderr));
+    let bytes = std::fs::read(&built).expect("what it built");
+    std::fs::remove_dir_all(&folder).expect("the temporary folder goes");
+    bytes
+}

@@ -14,7 +14,7 @@ pub(super) async fn run(args: CanaryArgs, operator: &Operator, global: &Global) 
     const PATH: &str = "/v1/policies/canary";
     if args.promote {
         let answer = operator.call(Method::POST, &format!("{PATH}/promote"), None).await?;
-        return print_change(global, &answer, |answer| said(operator, answer, "promoted"));
+        return print_change(global, &answer, |answer| said(operator, answer, "promoted:"));
     }
     if args.stop {
         let answer = operator.call(Method::DELETE, PATH, None).await?;

@@ -37,11 +37,9 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<()> {
             let global = Global { json: json || format == Format::Json, ..global.clone() };
             print(&global, &document, |_| {
                 let rendered = diagnostics::render(&found, Style::stdout());
-                match version {
-                    Some(version) if count == 1 => format!("{rendered}1 policy is fine: {version}\n"),
-                    Some(version) => format!("{rendered}{count} policies are fine: {version}\n"),
-                    None => rendered,
-                }
+                version.map_or(rendered.clone(), |version| {
+                    format!("{rendered}{}: {version}\n", verdict(count, found.len()))
+                })
             })?;
         }
     }
@@ -89,4 +87,32 @@ fn registered(global: &Global) -> Result<Vec<Agent>> {
         let agents = answer.get("agents").cloned().unwrap_or_default();
         serde_json::from_value(agents).context("the gateway's answer about its agents can't be read")
     })
+}
+
+/// What is said of policies that load: warnings aren't fine.
+fn verdict(policies: usize, warnings: usize) -> String {
+    match (policies, warnings) {
+        (1, 0) => "1 policy is fine".to_owned(),
+        (_, 0) => format!("{policies} policies are fine"),
+        (1, _) => format!("1 policy loads, {}", counted(warnings)),
+        _ => format!("{policies} policies load, {}", counted(warnings)),
+    }
+}
+
+fn counted(warnings: usize) -> String {
+    if warnings == 1 { "with 1 warning".to_owned() } else { format!("with {warnings} warnings") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::verdict;
+
+    #[test]
+    fn what_has_warnings_is_not_called_fine() {
+        assert_eq!([verdict(1, 0), verdict(2, 0)], ["1 policy is fine", "2 policies are fine"]);
+        assert_eq!(
+            [verdict(1, 1), verdict(2, 3)],
+            ["1 policy loads, with 1 warning", "2 policies load, with 3 warnings"]
+        );
+    }
 }

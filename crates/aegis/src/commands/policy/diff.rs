@@ -3,11 +3,13 @@
 //! More is red, less is green: what a reviewer must not miss is that somebody may do what was refused until now. A check that
 //! turns green because rights were taken away is right about the risk, and whoever lost them will say so.
 
+use std::collections::BTreeMap;
+
 use aegis_core::policy::{self, Change, Direction, Mode};
 use anyhow::Result;
 use serde_json::json;
 
-use super::which;
+use super::which::{self, Which};
 use crate::cli::{DiffArgs, Global};
 use crate::commands::print;
 use crate::outcome::No;
@@ -15,10 +17,12 @@ use crate::style::Style;
 
 pub(super) fn run(args: &DiffArgs, global: &Global) -> Result<()> {
     let before = match &args.first {
-        Some(first) => which::load(Some(first), global)?,
+        Some(first) => which::load(Some(first), BTreeMap::new(), global)?,
         None => which::in_force(global)?,
     };
-    let after = which::load(args.second.as_deref(), global)?;
+    let Which { policies: before, switched } = before;
+    // As publishing them would have it: modes that were switched stay.
+    let after = which::load(args.second.as_deref(), switched, global)?.policies;
     let changes = policy::diff(&before, &after);
     let count = |direction| changes.iter().filter(|change| change.direction == direction).count();
     let (more, less, different) = (count(Direction::More), count(Direction::Less), count(Direction::Different));

@@ -80,7 +80,11 @@ fn rules(policies: &PolicySet, exercised: &[Exercised]) -> Vec<(Rule, bool)> {
 
 fn text(explanation: &Explanation, rules: &[(Rule, bool)]) -> String {
     let mut text = format!("{}: {}\n", explanation.decision.as_str(), explanation.detail);
-    explanation.violations.iter().for_each(|v| text.push_str(&format!("  {} ({}): {}\n", v.rule, v.policy, v.message)));
+    for violation in &explanation.violations {
+        // What no policy said is nobody's: default deny.
+        let of = if violation.policy.is_empty() { String::new() } else { format!(" ({})", violation.policy) };
+        text.push_str(&format!("  {}{of}: {}\n", violation.rule, violation.message));
+    }
     explanation.engine_failures.iter().for_each(|why| text.push_str(&format!("  no answer from {why}\n")));
     text.push_str(if rules.is_empty() { "no entry applies\n" } else { "rules that it was judged by:\n" });
     for (rule, kept) in rules {

@@ -30,7 +30,7 @@ pub(super) async fn run(args: PublishArgs, operator: &Operator, global: &Global)
         json!({"sources": sources, "note": args.note, "author": args.author, "risk": risk, "activate": activate});
     let answer = operator.call(Method::POST, "/v1/policies", Some(body)).await?;
     print_change(global, &answer, |answer| match activate {
-        true => said(operator, answer, "published"),
+        true => said(operator, answer, "published:"),
         false => {
             let version = cell(answer, "/about");
             format!("{version} stored; try it with `aegis policy canary {version} --share 5%`\n")

@@ -2,6 +2,7 @@
 
 mod tally;
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use crate::traffic;
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<()> {
-    let candidate = which::load(args.candidate.as_deref(), global)?;
+    let candidate = which::load(args.candidate.as_deref(), BTreeMap::new(), global)?.policies;
     let replay = Replay::of(&candidate);
     let since = traffic::since(args.since.as_deref())?;
     let mut tally = Tally::default();

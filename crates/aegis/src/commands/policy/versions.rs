@@ -124,6 +124,21 @@ fn shown(version: &Value) -> String {
     text
 }
 
+/// Which calls a canary judges.
+fn canary_of(status: &Value) -> String {
+    let share = |of: &str| Some(status.pointer(&format!("/canary/of/{of}/share"))?.as_f64()? * 100.0);
+    if let Some(share) = share("share_of_agents") {
+        return format!("{share}% of the agents");
+    }
+    if let Some(share) = share("share_of_calls") {
+        return format!("{share}% of the calls");
+    }
+    let named = [("agents", "/canary/of/named/agents"), ("groups", "/canary/of/named/groups")];
+    let named = named.map(|(what, pointer)| (what, cell(status, pointer)));
+    let named = named.iter().filter(|(_, names)| names != "-");
+    named.map(|(what, names)| format!("{what} {names}")).collect::<Vec<_>>().join(" and ")
+}
+
 /// A line of a file, its tabs kept.
 fn printable(line: &str) -> String {
     line.split('\t')
@@ -137,6 +152,9 @@ fn described(operator: &Operator, status: &Value) -> String {
     let in_force = match (operator, status.pointer("/in_force").and_then(Value::as_bool)) {
         (Operator::Stopped { .. }, _) if status.pointer("/active/version").is_some() => {
             format!("{} (the gateway is stopped)", cell("/active/version"))
+        }
+        (Operator::Stopped { .. }, _) => {
+            "nothing yet: the policies come into force when `aegis serve` starts".to_owned()
         }
         (_, Some(true)) => cell("/version"),
         _ => "nothing: every call is denied".to_owned(),
@@ -154,7 +172,7 @@ fn described(operator: &Operator, status: &Value) -> String {
     if status.pointer("/canary/version").is_some() {
         rows.push((
             "canary",
-            format!("{} since {} for {}", cell("/canary/version"), time(status, "/canary/since"), cell("/canary/of")),
+            format!("{} since {} for {}", cell("/canary/version"), time(status, "/canary/since"), canary_of(status)),
         ));
     }
     if cell("/candidate") != "-" {
@@ -170,4 +188,20 @@ fn described(operator: &Operator, status: &Value) -> String {
         ));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_canary_is_described_in_words() {
+        let of = |of: Value| canary_of(&json!({"canary": {"of": of}}));
+        assert_eq!(of(json!({"share_of_agents": {"share": 0.5}})), "50% of the agents");
+        assert_eq!(of(json!({"share_of_calls": {"share": 0.005}})), "0.5% of the calls");
+        assert_eq!(of(json!({"named": {"agents": ["a", "b"], "groups": []}})), "agents a, b");
+        assert_eq!(of(json!({"named": {"agents": ["a"], "groups": ["g"]}})), "agents a and groups g");
+        let modes = |modes: Value| cell(&json!({"modes": modes}), "/modes");
+        assert_eq!((modes(json!({})), modes(json!({"a": "shadow"}))), ("-".to_owned(), "a: shadow".to_owned()));
+    }
 }

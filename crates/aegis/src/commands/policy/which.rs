@@ -21,45 +21,54 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// What a version's name starts with.
 const VERSION: &str = "pol_";
 
-/// The policies of `path` (or the version of that name, where there is no such file), under the configuration's mode and
-/// engine; the configuration's own where none is named.
+/// Policies, and the modes that operators have switched some of them to.
+pub(super) struct Which {
+    pub(super) policies: PolicySet,
+    pub(super) switched: BTreeMap<String, Mode>,
+}
+
+/// The policies of `path` (or the version of that name, where there is no such file), under the configuration's mode; the
+/// configuration's own where none is named. Files are taken with the `switched` modes, as the gateway takes them; a version
+/// has its own, and a bundle none.
 ///
 /// # Errors
 /// Everything that is wrong with them.
-pub(super) fn load(path: Option<&Path>, global: &Global) -> Result<PolicySet> {
+pub(super) fn load(path: Option<&Path>, switched: BTreeMap<String, Mode>, global: &Global) -> Result<Which> {
     let config = Config::load(global.config.as_deref()).map_err(invalid)?;
-    let Some(path) = path else { return load::all(&config).map(|(_, policies)| policies).map_err(invalid) };
+    let as_they_are = |policies| Which { policies, switched: BTreeMap::new() };
+    let path = match (path, &config.bundle) {
+        (Some(path), _) => path,
+        (None, None) => &config.policies,
+        (None, Some(_)) => return load::all(&config).map(|(_, policies)| as_they_are(policies)).map_err(invalid),
+    };
     if let Some(version) = path.to_str().filter(|text| text.starts_with(VERSION) && !path.exists()) {
         return kept(Some(version), &config, global);
     }
-    let options = options(&config);
     if path.is_file() {
         let bytes = std::fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
         if bytes.starts_with(&GZIP) {
-            let bundle = PolicySet::from_bundle(&bytes, options);
+            let bundle = PolicySet::from_bundle(&bytes, load::options(&config));
             let (policies, _) = bundle.with_context(|| format!("{} can't be used as a bundle", path.display()))?;
-            return Ok(policies);
+            return Ok(as_they_are(policies));
         }
     }
     let sources = load::sources(&[path.to_owned()], "policies").map_err(invalid)?;
     let catalogue = load::catalogue(&config).map_err(invalid)?;
-    load::policies(&sources, options, &catalogue.defined()).map_err(invalid)
+    let options = Options { mode: config.mode, modes: switched.clone(), ..Options::default() };
+    let policies = load::policies(&sources, options, &catalogue.defined()).map_err(invalid)?;
+    Ok(Which { policies, switched })
 }
 
 /// The policies that are in force, by the gateway that runs, or the one that is stopped.
 ///
 /// # Errors
 /// When there are none, or they can't be had.
-pub(super) fn in_force(global: &Global) -> Result<PolicySet> {
+pub(super) fn in_force(global: &Global) -> Result<Which> {
     kept(None, &Config::load(global.config.as_deref()).map_err(invalid)?, global)
 }
 
-fn options(config: &Config) -> Options {
-    Options { engine: config.engine, mode: config.mode, ..Options::default() }
-}
-
 /// A version that the gateway keeps; the one in force where none is named.
-fn kept(version: Option<&str>, config: &Config, global: &Global) -> Result<PolicySet> {
+fn kept(version: Option<&str>, config: &Config, global: &Global) -> Result<Which> {
     let mut found = (String::new(), Value::Null);
     operate(global, async |operator| {
         let version = match version {
@@ -77,10 +86,12 @@ fn kept(version: Option<&str>, config: &Config, global: &Global) -> Result<Polic
     let (version, document) = found;
     let part = |key: &str| document.get(key).cloned().unwrap_or_default();
     let sources: Vec<Source> = serde_json::from_value(part("sources")).context("a version without its files")?;
-    let modes: BTreeMap<String, Mode> = serde_json::from_value(part("modes")).context("a version without its modes")?;
-    let policies = PolicySet::load(&sources, Options { modes, ..options(config) }).map_err(invalid)?;
+    let switched: BTreeMap<String, Mode> =
+        serde_json::from_value(part("modes")).context("a version without its modes")?;
+    let options = Options { mode: config.mode, modes: switched.clone(), ..Options::default() };
+    let policies = PolicySet::load(&sources, options).map_err(invalid)?;
     if sources.is_empty() && policies.version() != version {
         bail!("{version} is a bundle of nothing but Rego, which has no files: name the bundle itself");
     }
-    Ok(policies)
+    Ok(Which { policies, switched })
 }

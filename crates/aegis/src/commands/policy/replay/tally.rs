@@ -147,6 +147,9 @@ impl Tally {
 
     /// For people.
     pub(super) fn text(&self, candidate: &str, style: Style) -> String {
+        if self.calls() == 0 {
+            return String::new();
+        }
         let versions = self.versions.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let mut text = format!("{} calls recorded under {versions}, replayed under {candidate}\n", self.calls());
         let mut line = |count: u64, what: &str, colour: &dyn Fn(&str) -> String| {
