@@ -141,6 +141,8 @@ impl World {
     }
 
     async fn round(&mut self, round: usize) -> Result<Round> {
+        // Making the other sizes may take longer than OPA keeps a connection that nobody uses.
+        self.asking = self.opa.connect().await?;
         let mut times = Round {
             native: Times::new(),
             decide: Times::new(),

@@ -12,6 +12,7 @@ mod governing;
 mod incoming;
 mod parts;
 mod rates;
+mod retire;
 mod room;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use http::Response;
 pub use incoming::{Incoming, Way};
 use parts::Inner;
 pub use parts::Parts;
+pub use retire::retire;
 
 use crate::answer;
 use crate::enforce::{AnyBody, Live, Toward};

@@ -26,6 +26,14 @@ pub struct Governing {
     pub withheld: bool,
 }
 
+impl Governing {
+    /// All of its sets.
+    pub(super) fn sets(&self) -> Vec<Arc<PolicySet>> {
+        let canary = self.canary.iter().map(|canary| &canary.policies);
+        [&self.active].into_iter().chain(canary).chain(&self.candidate).cloned().collect()
+    }
+}
+
 /// A set that is tried on a part of the calls.
 #[derive(Debug, Clone)]
 pub struct Canary {

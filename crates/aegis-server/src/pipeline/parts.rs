@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 
 use super::rates::Rates;
 use super::room::Room;
+use super::retire::retire;
 use super::{Governing, Pipeline};
 use crate::enforce::Enforcer;
 use crate::events::Events;
@@ -72,7 +73,8 @@ impl Pipeline {
 
     /// Puts other policies in force, from the next call on.
     pub fn govern(&self, governing: Governing) {
-        self.0.governing.store(Arc::new(governing));
+        let before = self.0.governing.swap(Arc::new(governing));
+        retire(before.sets());
     }
 
     /// What governs calls now.
