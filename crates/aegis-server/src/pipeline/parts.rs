@@ -8,8 +8,8 @@ use aegis_store::Store;
 use arc_swap::ArcSwap;
 
 use super::rates::Rates;
-use super::room::Room;
 use super::retire::retire;
+use super::room::Room;
 use super::{Governing, Pipeline};
 use crate::enforce::Enforcer;
 use crate::events::Events;

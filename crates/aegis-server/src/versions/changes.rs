@@ -222,7 +222,9 @@ impl Versions {
         let Ok((kept, _)) = self.compile(kept).await else { return Ok(()) };
         if !kept.decides_like(policies) {
             let name = policies.version();
-            return Err(ChangeError::Conflict(format!("other policies are kept under the name {name}: change something")));
+            return Err(ChangeError::Conflict(format!(
+                "other policies are kept under the name {name}: change something"
+            )));
         }
         Ok(())
     }

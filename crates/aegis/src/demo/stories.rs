@@ -43,7 +43,10 @@ pub(super) async fn tell(world: &World<'_>, stage: &mut Stage) -> Result<()> {
 }
 
 async fn too_many_replicas(world: &World<'_>, stage: &mut Stage) -> Result<()> {
-    stage.begin("An agent asks for 200 replicas", "deploy: max_replicas 50; at most 10 calls a second, 20 at once; a daily budget");
+    stage.begin(
+        "An agent asks for 200 replicas",
+        "deploy: max_replicas 50; at most 10 calls a second, 20 at once; a daily budget",
+    );
     let agent = world.caller("deploy-manager")?;
 
     let before = world.tools.kubernetes.seen();
@@ -132,7 +135,12 @@ async fn runaway_loop(world: &World<'_>, stage: &mut Stage) -> Result<()> {
 async fn used_up(world: &World<'_>, stage: &mut Stage) -> Result<()> {
     let agent = world.caller("autoscaler")?;
     for (replicas, asks, code, named) in [
-        (200, "scale it to 200 replicas, with a daily budget of 120", "PolicyViolation", &["max_replicas", "daily_budget"][..]),
+        (
+            200,
+            "scale it to 200 replicas, with a daily budget of 120",
+            "PolicyViolation",
+            &["max_replicas", "daily_budget"][..],
+        ),
         (50, "scale it to 50 replicas", "", &[]),
         (50, "50 again: 100 of 120 are spent then", "", &[]),
         (50, "50 once more", "BudgetExceeded", &["daily_budget"]),
