@@ -194,8 +194,8 @@ fn a_second_place_does_not_hide_the_one_that_cannot_be_rewritten() {
         let refused = apply(&mut call, &[sanitizer(Some(&["note"]))]).expect_err("refused");
         assert_eq!(refused.reason, "elsewhere");
     }
-    let yaml = to("/x?x=a@example.org", post("application/yaml", "note: a@example.org", note));
-    assert_eq!(apply(&mut yaml.clone(), &[sanitizer(Some(&["note"]))]).expect_err("refused").reason, "body_format");
+    let mut yaml = to("/x?x=a@example.org", post("application/yaml", "note: a@example.org", note));
+    assert_eq!(apply(&mut yaml, &[sanitizer(Some(&["note"]))]).expect_err("refused").reason, "body_format");
 }
 
 #[test]
@@ -226,8 +226,8 @@ fn numbers_names_and_json_within_a_text_hide_nothing() {
             "places never hold the value"
         );
     }
-    let form = to("/x", post("application/x-www-form-urlencoded", "a%40example.org=1", json!({})));
-    assert_eq!(apply(&mut form.clone(), &[sanitizer(None)]).expect_err("refused").reason, "field_name");
+    let mut form = to("/x", post("application/x-www-form-urlencoded", "a%40example.org=1", json!({})));
+    assert_eq!(apply(&mut form, &[sanitizer(None)]).expect_err("refused").reason, "field_name");
 
     let text = r#"{"to":"jane\u0040example.org","login":{"password":"hunter2"}}"#;
     let (clean, names) = redact("message", text, &all()).expect("found");
