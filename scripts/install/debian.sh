@@ -1,0 +1,53 @@
+# shellcheck shell=bash
+# Programs from the distribution: commands that are installed where they are missing, and servers that are only unpacked, because
+# installing one starts it as a service. Sourced by scripts/tools.
+
+pin nginx debian # whatever the distribution ships
+
+as_root() {
+  if ((EUID == 0)); then "$@"; else sudo "$@"; fi
+}
+
+apt_lists() { # apt_lists NAME
+  command -v apt-get >/dev/null || die "no apt-get here: please install $1 yourself"
+  if [[ -z ${apt_updated:-} ]]; then
+    quietly apt-update as_root apt-get update
+    apt_updated=1
+  fi
+}
+
+debian_command() { # debian_command COMMAND PACKAGE
+  command -v "$1" >/dev/null && return
+  apt_lists "$1"
+  quietly "apt-$2" as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$2"
+  command -v "$1" >/dev/null || die "$1: the package $2 is installed, but there is no command $1"
+}
+
+# debian_unpacked NAME PACKAGE...: takes the packages apart into .tools/NAME. Dependencies are not looked for: what a fresh
+# machine may lack has to be named.
+debian_unpacked() {
+  local name=$1 to=$tools/$1 package
+  shift
+  apt_lists "$name"
+  rm -rf "$to" && mkdir -p "$to/packages"
+  chmod 777 "$to/packages" # where apt's own user writes
+  (cd "$to/packages" && quietly "$name" apt-get download "$@")
+  for package in "$to"/packages/*.deb; do dpkg-deb --extract "$package" "$to"; done
+  rm -rf "$to/packages"
+}
+
+# with_libraries NAME PROGRAM: a command that starts the unpacked program with the libraries unpacked beside it.
+with_libraries() {
+  local root=$tools/$1 libraries
+  libraries=$(compgen -G "$root/usr/lib/*-linux-*") || libraries=$root/usr/lib
+  rm -f "$bin/$1"
+  printf '#!/bin/sh\nLD_LIBRARY_PATH=%q exec %q "$@"\n' "$libraries" "$root/$2" >"$bin/$1"
+  chmod +x "$bin/$1"
+}
+
+install_nginx() {
+  debian_unpacked nginx nginx
+  link nginx "$tools/nginx/usr/sbin/nginx"
+  "$bin/nginx" -V 2>&1 | grep --quiet -e --with-http_auth_request_module ||
+    die "nginx: it does not run here or has no auth_request; 'ldd $bin/nginx' tells which library is missing"
+}

