@@ -255,6 +255,8 @@ pub struct Facts<'a> {
     pub cross_check: bool,
     /// What the agent has done before.
     pub session: Session,
+    /// By which way the call came in, for the record: `route`, `proxy`, `ext_authz`… No rule depends on it.
+    pub via: Option<&'static str>,
 }
 
 impl<'a> Facts<'a> {
@@ -271,6 +273,7 @@ impl<'a> Facts<'a> {
             guards: Vec::new(),
             cross_check: false,
             session: Session::default(),
+            via: None,
         }
     }
 }

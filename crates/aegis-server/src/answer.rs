@@ -45,6 +45,14 @@ pub fn passed(mut response: Response<AnyBody>, explanation: &Explanation) -> Res
     response
 }
 
+/// The answer to a call that may pass and isn't forwarded from here.
+pub fn admitted(explanation: &Explanation) -> Response<AnyBody> {
+    let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed());
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    stamp(response.headers_mut(), explanation);
+    response
+}
+
 /// The answer to a call that is not forwarded.
 pub fn refusal(explanation: &Explanation, form: Form) -> Response<AnyBody> {
     let problem = explanation.problem().unwrap_or_else(|| internal(explanation));

@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::answer;
 use crate::enforce::AnyBody;
-use crate::pipeline::{Incoming, Pipeline, random};
+use crate::pipeline::{EnforcedBy, Incoming, Pipeline, random};
 use crate::trace::TraceContext;
 
 /// A sidecar route, as far as taking a request in depends on it.
@@ -107,7 +107,18 @@ impl Intercept {
             (Err(unreadable), _) | (_, Err(unreadable)) => (Err(unreadable), None),
         };
         let body = body::guarded(wire_body, self.body_idle);
-        Some(Incoming { way, proxied: form.is_proxied(), credential, override_token, trace, head, body, upgrade })
+        Some(Incoming {
+            way,
+            via: form.name(),
+            enforced_by: EnforcedBy::Gateway,
+            proxied: form.is_proxied(),
+            credential,
+            override_token,
+            trace,
+            head,
+            body,
+            upgrade,
+        })
     }
 }
 

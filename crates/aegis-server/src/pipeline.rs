@@ -9,27 +9,29 @@ mod candidate;
 mod case;
 mod facts;
 mod governing;
+mod handled;
 mod incoming;
 mod parts;
 mod rates;
+mod recorded;
 mod retire;
 mod room;
 
 use std::sync::Arc;
 
-use aegis_core::decide::{Ask, Decision, Denial, Facts, Passage, decide};
+use aegis_core::decide::{Decision, Denial, Facts, Passage, decide};
 use aegis_core::policy::Asked;
 use aegis_core::problem::{Code, Violation};
 use case::{Case, Refused};
 pub(crate) use case::{decision_id, random};
 pub use governing::{Canary, CanaryOf, Governing};
+pub use handled::Handled;
 use http::Response;
-pub use incoming::{Incoming, Way};
+pub use incoming::{EnforcedBy, Incoming, Way};
 use parts::Inner;
 pub use parts::Parts;
 pub use retire::retire;
 
-use crate::answer;
 use crate::enforce::{AnyBody, Live, Toward};
 use crate::identify::Rejected;
 
@@ -45,10 +47,15 @@ struct Wire {
 }
 
 impl Pipeline {
-    /// Takes one call through all six steps. Always answers; every answer passed a decision and bears its headers.
+    /// Takes one call through all six steps and answers over HTTP; see [`Pipeline::handle`].
+    pub async fn run(&self, incoming: Incoming) -> Response<AnyBody> {
+        self.handle(incoming).await.into_response()
+    }
+
+    /// Takes one call through all six steps. Always answers, and every answer passed a decision.
     ///
     /// Run it in a task of its own: dropped half way, an admitted call would stay without an outcome.
-    pub async fn run(&self, incoming: Incoming) -> Response<AnyBody> {
+    pub async fn handle(&self, incoming: Incoming) -> Handled {
         let mut case = Case::open(self, &incoming);
         match self.judge(&mut case, incoming).await {
             Ok((Decision::Allow(permit) | Decision::Sanitize(permit), wire)) => {
@@ -94,8 +101,11 @@ impl Pipeline {
         Ok((decision, Wire { toward, live: Live { body, upgrade } }))
     }
 
-    /// Steps 5 and 6: admitted and on record, then forwarded.
-    async fn pass(&self, case: &Case, passage: Passage, wire: Wire) -> Response<AnyBody> {
+    /// Steps 5 and 6: admitted and on record, then forwarded; or handed to the caller that enforces it.
+    async fn pass(&self, case: &Case, passage: Passage, wire: Wire) -> Handled {
+        if case.enforced_by == EnforcedBy::Caller {
+            return self.hand_over(case, passage).await;
+        }
         let toward = match self.toward(wire.toward, passage.call()).await {
             Ok(toward) => toward,
             Err(Violation { rule, reason, message, .. }) => {
@@ -108,37 +118,11 @@ impl Pipeline {
             Ok(admitted) => admitted,
             Err(denial) => return self.refuse(case, denial).await,
         };
-        let explanation = admitted.explanation().clone();
+        let explanation = Box::new(admitted.explanation().clone());
         let span_id = self.0.events.decided(&explanation, &case.trace, latency);
         match self.0.enforcer.forward(admitted, wire.live, toward, case.trace.clone(), span_id).await {
-            Ok(response) => answer::passed(response, &explanation),
-            Err(failure) => answer::failed(&explanation, failure, case.form(&explanation)),
+            Ok(response) => Handled::Forwarded { explanation, response },
+            Err(failure) => Handled::Failed { failure, form: case.form(&explanation), explanation },
         }
-    }
-
-    /// The other step 5: a human is asked, and that is on record.
-    async fn ask(&self, case: &Case, ask: Ask) -> Response<AnyBody> {
-        let latency = case.latency();
-        match self.0.store.ask(ask, case.noted(latency)).await {
-            Ok((explanation, _)) => {
-                self.0.events.decided(&explanation, &case.trace, latency);
-                answer::refusal(&explanation, case.form(&explanation))
-            }
-            Err(denial) => self.refuse(case, denial).await,
-        }
-    }
-
-    /// The last step 5: refused, and that is on record. It stays refused if that fails.
-    async fn refuse(&self, case: &Case, denial: Denial) -> Response<AnyBody> {
-        let latency = case.latency();
-        if let Err(error) = self.0.store.deny(&denial, case.noted(latency)).await {
-            self.0.events.alarm("a denial could not be recorded", &error.to_string());
-        }
-        let explanation = denial.into_explanation();
-        if explanation.engines_differ {
-            self.0.events.alarm("the two policy engines disagree", &explanation.decision_id);
-        }
-        self.0.events.decided(&explanation, &case.trace, latency);
-        answer::refusal(&explanation, case.form(&explanation))
     }
 }

@@ -93,6 +93,15 @@ pub struct Unsettled {
     pub decision_id: String,
 }
 
+/// What becomes of a call once it is on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// It is forwarded from here, and its outcome recorded.
+    Forwarded,
+    /// Its caller enforces.
+    HandedOver,
+}
+
 /// Why a transaction refuses what was decided before it.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -108,17 +117,36 @@ impl Store {
     /// # Errors
     /// Any failure is a denial, which is not recorded yet: hand it to [`Store::deny`].
     pub async fn admit(&self, passage: Passage, noted: impl Into<Noted>) -> Result<Admitted, Denial> {
-        match self.try_admit(&passage, noted.into()).await {
+        match self.try_admit(&passage, noted.into(), Then::Forwarded).await {
             Ok(Ok(receipt)) => Ok(Admitted { passage, receipt }),
-            Ok(Err(Refusal { code, reason, detail })) => Err(passage.refuse(code, reason, detail)),
-            Err(error) => {
-                let (reason, detail) = unavailable(&error);
-                Err(passage.refuse(Code::GatewayUnavailable, &reason, detail))
-            }
+            Ok(Err(refusal)) => Err(not_admitted(passage, Ok(refusal))),
+            Err(error) => Err(not_admitted(passage, Err(error))),
         }
     }
 
-    async fn try_admit(&self, passage: &Passage, noted: Noted) -> Result<Result<Receipt, Refusal>, StoreError> {
+    /// The same for a call that its caller enforces (an external authorizer, the decision API): nothing of it is forwarded from
+    /// here, so it never becomes an [`Admitted`], and how it ends isn't known. What it reserved stays spent.
+    ///
+    /// # Errors
+    /// As [`Store::admit`].
+    pub async fn hand_over(
+        &self,
+        passage: Passage,
+        noted: impl Into<Noted>,
+    ) -> Result<(ToolCall, Explanation), Denial> {
+        match self.try_admit(&passage, noted.into(), Then::HandedOver).await {
+            Ok(Ok(_)) => Ok(passage.into_parts()),
+            Ok(Err(refusal)) => Err(not_admitted(passage, Ok(refusal))),
+            Err(error) => Err(not_admitted(passage, Err(error))),
+        }
+    }
+
+    async fn try_admit(
+        &self,
+        passage: &Passage,
+        noted: Noted,
+        then: Then,
+    ) -> Result<Result<Receipt, Refusal>, StoreError> {
         let explanation = passage.explanation();
         let Some(agent) = explanation.agent.clone() else { return Ok(Err(nobody())) };
         let digest = explanation.call.as_ref().and_then(|call| call.call_digest.clone());
@@ -148,10 +176,15 @@ impl Store {
             let seq = tx.append(&entry)?;
             seen.count(tx)?;
             tx.keep_call(call.as_ref())?;
-            let mut unsettled = tx.conn.prepare_cached("INSERT INTO unsettled (seq, decision_id) VALUES (?1, ?2)")?;
-            unsettled.execute((seq.cast_signed(), &decision_id))?;
             budgets::reserve(tx, seq, &charges)?;
-            Ok(Ok(Receipt { decision_id, seq, redeemed: false, settled: false, store }))
+            let settled = then == Then::HandedOver;
+            if settled {
+                budgets::settle(tx, seq, false)?;
+            } else {
+                let sql = "INSERT INTO unsettled (seq, decision_id) VALUES (?1, ?2)";
+                tx.conn.prepare_cached(sql)?.execute((seq.cast_signed(), &decision_id))?;
+            }
+            Ok(Ok(Receipt { decision_id, seq, redeemed: false, settled, store }))
         })
         .await
     }
@@ -332,6 +365,17 @@ fn spend(tx: &mut Tx<'_>, id: &str, agent: &Agent, digest: Option<&str>) -> Resu
 fn nobody() -> Refusal {
     let detail = "a call without an agent can't be admitted".to_owned();
     Refusal { code: Code::GatewayUnavailable, reason: "store: no_agent", detail }
+}
+
+/// The denial that a passage becomes.
+fn not_admitted(passage: Passage, why: Result<Refusal, StoreError>) -> Denial {
+    match why {
+        Ok(Refusal { code, reason, detail }) => passage.refuse(code, reason, detail),
+        Err(error) => {
+            let (reason, detail) = unavailable(&error);
+            passage.refuse(Code::GatewayUnavailable, &reason, detail)
+        }
+    }
 }
 
 /// A store failure as the reason of a denial. The agent learns that it was ours; the operator reads the log.

@@ -3,6 +3,8 @@
 //! Invariants: every change of state is recorded in the transaction that makes it; at most one approval per agent and call
 //! holds; of an override token only the SHA-256 is kept.
 
+use std::time::Duration;
+
 use aegis_core::approval::{self, Approval, Event, Refused, Request, State};
 use aegis_core::audit;
 use base64::Engine as _;
@@ -37,6 +39,29 @@ impl Store {
     pub async fn approval(&self, id: &str) -> Result<Approval, StoreError> {
         let id = id.to_owned();
         self.read(move |conn| load(conn, &id)?.ok_or_else(|| StoreError::not_found("approval", &id))).await
+    }
+
+    /// One approval once it is decided or has run out of time, or as it is after `wait`.
+    ///
+    /// # Errors
+    /// As [`Store::approval`].
+    pub async fn approval_after(&self, id: &str, wait: Duration) -> Result<Approval, StoreError> {
+        let mut changes = self.inner.shared.memory.approval_changes();
+        let decided = async {
+            loop {
+                let pending = |approval: &Approval| approval.state == State::Pending;
+                // One that isn't in the mirror can't change any more.
+                if !self.inner.shared.memory.read().approval_by_id(id).is_some_and(pending) {
+                    return;
+                }
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // Out of time or decided: what is kept says which.
+        let _ = tokio::time::timeout(wait, decided).await;
+        self.approval(id).await
     }
 
     /// The newest approvals, newest first; of one state, if given.

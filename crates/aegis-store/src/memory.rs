@@ -54,6 +54,8 @@ pub(crate) struct Memory {
     tables: RwLock<Tables>,
     /// Told after every change that takes away what an agent was trusted with.
     withdrawals: watch::Sender<()>,
+    /// Told after every change of an approval.
+    approvals: watch::Sender<()>,
 }
 
 impl Memory {
@@ -73,12 +75,21 @@ impl Memory {
             return;
         }
         let withdrawn = changes.iter().any(Change::withdraws);
+        let approvals = changes.iter().any(|change| matches!(change, Change::Approval(..)));
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         changes.into_iter().for_each(|change| tables.apply(change));
         drop(tables);
         if withdrawn {
             self.withdrawals.send_replace(());
         }
+        if approvals {
+            self.approvals.send_replace(());
+        }
+    }
+
+    /// Changes whenever an approval did, after the mirror shows it.
+    pub(crate) fn approval_changes(&self) -> watch::Receiver<()> {
+        self.approvals.subscribe()
     }
 
     /// Changes whenever an agent or a token was withdrawn, after the mirror shows it.
@@ -158,6 +169,10 @@ impl Tables {
             return None;
         }
         let id = self.by_call.get(&(agent.to_owned(), call_digest.to_owned()))?;
+        self.approvals.get(id)
+    }
+
+    pub(crate) fn approval_by_id(&self, id: &str) -> Option<&Approval> {
         self.approvals.get(id)
     }
 

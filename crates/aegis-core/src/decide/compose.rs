@@ -1,6 +1,7 @@
 //! Findings, facts and the approval at hand → one decision.
 
 use jiff::{Timestamp, ToSpan};
+use std::borrow::Cow;
 
 use super::explain::{CallSummary, Explanation, Verdict, guidance};
 use super::redact::{Redacted, redact};
@@ -35,6 +36,7 @@ pub fn decide(policies: &PolicySet, agent: &Agent, mut call: ToolCall, facts: &F
         decision_id: facts.decision_id.clone(),
         at: facts.now,
         trace_id: facts.trace_id.clone(),
+        via: facts.via.map(Cow::Borrowed),
         decision: enforced,
         would_decision: (would != enforced).then_some(would),
         mode: if would == enforced { rules.mode(policies.mode()) } else { Mode::Shadow },

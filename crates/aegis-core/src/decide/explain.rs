@@ -1,5 +1,7 @@
 //! The reasons of a decision, kept once: the record, the span, the answer and the console all show this one.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +85,9 @@ pub struct Explanation {
     /// The W3C trace it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
+    /// By which way it came in: `route`, `proxy`, `tunnel`, `ext_authz`…
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Cow<'static, str>>,
     /// What is done.
     pub decision: Verdict,
     /// In shadow mode: what would have been done, when that differs.
@@ -150,6 +155,7 @@ impl Explanation {
             decision_id: facts.decision_id.clone(),
             at: facts.now,
             trace_id: facts.trace_id.clone(),
+            via: facts.via.map(Cow::Borrowed),
             decision: Verdict::Deny,
             would_decision: None,
             mode: Mode::Enforce,

@@ -107,6 +107,7 @@ fn explanation(decision: Verdict) -> Explanation {
         decision_id: format!("dec_{}", decision.as_str()),
         at: jiff::Timestamp::UNIX_EPOCH,
         trace_id: None,
+        via: None,
         decision,
         would_decision: (decision == Verdict::Allow).then_some(Verdict::Deny),
         mode: if decision == Verdict::Allow { Mode::Shadow } else { Mode::Enforce },

@@ -53,6 +53,15 @@ impl Form {
         }
     }
 
+    /// Its name in records.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Route => "route",
+            Self::Forward => "proxy",
+            Self::Tunnel => "tunnel",
+        }
+    }
+
     /// Whether it is for the proxy, as opposed to a route.
     pub(super) fn is_proxied(self) -> bool {
         self != Self::Route

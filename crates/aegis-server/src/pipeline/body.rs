@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use aegis_core::call::{Body, HttpRequest, ToolCall};
-use aegis_core::describe::{BodyPlan, Unreadable};
+use aegis_core::describe::{Arrival, BodyPlan, Unreadable};
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -23,10 +23,16 @@ pub(super) async fn describe(
     body: AnyBody,
     limit: usize,
 ) -> Result<(ToolCall, Option<AnyBody>), Refused> {
-    if let Way::Tunnel { destination } = way {
-        return Ok((case.catalogue.describe_tunnel(destination), None));
-    }
-    let arrival = way.arrival();
+    let arrival = match way {
+        Way::Tunnel { destination } => return Ok((case.catalogue.describe_tunnel(destination), None)),
+        Way::Function { tool, action, params } => {
+            return Ok((case.catalogue.describe_function(tool, action, params.clone()), None));
+        }
+        Way::Forward { destination } => Arrival::Forward { destination },
+        Way::Route { name, tool, cluster, host } => {
+            Arrival::Route { name, tool: tool.as_deref(), cluster: cluster.as_deref(), host }
+        }
+    };
     let small = body.size_hint().exact().is_some_and(|size| size <= SMALL.min(limit as u64));
     let (read, streamed) = match case.catalogue.body_plan(&arrival, &head) {
         BodyPlan::Optional if !small => (Body::Streamed, Some(body)),

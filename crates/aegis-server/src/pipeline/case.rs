@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::governing::{self, Governing};
 use super::room::Held;
-use super::{Incoming, Pipeline, Way};
+use super::{EnforcedBy, Handled, Incoming, Pipeline, Way};
 use crate::answer::Form;
 use crate::trace::TraceContext;
 
@@ -33,6 +33,8 @@ pub(super) struct Case {
     started: Instant,
     /// How long the client took to send its body and a resolver to answer: not the decision's, so not in its latency.
     waited: Duration,
+    pub(super) enforced_by: EnforcedBy,
+    via: &'static str,
     proxied: bool,
     head_only: bool,
     tool: Option<String>,
@@ -69,6 +71,8 @@ impl Case {
             lot: u32::from_be_bytes(random()),
             started: Instant::now(),
             waited: Duration::ZERO,
+            enforced_by: incoming.enforced_by,
+            via: incoming.via,
             proxied: incoming.proxied,
             head_only: incoming.head.method == http::Method::HEAD,
             tool,
@@ -91,6 +95,7 @@ impl Case {
     pub(super) fn facts(&self) -> Facts<'_> {
         Facts {
             trace_id: Some(self.trace.trace_id_hex()),
+            via: Some(self.via),
             ..Facts::new(self.now, self.decision_id.clone(), self.policies.version())
         }
     }
@@ -124,6 +129,11 @@ impl Case {
     /// Whether this call is among the `share` (0 to 1) of all calls.
     pub(super) fn drawn_below(&self, share: f64) -> bool {
         governing::below(self.lot, share)
+    }
+
+    /// What a refused call ends up as.
+    pub(super) fn refused(&self, explanation: Explanation) -> Handled {
+        Handled::Refused { form: self.form(&explanation), explanation: Box::new(explanation) }
     }
 
     /// How this caller is answered.

@@ -1,5 +1,6 @@
 //! What is fetched before a decision, so that the decision itself is pure: where the call would go, and the approval at hand.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use aegis_core::agent::Agent;
@@ -11,7 +12,7 @@ use aegis_core::problem::Violation;
 use aegis_core::session::Session;
 
 use super::case::{self, Case};
-use super::{Pipeline, Way};
+use super::{EnforcedBy, Pipeline, Way};
 use crate::enforce::Toward;
 
 impl Pipeline {
@@ -30,6 +31,9 @@ impl Pipeline {
 
     async fn find(&self, case: &Case, way: &Way, asked: Asked<'_>) -> (Option<Toward>, Option<Violation>) {
         match way {
+            // Whoever lets it through resolves names and connects; an address that stands in the call is judged all the same.
+            _ if case.enforced_by == EnforcedBy::Caller => (None, self.literal(asked.call).await.err()),
+            Way::Function { .. } => (None, Some(case::no_destination())),
             Way::Route { name, .. } => (Some(Toward::Route(name.clone())), None),
             Way::Forward { .. } | Way::Tunnel { .. } if !case.policies.may_reach(asked) => (None, None),
             Way::Forward { .. } | Way::Tunnel { .. } => match self.toward(None, asked.call).await {
@@ -45,6 +49,16 @@ impl Pipeline {
             (Some(toward), _) => Ok(toward),
             (None, Some(destination)) => Ok(Toward::Addresses(self.0.enforcer.resolve(destination).await?)),
             (None, None) => Err(case::no_destination()),
+        }
+    }
+
+    /// Checks a destination that is an address already.
+    async fn literal(&self, call: &ToolCall) -> Result<(), Violation> {
+        match &call.destination {
+            Some(destination) if destination.host.parse::<IpAddr>().is_ok() => {
+                self.0.enforcer.resolve(destination).await.map(drop)
+            }
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -1,7 +1,9 @@
 //! What an adapter hands to the pipeline.
 
 use aegis_core::call::Destination;
-use aegis_core::describe::{Arrival, Unreadable};
+use aegis_core::describe::Unreadable;
+use http_body_util::{BodyExt as _, Empty};
+use serde_json::{Map, Value};
 
 use crate::enforce::AnyBody;
 use crate::identify::Credential;
@@ -31,6 +33,24 @@ pub enum Way {
         /// Canonical destination.
         destination: Destination,
     },
+    /// A tool by its name, with parameters: an SDK's function, the decision API. It has no wire of its own.
+    Function {
+        /// The tool.
+        tool: String,
+        /// Its action.
+        action: String,
+        /// The parameters.
+        params: Map<String, Value>,
+    },
+}
+
+/// Who lets an admitted call through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnforcedBy {
+    /// We: it is forwarded from here.
+    Gateway,
+    /// Whoever asked (an external authorizer's proxy, an SDK): it gets the answer, and nothing is forwarded or resolved here.
+    Caller,
 }
 
 /// One request, as an `intercept` adapter hands it over: framing checked, target canonical, hop-by-hop and identity
@@ -38,6 +58,10 @@ pub enum Way {
 pub struct Incoming {
     /// By which way; or why the request can't be read, then it is identified and recorded, and refused.
     pub way: Result<Way, Unreadable>,
+    /// The name of the way, for the record: `route`, `proxy`, `tunnel`, `ext_authz`…
+    pub via: &'static str,
+    /// Who lets it through.
+    pub enforced_by: EnforcedBy,
     /// Whether it came to the proxy, as opposed to a route: a failed identity is 407 there, not 401.
     pub proxied: bool,
     /// What it brought to prove its identity.
@@ -54,14 +78,25 @@ pub struct Incoming {
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
 }
 
-impl Way {
-    /// What describing the call depends on.
-    pub(super) fn arrival(&self) -> Arrival<'_> {
-        match self {
-            Self::Route { name, tool, cluster, host } => {
-                Arrival::Route { name, tool: tool.as_deref(), cluster: cluster.as_deref(), host }
-            }
-            Self::Forward { destination } | Self::Tunnel { destination } => Arrival::Forward { destination },
+impl Incoming {
+    /// A named tool's call, which has no HTTP request of its own and which its caller enforces.
+    pub fn function(
+        via: &'static str,
+        way: Result<Way, Unreadable>,
+        credential: Credential,
+        trace: TraceContext,
+    ) -> Self {
+        Self {
+            way,
+            via,
+            enforced_by: EnforcedBy::Caller,
+            proxied: false,
+            credential,
+            override_token: None,
+            trace,
+            head: http::Request::new(()).into_parts().0,
+            body: Empty::new().map_err(|never| match never {}).boxed(),
+            upgrade: None,
         }
     }
 }

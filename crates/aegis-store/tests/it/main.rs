@@ -9,6 +9,7 @@
 mod approvals;
 mod budgets;
 mod calls;
+mod handed_over;
 mod identities;
 mod killed;
 mod log;
