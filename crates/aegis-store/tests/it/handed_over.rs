@@ -44,7 +44,10 @@ async fn an_agent_that_was_suspended_meanwhile_gets_nothing() {
     assert_eq!(denial.explanation().code, Some(Code::IdentityRejected));
     let records = store.query(Query { event: Some("decision".into()), limit: 10, ..Query::default() }).await;
     let decided = |event: &Event| matches!(event, Event::Decision { .. });
-    assert!(!records.expect("reads").iter().any(|record| decided(&record.event)), "the denial is the caller's to record");
+    assert!(
+        !records.expect("reads").iter().any(|record| decided(&record.event)),
+        "the denial is the caller's to record"
+    );
 }
 
 #[tokio::test]
