@@ -39,10 +39,8 @@ debian_unpacked() {
 # with_libraries NAME PROGRAM: a command that starts the unpacked program with the libraries unpacked beside it.
 with_libraries() {
   local root=$tools/$1 libraries
-  libraries=$(compgen -G "$root/usr/lib/*-linux-*") || libraries=$root/usr/lib
-  rm -f "$bin/$1"
-  printf '#!/bin/sh\nLD_LIBRARY_PATH=%q exec %q "$@"\n' "$libraries" "$root/$2" >"$bin/$1"
-  chmod +x "$bin/$1"
+  libraries=$(compgen -G "$root/usr/lib/*-linux-*") || die "$1: no library was unpacked"
+  command_file "$1" env "LD_LIBRARY_PATH=$libraries" "$root/$2"
 }
 
 install_nginx() {
