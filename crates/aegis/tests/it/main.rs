@@ -29,3 +29,4 @@ mod tools;
 mod upstream;
 mod versions;
 mod walkthrough;
+mod ways;

@@ -1,0 +1,92 @@
+//! The ways: how each carries a call, and where the id of the decision is in its answer.
+
+use std::process::Command;
+
+use super::data::{Case, Expect};
+use super::world::{Arrived, World, agent};
+
+/// One way in.
+pub(super) struct Way {
+    pub(super) name: &'static str,
+    /// What records call it.
+    pub(super) via: &'static str,
+    /// Whether an allowed call is forwarded by the gateway.
+    pub(super) forwards: bool,
+    /// Sends the call; the decision's id, or what went wrong.
+    pub(super) carry: fn(&World, &Way, &Case) -> Result<String, String>,
+    /// Checks what reached the tool: the request, and the body that it should have.
+    pub(super) reached: fn(&Arrived, &Case, &str),
+}
+
+pub(super) const WAYS: [Way; 4] = [
+    Way { name: "route", via: "route", forwards: true, carry: route, reached: as_sent },
+    Way { name: "route_tls", via: "route", forwards: true, carry: route_tls, reached: as_sent },
+    Way { name: "route_h2", via: "route", forwards: true, carry: route_h2, reached: as_sent },
+    Way { name: "proxy", via: "proxy", forwards: true, carry: proxy, reached: as_sent },
+];
+
+impl Way {
+    /// Whether it can carry a case.
+    pub(super) fn carries(&self, case: &Case) -> bool {
+        case.only.is_empty() || case.only.iter().any(|name| name == self.name)
+    }
+
+    /// What is expected of a way that can't carry all of a case, and says so.
+    pub(super) fn instead(&self, _: &Case) -> Option<Expect> {
+        None
+    }
+}
+
+fn route(world: &World, way: &Way, case: &Case) -> Result<String, String> {
+    let url = format!("http://{}/r/shop{}", world.gateway.address("proxy"), case.request.path);
+    curl(case, &[&bearer(world, way)[..], &["--http1.1".to_owned(), url]].concat())
+}
+
+fn route_tls(world: &World, way: &Way, case: &Case) -> Result<String, String> {
+    secure_route(world, way, case, "--http1.1")
+}
+
+fn route_h2(world: &World, way: &Way, case: &Case) -> Result<String, String> {
+    secure_route(world, way, case, "--http2")
+}
+
+fn secure_route(world: &World, way: &Way, case: &Case, version: &str) -> Result<String, String> {
+    let url = format!("https://{}/r/shop{}", world.gateway.address("proxy_tls"), case.request.path);
+    let ca = ["--cacert".to_owned(), world.ca.display().to_string(), version.to_owned(), url];
+    curl(case, &[&bearer(world, way)[..], &ca].concat())
+}
+
+fn proxy(world: &World, way: &Way, case: &Case) -> Result<String, String> {
+    let proxy = format!("http://{}:{}@{}", agent(way), world.token(way), world.gateway.address("proxy"));
+    curl(case, &["--proxy".to_owned(), proxy, format!("http://shop.test{}", case.request.path)])
+}
+
+fn bearer(world: &World, way: &Way) -> [String; 2] {
+    ["--header".to_owned(), format!("Authorization: Bearer {}", world.token(way))]
+}
+
+/// Sends a case's request with real curl; the decision's id is in a header of the answer.
+fn curl(case: &Case, arguments: &[String]) -> Result<String, String> {
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--max-time", "20", "--noproxy", "", "--path-as-is", "--include"]);
+    command.args(["--request", &case.request.method]);
+    for (name, value) in &case.request.headers {
+        command.args(["--header", &format!("{name}: {value}")]);
+    }
+    if let Some(body) = &case.request.body {
+        command.args(["--data-binary", body]);
+    }
+    let output = command.args(arguments).output().expect("curl runs");
+    let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+    let id = answer.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("aegis-decision-id").then(|| value.trim().to_owned())
+    });
+    id.ok_or_else(|| format!("no decision in {answer}\n{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// It arrived with the method and the body that were decided.
+fn as_sent(arrived: &Arrived, case: &Case, body: &str) {
+    assert!(arrived.head.starts_with(&format!("{} {} ", case.request.method, case.request.path)), "{arrived:?}");
+    assert_eq!(arrived.body, body, "{}", case.case);
+}

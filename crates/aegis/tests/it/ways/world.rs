@@ -1,0 +1,141 @@
+//! A gateway with every way in, and the tool behind it.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+
+use super::carry::{WAYS, Way};
+use super::data::File;
+use crate::process::{Folder, Gateway};
+
+pub(super) struct World {
+    pub(super) gateway: Gateway,
+    pub(super) tool: Tool,
+    pub(super) ca: PathBuf,
+    tokens: Vec<(&'static str, String)>,
+}
+
+/// A plain HTTP/1.1 tool that answers everything with 200, and keeps each whole request.
+#[derive(Clone)]
+pub(super) struct Tool {
+    pub(super) address: SocketAddr,
+    requests: Arc<Mutex<Vec<Arrived>>>,
+}
+
+/// One request, as it arrived.
+#[derive(Debug, Clone)]
+pub(super) struct Arrived {
+    pub(super) head: String,
+    pub(super) body: String,
+}
+
+impl World {
+    pub(super) fn start(file: &File) -> Self {
+        let tool = Tool::start();
+        let address = tool.address;
+        let config = format!(
+            "tools: ./tools\nenvironments:\n{}\nroutes:\n  - {{name: shop, upstream: \"http://{address}\", tool: shop}}\n\
+             upstreams: {{\"shop.test:80\": \"{address}\"}}\n",
+            file.environments
+        );
+        let folder = Folder::with(&config, &[("ways.yaml", &file.policies)]);
+        std::fs::create_dir(folder.path("tools")).expect("made");
+        std::fs::write(folder.path("tools/shop.yaml"), &file.tools).expect("written");
+        let gateway = folder.serve();
+        let tokens = WAYS.iter().map(|way| (way.name, folder.agent(&agent(way)))).collect();
+        let ca = folder.ca();
+        Self { gateway, tool, ca, tokens }
+    }
+
+    /// The token of a way's agent.
+    pub(super) fn token(&self, way: &Way) -> &str {
+        &self.tokens.iter().find(|(name, _)| *name == way.name).expect("each has one").1
+    }
+
+    /// The record of a decision.
+    pub(super) fn record(&self, way: &Way, decision_id: &str) -> Value {
+        let records = self.gateway.folder.decisions(&agent(way));
+        records.into_iter().find(|record| record["decision_id"] == decision_id).expect("it is on record")
+    }
+
+    /// Says yes to what the agent of a way has asked for.
+    pub(super) fn approve(&self, way: &Way) {
+        self.answer(way, "approve");
+    }
+
+    /// Withdraws what the agent of a way has asked for.
+    pub(super) fn cancel(&self, way: &Way) {
+        self.answer(way, "cancel");
+    }
+
+    fn answer(&self, way: &Way, verb: &str) {
+        let pending = self.gateway.folder.json(&["approvals", "list"]);
+        let asked: Vec<&str> = pending
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter(|approval| approval["state"] == "pending" && approval["request"]["agent"]["id"] == agent(way))
+            .filter_map(|approval| approval["id"].as_str())
+            .collect();
+        let [id] = asked[..] else { panic!("{}: one request waits: {pending}", way.name) };
+        let said = self.gateway.folder.run(&["approvals", verb, id]);
+        assert!(said.status.success(), "{}", crate::process::text(&said));
+    }
+}
+
+/// The agent that asks by a way: each has its own, so that no approval or budget is shared.
+pub(super) fn agent(way: &Way) -> String {
+    format!("way-{}", way.name)
+}
+
+impl Tool {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let tool = Self { address: listener.local_addr().expect("bound"), requests: Arc::default() };
+        let requests = Arc::clone(&tool.requests);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let requests = Arc::clone(&requests);
+                std::thread::spawn(move || serve(stream, &requests));
+            }
+        });
+        tool
+    }
+
+    /// How many requests have arrived.
+    pub(super) fn requests(&self) -> usize {
+        self.requests.lock().expect("whole").len()
+    }
+
+    /// The requests after the first `before`.
+    pub(super) fn since(&self, before: usize) -> Vec<Arrived> {
+        self.requests.lock().expect("whole")[before..].to_vec()
+    }
+}
+
+fn serve(mut stream: TcpStream, requests: &Mutex<Vec<Arrived>>) {
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        while let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+            let length = |line: &str| line.to_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok();
+            let length = head.lines().find_map(length).unwrap_or(0);
+            if bytes.len() < end + 4 + length {
+                break;
+            }
+            let body = String::from_utf8_lossy(&bytes[end + 4..end + 4 + length]).into_owned();
+            bytes.drain(..end + 4 + length);
+            requests.lock().expect("whole").push(Arrived { head, body });
+            if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ndone\n").is_err() {
+                return;
+            }
+        }
+        match stream.read(&mut buffer) {
+            Ok(read @ 1..) => bytes.extend_from_slice(&buffer[..read]),
+            Ok(_) | Err(_) => return,
+        }
+    }
+}
