@@ -1,6 +1,8 @@
 //! The scene that is measured: many agents, each with a policy of its own, and the call that each of them makes.
 
-use aegis_core::call::{Body, HttpRequest, ToolCall};
+use std::sync::LazyLock;
+
+use aegis_core::call::{Body, Destination, HttpRequest, ToolCall};
 use aegis_core::decide::Facts;
 use aegis_core::describe::{Arrival, Catalogue};
 use aegis_core::document::{self, Diagnostic};
@@ -26,8 +28,14 @@ pub(crate) const MEDIA_TYPE: &str = "application/strategic-merge-patch+json";
 const BODY_BYTES: usize = 1024;
 
 /// The route by which it comes.
-pub(crate) const ARRIVAL: Arrival<'static> =
-    Arrival::Route { name: "k8s", tool: Some("kubernetes"), cluster: Some("main"), host: "127.0.0.1" };
+pub(crate) static ARRIVAL: LazyLock<Arrival<'static>> = LazyLock::new(|| {
+    static UPSTREAM: LazyLock<Destination> = LazyLock::new(|| Destination {
+        scheme: "http".to_owned(),
+        host: "127.0.0.1".to_owned(),
+        port: 80,
+    });
+    Arrival::Route { name: "k8s", tool: Some("kubernetes"), cluster: Some("main"), upstream: &UPSTREAM }
+});
 
 pub(crate) fn agent(index: usize) -> String {
     format!("agent-{index:05}")

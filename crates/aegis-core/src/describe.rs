@@ -64,8 +64,8 @@ pub enum Arrival<'a> {
         tool: Option<&'a str>,
         /// The operator's name for the target cluster, for the environment map.
         cluster: Option<&'a str>,
-        /// The host of the route's upstream, for the environment map.
-        host: &'a str,
+        /// The route's upstream: its host is for the environment map, all of it for plain requests.
+        upstream: &'a Destination,
     },
     /// The forward proxy: the agent names the destination.
     Forward {

@@ -23,6 +23,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aegis_core::call::Destination;
 use aegis_core::describe::Unreadable;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming as WireBody;
@@ -42,8 +43,8 @@ pub struct Route {
     pub tool: Option<String>,
     /// The operator's name for the cluster.
     pub cluster: Option<String>,
-    /// The upstream's host.
-    pub host: String,
+    /// The upstream.
+    pub upstream: Destination,
     /// Whether Aegis proves itself to the upstream: then nothing that the agent says about itself gets there.
     pub credential: bool,
 }

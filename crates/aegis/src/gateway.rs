@@ -223,7 +223,7 @@ fn routes(config: &Config) -> impl Iterator<Item = intercept::Route> {
         name: route.upstream.name.clone(),
         tool: route.tool.clone(),
         cluster: route.cluster.clone(),
-        host: route.upstream.upstream.host.clone(),
+        upstream: route.upstream.upstream.destination(),
         credential: route.upstream.credential.is_some(),
     })
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::tool::{Case, Tool};
 use super::{Arrival, Catalogue};
-use crate::call::{Companion, Shape, ToolCall};
+use crate::call::{Companion, Destination, Shape, ToolCall};
 
 /// What a run over all cases found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,7 +51,8 @@ impl Catalogue {
         let Value::Object(expect) = &case.expect else {
             return Err("`expect` must be a mapping".to_owned());
         };
-        let arrival = Arrival::Route { name: "case", tool: Some(&tool.name), cluster: None, host: "case.invalid" };
+        let upstream = Destination { scheme: "http".to_owned(), host: "case.invalid".to_owned(), port: 80 };
+        let arrival = Arrival::Route { name: "case", tool: Some(&tool.name), cluster: None, upstream: &upstream };
         let actual = match self.match_raw(&wire(&case.request), Some(&arrival)) {
             Ok(call) => observed(&call),
             Err(unreadable) => Map::from_iter([("unreadable".to_owned(), unreadable.reason.into())]),

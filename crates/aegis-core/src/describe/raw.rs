@@ -66,8 +66,8 @@ impl Catalogue {
             let destination = message.authority(scheme, authority)?;
             return self.describe(&Arrival::Forward { destination: &destination }, message.request(target)?);
         }
-        let host = message.authority("http", &message.host()?)?.host;
-        let route = |tool| Arrival::Route { name: "", tool, cluster: None, host: &host };
+        let upstream = message.authority("http", &message.host()?)?;
+        let route = |tool| Arrival::Route { name: "", tool, cluster: None, upstream: &upstream };
         let first = self.describe(&route(None), message.request("")?)?;
         if first.tool != ToolCall::HTTP {
             return Ok(first);

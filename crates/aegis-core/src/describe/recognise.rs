@@ -32,7 +32,7 @@ impl Catalogue {
             Arrival::Route { tool: Some(name), .. } => {
                 self.tools.get(*name).map_or(Behind::Undefined(name), Behind::Known)
             }
-            Arrival::Route { tool: None, host, .. } => self.tool_on(host),
+            Arrival::Route { tool: None, upstream, .. } => self.tool_on(&upstream.host),
             Arrival::Forward { destination } => self.tool_on(&destination.host),
         }
     }
@@ -136,10 +136,9 @@ impl Catalogue {
             ("path".to_owned(), target.canonical.path().into()),
         ]);
         match arrival {
-            Arrival::Route { host, .. } => {
-                params.insert("host".to_owned(), (*host).into());
+            Arrival::Route { upstream: destination, .. } | Arrival::Forward { destination } => {
+                add_destination(&mut params, destination);
             }
-            Arrival::Forward { destination } => add_destination(&mut params, destination),
         }
         let call = self.open_call(ToolCall::HTTP, ToolCall::REQUEST, facts, params);
         ToolCall { payload: Payload::Http(request), ..call }
@@ -191,9 +190,9 @@ impl Catalogue {
 fn facts_of(arrival: &Arrival<'_>) -> BTreeMap<String, String> {
     let mut facts = BTreeMap::new();
     match arrival {
-        Arrival::Route { name, cluster, host, .. } => {
+        Arrival::Route { name, cluster, upstream, .. } => {
             facts.insert("route".to_owned(), (*name).to_owned());
-            facts.insert("host".to_owned(), host.to_ascii_lowercase());
+            facts.insert("host".to_owned(), upstream.host.to_ascii_lowercase());
             facts.extend(cluster.map(|cluster| ("cluster".to_owned(), cluster.to_owned())));
         }
         Arrival::Forward { destination } => {

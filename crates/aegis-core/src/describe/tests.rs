@@ -7,11 +7,13 @@ mod network;
 mod readers;
 mod requests;
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Arrival, Catalogue};
-use crate::call::{Body, HttpRequest};
+use crate::call::{Body, Destination, HttpRequest};
 use crate::policy::Source;
 
 /// The built-in catalogue and one tool of the operator's.
@@ -23,7 +25,12 @@ fn catalogue(tool: &str) -> Catalogue {
 }
 
 fn route(tool: &str) -> Arrival<'_> {
-    Arrival::Route { name: "r", tool: Some(tool), cluster: Some("main"), host: "10.0.0.1" }
+    static UPSTREAM: LazyLock<Destination> = LazyLock::new(|| upstream("10.0.0.1"));
+    Arrival::Route { name: "r", tool: Some(tool), cluster: Some("main"), upstream: &UPSTREAM }
+}
+
+fn upstream(host: &str) -> Destination {
+    Destination { scheme: "https".to_owned(), host: host.to_owned(), port: 6443 }
 }
 
 fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> HttpRequest {

@@ -8,6 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use aegis_core::call::Destination;
+
 /// Everything that the enforcer needs to know.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -59,6 +61,14 @@ pub struct Upstream {
     pub port: u16,
     /// What the path of each request is appended to: empty, or `/…` without a slash at the end.
     pub base_path: String,
+}
+
+impl Upstream {
+    /// Where it is, as calls are described.
+    pub fn destination(&self) -> Destination {
+        let scheme = if self.secure { "https" } else { "http" };
+        Destination { scheme: scheme.to_owned(), host: self.host.clone(), port: self.port }
+    }
 }
 
 /// HTTP version spoken to an upstream.

@@ -88,8 +88,8 @@ fn route(uri: &Uri, routes: &HashMap<String, Route>) -> Result<Found, Unreadable
         None => PathAndQuery::try_from(rest),
     };
     let raw = raw.map_err(|_| unreadable("target", "the path is malformed"))?;
-    let Route { name, tool, cluster, host, credential } = route.clone();
-    let way = Way::Route { name, tool, cluster, host };
+    let Route { name, tool, cluster, upstream, credential } = route.clone();
+    let way = Way::Route { name, tool, cluster, upstream };
     Ok(Found { way, target: canonical_target(&raw)?, injected: credential })
 }
 

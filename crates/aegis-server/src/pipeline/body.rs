@@ -29,8 +29,8 @@ pub(super) async fn describe(
             return Ok((case.catalogue.describe_function(tool, action, params.clone()), None));
         }
         Way::Forward { destination } => Arrival::Forward { destination },
-        Way::Route { name, tool, cluster, host } => {
-            Arrival::Route { name, tool: tool.as_deref(), cluster: cluster.as_deref(), host }
+        Way::Route { name, tool, cluster, upstream } => {
+            Arrival::Route { name, tool: tool.as_deref(), cluster: cluster.as_deref(), upstream }
         }
     };
     let small = body.size_hint().exact().is_some_and(|size| size <= SMALL.min(limit as u64));

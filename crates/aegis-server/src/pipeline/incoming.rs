@@ -20,8 +20,8 @@ pub enum Way {
         tool: Option<String>,
         /// The operator's name for the cluster.
         cluster: Option<String>,
-        /// The upstream's host.
-        host: String,
+        /// The upstream.
+        upstream: Destination,
     },
     /// The forward proxy, absolute form.
     Forward {

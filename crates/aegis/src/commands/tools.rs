@@ -1,6 +1,6 @@
 //! `aegis tools`: the catalogue.
 
-use aegis_core::call::ToolCall;
+use aegis_core::call::{Destination, ToolCall};
 use aegis_core::describe::{Arrival, Catalogue, Match};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -31,11 +31,12 @@ pub(super) fn run(command: ToolsCommand, global: &Global) -> Result<()> {
 /// # Errors
 /// Why it can't be read.
 pub(super) fn described(catalogue: &Catalogue, raw: &[u8], route: &RouteArgs) -> Result<ToolCall> {
+    let upstream = Destination { scheme: "http".to_owned(), host: "localhost".to_owned(), port: 80 };
     let arrival = route.route_tool.as_deref().map(|tool| Arrival::Route {
         name: "given",
         tool: Some(tool),
         cluster: route.cluster.as_deref(),
-        host: "localhost",
+        upstream: &upstream,
     });
     catalogue.match_raw(raw, arrival.as_ref()).context("the request can't be read as a tool call")
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::{Arrival, BodyPlan, Catalogue, canonical_destination};
-use super::{catalogue, request, route};
+use super::{catalogue, request, route, upstream};
 use crate::call::{Body, Companion, Effect, HttpRequest, Payload, Presence, Shape, ToolCall};
 
 const SHOP: &str = r#"
@@ -136,7 +136,7 @@ fn a_route_without_a_tool_is_plain_http_and_one_to_an_undefined_tool_is_unknown(
     let shop = catalogue("");
     let call = shop
         .describe(
-            &Arrival::Route { name: "r", tool: None, cluster: None, host: "Up.example" },
+            &Arrival::Route { name: "r", tool: None, cluster: None, upstream: &upstream("Up.example") },
             request("GET", "/", &[], b""),
         )
         .expect("readable");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aegis_core::audit::Event;
+use aegis_core::call::Destination;
 use aegis_core::decide::Explanation;
 use aegis_core::describe::Catalogue;
 use aegis_core::policy::{Options, PolicySet, Source};
@@ -203,7 +204,7 @@ fn routes() -> [Route; 2] {
         name: name.to_owned(),
         tool: tool.map(str::to_owned),
         cluster: tool.map(|_| "main".to_owned()),
-        host: "127.0.0.1".to_owned(),
+        upstream: Destination { scheme: "http".to_owned(), host: "127.0.0.1".to_owned(), port: 80 },
         credential: false,
     };
     [route("tool", None), route("k8s", Some("kubernetes"))]

@@ -12,6 +12,8 @@ pub(super) struct Way {
     pub(super) via: &'static str,
     /// Whether an allowed call is forwarded by the gateway.
     pub(super) forwards: bool,
+    /// Whether the agent names the host.
+    pub(super) names_host: bool,
     /// Sends the call; the decision's id, or what went wrong.
     pub(super) carry: fn(&World, &Way, &Case) -> Result<String, String>,
     /// Checks what reached the tool: the request, and the body that it should have.
@@ -19,15 +21,18 @@ pub(super) struct Way {
 }
 
 pub(super) const WAYS: [Way; 4] = [
-    Way { name: "route", via: "route", forwards: true, carry: route, reached: as_sent },
-    Way { name: "route_tls", via: "route", forwards: true, carry: route_tls, reached: as_sent },
-    Way { name: "route_h2", via: "route", forwards: true, carry: route_h2, reached: as_sent },
-    Way { name: "proxy", via: "proxy", forwards: true, carry: proxy, reached: as_sent },
+    Way { name: "route", via: "route", forwards: true, names_host: false, carry: route, reached: as_sent },
+    Way { name: "route_tls", via: "route", forwards: true, names_host: false, carry: route_tls, reached: as_sent },
+    Way { name: "route_h2", via: "route", forwards: true, names_host: false, carry: route_h2, reached: as_sent },
+    Way { name: "proxy", via: "proxy", forwards: true, names_host: true, carry: proxy, reached: as_sent },
 ];
 
 impl Way {
     /// Whether it can carry a case.
-    pub(super) fn carries(&self, case: &Case) -> bool {
+    pub(super) fn carries(&self, world: &World, case: &Case) -> bool {
+        if self.names_host && world.host.is_empty() {
+            return false;
+        }
         case.only.is_empty() || case.only.iter().any(|name| name == self.name)
     }
 
@@ -38,7 +43,7 @@ impl Way {
 }
 
 fn route(world: &World, way: &Way, case: &Case) -> Result<String, String> {
-    let url = format!("http://{}/r/shop{}", world.gateway.address("proxy"), case.request.path);
+    let url = format!("http://{}/r/it{}", world.gateway.address("proxy"), case.request.path);
     curl(case, &[&bearer(world, way)[..], &["--http1.1".to_owned(), url]].concat())
 }
 
@@ -51,14 +56,14 @@ fn route_h2(world: &World, way: &Way, case: &Case) -> Result<String, String> {
 }
 
 fn secure_route(world: &World, way: &Way, case: &Case, version: &str) -> Result<String, String> {
-    let url = format!("https://{}/r/shop{}", world.gateway.address("proxy_tls"), case.request.path);
+    let url = format!("https://{}/r/it{}", world.gateway.address("proxy_tls"), case.request.path);
     let ca = ["--cacert".to_owned(), world.ca.display().to_string(), version.to_owned(), url];
     curl(case, &[&bearer(world, way)[..], &ca].concat())
 }
 
 fn proxy(world: &World, way: &Way, case: &Case) -> Result<String, String> {
     let proxy = format!("http://{}:{}@{}", agent(way), world.token(way), world.gateway.address("proxy"));
-    curl(case, &["--proxy".to_owned(), proxy, format!("http://shop.test{}", case.request.path)])
+    curl(case, &["--proxy".to_owned(), proxy, format!("http://{}{}", world.host, case.request.path)])
 }
 
 fn bearer(world: &World, way: &Way) -> [String; 2] {

@@ -9,7 +9,15 @@ use serde_json::{Map, Value};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
-    pub(super) tools: String,
+    /// The operator's own definitions.
+    #[serde(default)]
+    pub(super) tools: Option<String>,
+    /// The host that the agent names, where it can.
+    #[serde(default)]
+    pub(super) host: Option<String>,
+    /// More keys of the route that leads there.
+    #[serde(default)]
+    pub(super) route: Map<String, Value>,
     pub(super) environments: String,
     pub(super) policies: String,
     pub(super) cases: Vec<Case>,

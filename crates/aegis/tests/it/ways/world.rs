@@ -15,6 +15,8 @@ pub(super) struct World {
     pub(super) gateway: Gateway,
     pub(super) tool: Tool,
     pub(super) ca: PathBuf,
+    /// The host that an agent names.
+    pub(super) host: String,
     tokens: Vec<(&'static str, String)>,
 }
 
@@ -36,18 +38,26 @@ impl World {
     pub(super) fn start(file: &File) -> Self {
         let tool = Tool::start();
         let address = tool.address;
-        let config = format!(
-            "tools: ./tools\nenvironments:\n{}\nroutes:\n  - {{name: shop, upstream: \"http://{address}\", tool: shop}}\n\
-             upstreams: {{\"shop.test:80\": \"{address}\"}}\n",
-            file.environments
-        );
+        let mut route = file.route.clone();
+        // Under the host's own name, so that a route's host and the one that an agent names are the same.
+        let upstream = file.host.as_ref().map_or(address.to_string(), Clone::clone);
+        route.extend([("name".into(), "it".into()), ("upstream".into(), format!("http://{upstream}").into())]);
+        let mut config = format!("environments:\n{}\nroutes: [{}]\n", file.environments, Value::Object(route));
+        if let Some(host) = &file.host {
+            config += &format!("upstreams: {{\"{host}:80\": \"{address}\"}}\n");
+        }
+        if file.tools.is_some() {
+            config += "tools: ./tools\n";
+        }
         let folder = Folder::with(&config, &[("ways.yaml", &file.policies)]);
-        std::fs::create_dir(folder.path("tools")).expect("made");
-        std::fs::write(folder.path("tools/shop.yaml"), &file.tools).expect("written");
+        if let Some(tools) = &file.tools {
+            std::fs::create_dir(folder.path("tools")).expect("made");
+            std::fs::write(folder.path("tools/tool.yaml"), tools).expect("written");
+        }
         let gateway = folder.serve();
         let tokens = WAYS.iter().map(|way| (way.name, folder.agent(&agent(way)))).collect();
         let ca = folder.ca();
-        Self { gateway, tool, ca, tokens }
+        Self { gateway, tool, ca, host: file.host.clone().unwrap_or_default(), tokens }
     }
 
     /// The token of a way's agent.
