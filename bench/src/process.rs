@@ -89,7 +89,7 @@ impl Home {
             std::fs::write(policies.join(format!("{}.yaml", scene::agent(index))), scene::policy(index))?;
         }
         let config = format!(
-            "data_dir: ./data\nlisten: {{proxy: \"127.0.0.1:0\", proxy_tls: \"127.0.0.1:0\", api: \"127.0.0.1:0\"}}\n\
+            "data_dir: ./data\nlisten: {{proxy: \"127.0.0.1:0\", proxy_tls: \"127.0.0.1:0\", api: \"127.0.0.1:0\", ext_authz: off}}\n\
              policies: ./policies\n{}routes:\n  - {{name: k8s, upstream: \"http://{upstream}\", tool: kubernetes, cluster: main, \
              credential: {{bearer: upstream-credential}}}}\n{extra}\n",
             scene::ENVIRONMENTS,

@@ -87,6 +87,8 @@ pub(crate) struct Listen {
     pub(crate) proxy_tls: Option<SocketAddr>,
     /// Operators' and agents' API.
     pub(crate) api: SocketAddr,
+    /// Envoy's external authorization over gRPC; `off` leaves it out.
+    pub(crate) ext_authz: Option<SocketAddr>,
 }
 
 /// Spans and logs.

@@ -11,6 +11,8 @@ use crate::identify::Credential;
 
 const TOKEN: HeaderName = HeaderName::from_static("aegis-token");
 const OVERRIDE: HeaderName = HeaderName::from_static("aegis-override");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The credential: at the proxy `Proxy-Authorization`; on a route `Aegis-Token`, or `Authorization` without it.
 pub(super) fn of(form: Form, headers: &HeaderMap) -> Credential {
@@ -21,6 +23,33 @@ pub(super) fn of(form: Form, headers: &HeaderMap) -> Credential {
         Credential::Missing => one(headers, &AUTHORIZATION, bearer),
         found => found,
     }
+}
+
+/// The credential of a call that a proxy asks about: `Aegis-Token`, else `Proxy-Authorization`, else `Authorization`.
+pub(super) fn of_check(headers: &HeaderMap) -> Credential {
+    match one(headers, &TOKEN, |value| Some(Credential::Bearer(token(value)?))) {
+        Credential::Missing => {}
+        found => return found,
+    }
+    match one(headers, &PROXY_AUTHORIZATION, |value| bearer(value).or_else(|| basic(value))) {
+        Credential::Missing => one(headers, &AUTHORIZATION, bearer),
+        found => found,
+    }
+}
+
+/// Takes everything off that is for Aegis; the names of what the proxy must take off too. `Authorization` is the upstream's only
+/// beside another credential.
+pub(super) fn strip_check(headers: &mut HeaderMap) -> Vec<String> {
+    let signed = headers.contains_key(TOKEN) || headers.contains_key(PROXY_AUTHORIZATION);
+    let ours = |name: &HeaderName| {
+        let name = name.as_str();
+        name.starts_with("aegis-") || name == "proxy-authorization" || (name == "authorization" && !signed)
+    };
+    let found: Vec<HeaderName> = headers.keys().filter(|name| ours(name)).cloned().collect();
+    for name in found.iter().chain([&HOST, &TRACEPARENT, &TRACESTATE]) {
+        headers.remove(name);
+    }
+    found.iter().map(|name| name.as_str().to_owned()).collect()
 }
 
 /// The override token, if there is one.

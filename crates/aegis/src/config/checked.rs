@@ -16,6 +16,7 @@ pub(super) fn check(file: &str, typed: Typed, base: &Path, errors: &mut Vec<Diag
         proxy: typed.proxy.unwrap_or(loopback(4180)),
         proxy_tls: typed.proxy_tls.unwrap_or(Some(loopback(4183))),
         api: typed.api.unwrap_or(loopback(4181)),
+        ext_authz: typed.ext_authz.unwrap_or(Some(loopback(4182))),
     };
     distinct_ports(file, listen, errors);
     distinct_names(file, &typed, errors);
@@ -85,7 +86,12 @@ fn absolute(base: &Path, path: &str) -> PathBuf {
 
 fn distinct_ports(file: &str, listen: Listen, errors: &mut Vec<Diagnostic>) {
     let mut seen: BTreeMap<SocketAddr, &str> = BTreeMap::new();
-    let all = [("proxy", Some(listen.proxy)), ("proxy_tls", listen.proxy_tls), ("api", Some(listen.api))];
+    let all = [
+        ("proxy", Some(listen.proxy)),
+        ("proxy_tls", listen.proxy_tls),
+        ("api", Some(listen.api)),
+        ("ext_authz", listen.ext_authz),
+    ];
     for (key, address) in all.into_iter().filter_map(|(key, address)| address.map(|address| (key, address))) {
         if address.port() == 0 {
             continue;

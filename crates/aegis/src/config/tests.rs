@@ -71,7 +71,7 @@ limits: {body: 1MiB, header: 32KiB, connections: 10, hold: 45s}
     assert_eq!(secret.expose(), "s3cret");
     assert!(!format!("{config:?}").contains("s3cret"), "a secret in Debug output");
     let warned: Vec<&str> = config.warnings.iter().map(|warning| warning.key.as_str()).collect();
-    assert_eq!(warned, ["listen.ext_authz", "limits.hold"]);
+    assert_eq!(warned, ["limits.hold"]);
 }
 
 #[test]

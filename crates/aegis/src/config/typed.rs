@@ -26,6 +26,8 @@ pub(super) struct Typed {
     /// `Some(None)` is `off`.
     pub(super) proxy_tls: Option<Option<SocketAddr>>,
     pub(super) api: Option<SocketAddr>,
+    /// `Some(None)` is `off`.
+    pub(super) ext_authz: Option<Option<SocketAddr>>,
     pub(super) policies: Option<String>,
     pub(super) bundle: Option<TypedBundle>,
     pub(super) tools: Option<String>,
@@ -66,7 +68,7 @@ impl Typed {
             &[("native", Engine::Native), ("rego", Engine::Rego), ("wasm", Engine::Wasm)],
         );
         typed.engine_check = converted(&mut fields, "engine_check", "a share such as 1%", units::share);
-        typed.listen(file, &mut fields);
+        typed.listen(&mut fields);
         fields.list("routes"); // says that the key exists and is a list; its elements are read below
         typed.upstreams(&mut fields);
         if let Some(mut egress) = fields.map("egress") {
@@ -107,18 +109,13 @@ impl Typed {
         typed
     }
 
-    fn listen(&mut self, file: &str, fields: &mut Fields<'_>) {
+    fn listen(&mut self, fields: &mut Fields<'_>) {
         let Some(mut listen) = fields.map("listen") else { return };
         self.proxy = converted(&mut listen, "proxy", ADDRESS, address);
-        self.proxy_tls = converted(&mut listen, "proxy_tls", "an address such as 127.0.0.1:4183, or off", |text| {
-            if text == "off" { Some(None) } else { address(text).map(Some) }
-        });
+        let or_off = |text: &str| if text == "off" { Some(None) } else { address(text).map(Some) };
+        self.proxy_tls = converted(&mut listen, "proxy_tls", "an address such as 127.0.0.1:4183, or off", or_off);
         self.api = converted(&mut listen, "api", ADDRESS, address);
-        if let Some(node) = listen.node("ext_authz") {
-            let message = "accepted, but this version doesn't listen there yet: nothing answers ext_authz";
-            let key = listen.path_of("ext_authz");
-            self.warnings.push(Diagnostic::error(file, node.place, &key, message).warning());
-        }
+        self.ext_authz = converted(&mut listen, "ext_authz", "an address such as 127.0.0.1:4182, or off", or_off);
         listen.finish();
     }
 

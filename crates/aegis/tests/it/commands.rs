@@ -64,7 +64,7 @@ fn what_init_writes_serves() {
     assert_eq!(gateway.ready["policy_version"], check["policy_version"]);
     assert_eq!(gateway.ready["mode"], "enforce");
     let names: Vec<&str> = gateway.listening.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["proxy", "proxy_tls", "api"]);
+    assert_eq!(names, ["proxy", "proxy_tls", "api", "ext_authz"]);
     let health = raw(gateway.address("api"), "GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(health.starts_with("HTTP/1.1 200"), "{health}");
     let ca = folder.run(&["ca", "export"]);

@@ -60,7 +60,7 @@ impl Folder {
         let made = run(&["init", folder.path("").to_str().expect("text")]);
         assert!(made.status.success(), "{}", stderr(&made));
         folder.change("aegis.yaml", |text| {
-            ["4180", "4183", "4181"].iter().fold(text, |text, port| text.replacen(port, "0", 1))
+            ["4180", "4183", "4181", "4182"].iter().fold(text, |text, port| text.replacen(port, "0", 1))
         });
         folder
     }
@@ -69,7 +69,7 @@ impl Folder {
     pub(crate) fn with(config: &str, policies: &[(&str, &str)]) -> Self {
         let folder = Self::empty();
         let head = "data_dir: ./aegis-data\npolicies: ./policies\n\
-            listen: {proxy: \"127.0.0.1:0\", proxy_tls: \"127.0.0.1:0\", api: \"127.0.0.1:0\"}\n";
+            listen: {proxy: \"127.0.0.1:0\", proxy_tls: \"127.0.0.1:0\", api: \"127.0.0.1:0\", ext_authz: \"127.0.0.1:0\"}\n";
         std::fs::write(folder.path("aegis.yaml"), format!("{head}{config}")).expect("written");
         std::fs::create_dir(folder.path("policies")).expect("made");
         for (name, text) in policies {

@@ -57,7 +57,7 @@ fn command(dir: &Path, arguments: &[&str]) -> Command {
 fn free_the_ports(dir: &Path) {
     let path = dir.join("my-gateway/aegis.yaml");
     let config = std::fs::read_to_string(&path).expect("aegis.yaml");
-    let free = ["4180", "4181", "4183"]
+    let free = ["4180", "4181", "4182", "4183"]
         .iter()
         .fold(config, |text, port| text.replace(&format!("127.0.0.1:{port} "), "127.0.0.1:0 "));
     std::fs::write(&path, free).expect("written");

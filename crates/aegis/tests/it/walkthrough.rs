@@ -174,7 +174,7 @@ fn json_lines(shell: &mut Shell, command: &str) -> Vec<Value> {
 /// The documented ones, in the configuration that `init` wrote, become free ones.
 fn free_the_ports(config: &Path) {
     let text = std::fs::read_to_string(config).expect("there");
-    let free = ["4180", "4181", "4183"]
+    let free = ["4180", "4181", "4182", "4183"]
         .iter()
         .fold(text, |text, port| text.replacen(&format!("127.0.0.1:{port}"), "127.0.0.1:0", 1));
     std::fs::write(config, free).expect("written");
