@@ -128,7 +128,7 @@ impl Events {
                 status: Status::Unset,
             });
         }
-        span_id("upstream", &explanation.decision_id)
+        upstream_span(&explanation.decision_id)
     }
 
     /// An admitted call ended: the CLIENT span beside the decision's, one log line. `span_id` is what
@@ -172,6 +172,11 @@ impl Events {
             export.shutdown(limit).await;
         }
     }
+}
+
+/// The id of the span that a decision's call is the parent of where it goes, whoever sends it there.
+pub(crate) fn upstream_span(decision_id: &str) -> [u8; 8] {
+    span_id("upstream", decision_id)
 }
 
 /// The id of a decision's span of one kind. Derived, so that whoever has the record can find the span, and the outcome's

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::intercept::Intercept;
+use crate::intercept::ext_authz::{ExtAuthz, Services};
 use crate::intercept::listener::Listener;
 use crate::intercept::slots::Slots;
 
@@ -31,6 +32,8 @@ pub struct Settings {
     pub proxy_tls: Option<(SocketAddr, Arc<ServerConfig>)>,
     /// The API.
     pub api: Option<SocketAddr>,
+    /// Envoy's external authorization, gRPC over plain HTTP/2.
+    pub ext_authz: Option<SocketAddr>,
     /// Connections to the proxy, in all.
     pub connections: usize,
     /// Connections to the proxy from one address; all of this machine's are one.
@@ -48,7 +51,7 @@ pub struct Settings {
 /// A listener and where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bound {
-    /// `proxy`, `proxy_tls` or `api`.
+    /// `proxy`, `proxy_tls`, `api` or `ext_authz`.
     pub listening: &'static str,
     /// The address; the port that the system chose for port 0.
     pub address: SocketAddr,
@@ -69,6 +72,7 @@ pub struct Gateway {
     proxy: Option<Socket>,
     proxy_tls: Option<Socket>,
     api: Option<Socket>,
+    ext_authz: Option<Socket>,
 }
 
 struct Socket {
@@ -86,22 +90,28 @@ impl Gateway {
         let proxy = bind("proxy", settings.proxy).await?;
         let proxy_tls = bind("proxy_tls", tls_address).await?;
         let api = bind("api", settings.api).await?;
-        Ok(Self { settings, proxy, proxy_tls, api })
+        let ext_authz = bind("ext_authz", settings.ext_authz).await?;
+        Ok(Self { settings, proxy, proxy_tls, api, ext_authz })
     }
 
     /// Every listener, with the address that it has.
     pub fn addresses(&self) -> Vec<Bound> {
-        [&self.proxy, &self.proxy_tls, &self.api].into_iter().flatten().map(|socket| socket.bound).collect()
+        [&self.proxy, &self.proxy_tls, &self.api, &self.ext_authz]
+            .into_iter()
+            .flatten()
+            .map(|socket| socket.bound)
+            .collect()
     }
 
     /// Serves until `shutdown`, then takes no more and lets what is under way end. Tunnels and forwarded calls that
     /// outlive their client are the enforcer's to wait for.
-    pub async fn run(self, intercept: Intercept, api: axum::Router, shutdown: CancellationToken) {
-        let Self { settings, proxy, proxy_tls, api: api_socket } = self;
+    pub async fn run(self, intercept: Intercept, api: axum::Router, authorizer: ExtAuthz, shutdown: CancellationToken) {
+        let Self { settings, proxy, proxy_tls, api: api_socket, ext_authz } = self;
         let slots = Slots::new(settings.connections, settings.connections_per_client);
         let plain = Listener {
             slots,
             tls: None,
+            prior_knowledge: false,
             header_limit: settings.header_limit,
             head_time: settings.head_time,
             drain: shutdown.clone(),
@@ -120,6 +130,15 @@ impl Gateway {
         if let (Some(socket), Some((_, config))) = (proxy_tls, settings.proxy_tls) {
             let tls = Listener { tls: Some(acceptor(&config)), ..plain.clone() };
             connections.spawn(tls.run(socket.listener, service));
+        }
+        if let Some(socket) = ext_authz {
+            // A proxy's connections are few and last; newcomers must not push them out.
+            let slots = Slots::new(settings.api_connections, settings.api_connections);
+            let services = Services::new(authorizer.clone());
+            let listener = Listener { slots, prior_knowledge: true, ..plain.clone() };
+            connections.spawn(services.clone().tell_health(shutdown.clone()));
+            let service = service_fn(move |request| services.clone().answer(request));
+            connections.spawn(listener.run(socket.listener, service));
         }
         if let Some(socket) = api_socket {
             let api_listener = Listener { slots: Slots::where_the_oldest_goes(settings.api_connections), ..plain };

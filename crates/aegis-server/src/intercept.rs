@@ -10,6 +10,7 @@
 
 mod body;
 mod credential;
+pub mod ext_authz;
 mod frame;
 mod headers;
 pub(crate) mod listener;
@@ -112,6 +113,7 @@ impl Intercept {
             way,
             via: form.name(),
             enforced_by: EnforcedBy::Gateway,
+            fits: None,
             proxied: form.is_proxied(),
             credential,
             override_token,

@@ -27,7 +27,7 @@ pub(crate) use case::{decision_id, random};
 pub use governing::{Canary, CanaryOf, Governing};
 pub use handled::Handled;
 use http::Response;
-pub use incoming::{EnforcedBy, Incoming, Way};
+pub use incoming::{Absent, EnforcedBy, Fits, Incoming, Way};
 use parts::Inner;
 pub use parts::Parts;
 pub use retire::retire;
@@ -44,6 +44,8 @@ struct Wire {
     /// `None` while the name that the agent gave hasn't been resolved.
     toward: Option<Toward>,
     live: Live,
+    /// What a caller that enforces can do.
+    fits: Option<Fits>,
 }
 
 impl Pipeline {
@@ -69,7 +71,7 @@ impl Pipeline {
 
     /// Steps 2 to 4: who asks, what is asked, what follows.
     async fn judge(&self, case: &mut Case, incoming: Incoming) -> Result<(Decision, Wire), Denial> {
-        let Incoming { way, credential, override_token, head, body, upgrade, .. } = incoming;
+        let Incoming { way, credential, override_token, head, body, upgrade, fits, .. } = incoming;
         let identified = self.0.identify.verify(&credential, case.now);
         let agent = identified.map_err(|Rejected(reason)| case.unread(None, Refused::identity(reason)))?;
         case.is_of(&agent);
@@ -98,13 +100,13 @@ impl Pipeline {
             ..case.facts()
         };
         let decision = decide(&case.policies, &agent, call, &facts).beside(opinion);
-        Ok((decision, Wire { toward, live: Live { body, upgrade } }))
+        Ok((decision, Wire { toward, live: Live { body, upgrade }, fits }))
     }
 
     /// Steps 5 and 6: admitted and on record, then forwarded; or handed to the caller that enforces it.
     async fn pass(&self, case: &Case, passage: Passage, wire: Wire) -> Handled {
         if case.enforced_by == EnforcedBy::Caller {
-            return self.hand_over(case, passage).await;
+            return self.hand_over(case, passage, wire.fits).await;
         }
         let toward = match self.toward(wire.toward, passage.call()).await {
             Ok(toward) => toward,

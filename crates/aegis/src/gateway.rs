@@ -14,6 +14,7 @@ use aegis_server::api::{self, ApiState};
 use aegis_server::ca::Ca;
 use aegis_server::enforce::{self, Enforcer};
 use aegis_server::gateway::{self, Bound, Gateway};
+use aegis_server::intercept::ext_authz::ExtAuthz;
 use aegis_server::intercept::{self, Intercept};
 use aegis_server::pipeline::{Parts, Pipeline};
 use aegis_server::versions::Versions;
@@ -140,13 +141,14 @@ pub(crate) async fn start(config: Config, catalogue: Catalogue) -> Result<Runnin
     let addresses = gateway.addresses();
     enforcer.guard_own(addresses.iter().map(|bound| bound.address).collect());
     let intercept = Intercept::new(pipeline.clone(), routes(&config), BODY_IDLE);
+    let authorizer = ExtAuthz::new(intercept.clone(), config.limits.body);
     let router = api::router(api_state(&data, pipeline, versions.clone(), remote.as_ref()));
     if let Some(api) = address_of(&addresses, "api") {
         data::leave_note(&config.data_dir, api)?;
     }
     let stop = data.stop.clone();
     let followed = remote.map(|remote| tokio::spawn(remote.follow(versions, data.events.clone(), stop.clone())));
-    let served = gateway.run(intercept, router, stop.clone());
+    let served = gateway.run(intercept, router, authorizer, stop.clone());
     let task = tokio::spawn(finish(served, followed, enforcer, data));
     let (data_dir, mode) = (config.data_dir, config.mode);
     Ok(Running { addresses, policy_version, in_force, refused, mode, reloader: Some(reloader), stop, data_dir, task })
@@ -209,6 +211,7 @@ fn listeners(config: &Config) -> Result<gateway::Settings> {
         proxy: Some(config.listen.proxy),
         proxy_tls,
         api: Some(config.listen.api),
+        ext_authz: config.listen.ext_authz,
         connections: room.proxy,
         connections_per_client: room.proxy.div_ceil(PER_CLIENT_SHARE),
         api_connections: room.api,

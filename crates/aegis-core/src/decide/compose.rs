@@ -139,7 +139,9 @@ fn ask(
         Decision::Deny(Denial { explanation: base.refused(code, reason, detail) })
     };
     let Some(digest) = call.digest().map(|digest| digest.to_string()) else {
-        let detail = "a human would have to approve this call, but its body is too large to be read".to_owned();
+        let detail =
+            "a human would have to approve this call, but its body was not read: it is too large, or didn't come whole"
+                .to_owned();
         return refuse(base, Code::PolicyViolation, "approval: body_unread", detail);
     };
     let at_hand = facts

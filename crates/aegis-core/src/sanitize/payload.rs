@@ -98,7 +98,10 @@ fn body(request: &mut HttpRequest, rewriter: &mut Rewriter<'_>) -> Result<bool, 
         Body::Whole(bytes) => bytes,
         Body::Streamed if idle => return Ok(false),
         Body::Streamed => {
-            return Err(refuse("body_unread", "the body is too large to be looked through for what must not leave"));
+            return Err(refuse(
+                "body_unread",
+                "the body was not read, so it can't be looked through for what must not leave",
+            ));
         }
     };
     rewriter.changed = false;

@@ -1,4 +1,5 @@
-//! A listener and its connections: accepted, bounded in number and time, served as HTTP/1.1 or (by ALPN) HTTP/2, drained.
+//! A listener and its connections: accepted, bounded in number and time, served as HTTP/1.1 or (by ALPN, or where only that is
+//! spoken) HTTP/2, drained.
 //!
 //! Invariants: TCP_NODELAY on every connection; nobody keeps one open without sending a handshake, a preface or a head in
 //! time; on shutdown what is under way ends, what is idle closes. hyper's protocol sniffing isn't used: it waits without end.
@@ -40,6 +41,8 @@ pub(crate) struct Listener {
     pub(crate) slots: Slots,
     /// Certificate and ALPN, for a TLS listener.
     pub(crate) tls: Option<TlsAcceptor>,
+    /// Plain HTTP/2 by prior knowledge and nothing else (RFC 9113 §3.3), where there is no certificate.
+    pub(crate) prior_knowledge: bool,
     /// The largest head, in bytes.
     pub(crate) header_limit: usize,
     /// How long a client may take for its TLS handshake, its HTTP/2 preface, and each request's head.
@@ -101,7 +104,15 @@ impl Listener {
     where
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        let Some(tls) = self.tls.clone() else { return self.http1(stream, service).await };
+        let Some(tls) = self.tls.clone() else {
+            if !self.prior_knowledge {
+                return self.http1(stream, service).await;
+            }
+            if let Ok(stream) = preface::read(stream, self.head_time).await {
+                self.http2(stream, service).await;
+            }
+            return;
+        };
         let Ok(Ok(stream)) = timeout(self.head_time, tls.accept(stream)).await else { return };
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
             return self.http1(stream, service).await;

@@ -4,13 +4,14 @@ use std::time::Instant;
 
 use aegis_core::call::{Body, HttpRequest, ToolCall};
 use aegis_core::describe::{Arrival, BodyPlan, Unreadable};
+use aegis_core::problem::Code;
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 use super::case::{Case, Refused};
-use super::incoming::Way;
-use crate::enforce::AnyBody;
+use super::incoming::{Absent, Way};
+use crate::enforce::{AnyBody, BodyError};
 
 /// The largest body that is read although nothing depends on it, in bytes: so that its call can be approved.
 const SMALL: u64 = 256 * 1024;
@@ -57,10 +58,7 @@ async fn read(case: &mut Case, body: AnyBody, limit: usize) -> Result<Bytes, Ref
 async fn collect(case: &mut Case, mut body: AnyBody, limit: usize) -> Result<Bytes, Refused> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Unreadable {
-            reason: "body_incomplete".to_owned(),
-            message: format!("the body could not be read to its end: {error}"),
-        })?;
+        let frame = frame.map_err(incomplete)?;
         let data = frame.into_data().unwrap_or_default();
         if data.len() > limit - bytes.len() {
             return Err(Refused::too_large(limit));
@@ -71,4 +69,17 @@ async fn collect(case: &mut Case, mut body: AnyBody, limit: usize) -> Result<Byt
         bytes.extend_from_slice(&data);
     }
     Ok(bytes.freeze())
+}
+
+/// The body of a call that depends on it broke off, or was never there.
+fn incomplete(error: BodyError) -> Refused {
+    match error.downcast_ref() {
+        Some(Absent { reason, message }) => {
+            Refused { code: Code::PolicyViolation, reason: format!("body: {reason}"), detail: (*message).to_owned() }
+        }
+        None => Refused::from(Unreadable {
+            reason: "body_incomplete".to_owned(),
+            message: format!("the body could not be read to its end: {error}"),
+        }),
+    }
 }

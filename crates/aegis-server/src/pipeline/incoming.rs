@@ -1,6 +1,7 @@
 //! What an adapter hands to the pipeline.
 
 use aegis_core::call::Destination;
+use aegis_core::decide::Passage;
 use aegis_core::describe::Unreadable;
 use http_body_util::{BodyExt as _, Empty};
 use serde_json::{Map, Value};
@@ -53,6 +54,20 @@ pub enum EnforcedBy {
     Caller,
 }
 
+/// Whether a caller that enforces can let exactly this call pass; if not, why, for the agent. Asked before anything of it is on
+/// record as passing.
+pub type Fits = Box<dyn Fn(&Passage) -> Result<(), String> + Send + Sync>;
+
+/// A body that isn't there to be read, as the error that reading it ends with: a call that can be described without it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Absent {
+    /// For the record: one word.
+    pub reason: &'static str,
+    /// For the caller: what to do.
+    pub message: &'static str,
+}
+
 /// One request, as an `intercept` adapter hands it over: framing checked, target canonical, hop-by-hop and identity
 /// headers taken off, the body not read yet.
 pub struct Incoming {
@@ -62,6 +77,8 @@ pub struct Incoming {
     pub via: &'static str,
     /// Who lets it through.
     pub enforced_by: EnforcedBy,
+    /// What a caller that enforces can do; `None` where there is nothing that it can't.
+    pub fits: Option<Fits>,
     /// Whether it came to the proxy, as opposed to a route: a failed identity is 407 there, not 401.
     pub proxied: bool,
     /// What it brought to prove its identity.
@@ -90,6 +107,7 @@ impl Incoming {
             way,
             via,
             enforced_by: EnforcedBy::Caller,
+            fits: None,
             proxied: false,
             credential,
             override_token: None,

@@ -82,6 +82,16 @@ impl Pipeline {
         self.0.governing.load_full()
     }
 
+    /// Whether it can decide and record: policies are in force, and the store takes records.
+    pub async fn ready(&self) -> bool {
+        !self.governing().withheld && self.0.store.health().await.is_ok()
+    }
+
+    /// Whether a proxy's operator may say that this tool is behind it.
+    pub fn has_tool(&self, name: &str) -> bool {
+        self.0.catalogue.load().has_tool(name)
+    }
+
     /// The policies in force.
     pub fn policies(&self) -> Arc<PolicySet> {
         Arc::clone(&self.governing().active)

@@ -3,13 +3,18 @@
 //! Invariant: each ends on record, or as a refusal.
 
 use aegis_core::decide::{Ask, Denial, Passage};
+use aegis_core::problem::Code;
 
 use super::case::Case;
-use super::{Handled, Pipeline};
+use super::{Fits, Handled, Pipeline};
 
 impl Pipeline {
     /// Steps 5 and 6 of a call that its caller enforces.
-    pub(super) async fn hand_over(&self, case: &Case, passage: Passage) -> Handled {
+    pub(super) async fn hand_over(&self, case: &Case, passage: Passage, fits: Option<Fits>) -> Handled {
+        if let Some(Err(why)) = fits.map(|fits| fits(&passage)) {
+            let denial = passage.refuse(Code::PolicyViolation, "sanitize: not_enforceable", why);
+            return self.refuse(case, denial).await;
+        }
         let latency = case.latency();
         match self.0.store.hand_over(passage, case.noted(latency)).await {
             Ok((call, explanation)) => {

@@ -2,6 +2,7 @@
 
 mod calls;
 mod connections;
+mod ext_authz;
 mod framing;
 mod upstream;
 mod world;

@@ -17,7 +17,6 @@ use crate::enforce::{AnyBody, BodyError};
 use crate::pipeline::Absent;
 
 /// What came.
-#[derive(Debug)]
 pub(super) enum Sent {
     /// These bytes, and nothing says that they are not all.
     Bytes {
@@ -27,6 +26,8 @@ pub(super) enum Sent {
     },
     /// The proxy says that it is a part.
     Part,
+    /// Something in it may stand for what was lost on the way here.
+    Lossy,
     /// A body still to be read, all of what the proxy sends.
     Stream {
         body: AnyBody,
@@ -40,6 +41,10 @@ const PARTIAL: Absent = Absent {
     message: "the proxy sent a part of the body only, and this call can't be judged by a part: send less, or raise what the \
               proxy buffers (Envoy: with_request_body.max_request_bytes)",
 };
+const LOSSY: Absent = Absent {
+    reason: "lossy",
+    message: "the body has a '!', which Envoy also puts for what isn't UTF-8: set with_request_body.pack_as_bytes: true",
+};
 const NOT_SENT: Absent = Absent {
     reason: "not_sent",
     message: "the proxy didn't send the body, and this call can't be judged without it: have the proxy send bodies and say so \
@@ -49,20 +54,16 @@ const NOT_SENT: Absent = Absent {
 /// The body for the pipeline; and its bytes, where they are known already. `length` is the `Content-Length` of the original.
 pub(super) fn resolve(sent: Sent, length: Option<&HeaderValue>, bodies: Bodies) -> (AnyBody, Option<Bytes>) {
     let length: Option<u64> = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    let known = match (sent, bodies) {
+    let known = match sent {
         // What was sent can't be what is passed on, which is nothing.
-        (_, Bodies::Dropped) => Ok(Bytes::new()),
-        (Sent::Stream { body, .. }, Bodies::Sent) | (Sent::Stream { body, whole: true }, _) => return (body, None),
-        (Sent::Stream { .. }, Bodies::Unknown) => Err(NOT_SENT),
-        (Sent::Part, _) => Err(PARTIAL),
-        (Sent::Bytes { bytes, .. }, Bodies::Sent) if bytes.is_empty() && length.is_none_or(|length| length == 0) => Ok(bytes),
-        (Sent::Bytes { bytes, .. }, _) if bytes.is_empty() && length == Some(0) => Ok(bytes),
-        (Sent::Bytes { bytes, .. }, Bodies::Unknown) if bytes.is_empty() => Err(NOT_SENT),
-        (Sent::Bytes { bytes, whole }, bodies) => match length {
-            Some(length) if length == bytes.len() as u64 => Ok(bytes),
-            None if whole || bodies == Bodies::Sent => Ok(bytes),
-            _ => Err(PARTIAL),
+        _ if bodies == Bodies::Dropped => Ok(Bytes::new()),
+        Sent::Part => Err(PARTIAL),
+        Sent::Lossy => Err(LOSSY),
+        Sent::Stream { body, whole } => match streamed(&body, whole, bodies) {
+            Ok(()) => return (body, None),
+            Err(absent) => Err(absent),
         },
+        Sent::Bytes { bytes, whole } => of_length(bytes.len() as u64, length, whole, bodies).map(|()| bytes),
     };
     match known {
         Ok(bytes) => (Full::new(bytes.clone()).map_err(|never| match never {}).boxed(), Some(bytes)),
@@ -70,8 +71,38 @@ pub(super) fn resolve(sent: Sent, length: Option<&HeaderValue>, bodies: Bodies) 
     }
 }
 
+/// Whether `sent` bytes are all of a body whose `Content-Length` is `length`.
+fn of_length(sent: u64, length: Option<u64>, whole: bool, bodies: Bodies) -> Result<(), Absent> {
+    match (length, bodies) {
+        (Some(length), _) if length == sent => Ok(()),
+        (Some(_), _) if sent == 0 => Err(NOT_SENT),
+        (Some(_), _) => Err(PARTIAL),
+        (None, Bodies::Sent) => Ok(()),
+        (None, Bodies::UpTo(most)) if sent < most && (whole || sent == 0) => Ok(()),
+        (None, _) if sent == 0 => Err(NOT_SENT),
+        (None, _) => Err(PARTIAL),
+    }
+}
+
+/// The same for what is still to be read, which says nothing of the original's length.
+fn streamed(body: &AnyBody, whole: bool, bodies: Bodies) -> Result<(), Absent> {
+    match (bodies, body.size_hint().exact()) {
+        (Bodies::Sent, _) => Ok(()),
+        (Bodies::UpTo(most), Some(length)) if length < most && (whole || length == 0) => Ok(()),
+        (_, Some(0)) => Err(NOT_SENT),
+        (Bodies::UpTo(_), _) => Err(PARTIAL),
+        (Bodies::Unknown | Bodies::Dropped, _) => Err(NOT_SENT),
+    }
+}
+
 /// A body whose length isn't known and that breaks when it is read.
 struct Missing(Option<Absent>);
+
+impl Default for Sent {
+    fn default() -> Self {
+        Self::Part
+    }
+}
 
 impl Body for Missing {
     type Data = Bytes;

@@ -36,6 +36,8 @@ pub(super) enum Bodies {
     Unknown,
     /// It sends each body whole, so that there is none where it sends none.
     Sent,
+    /// It buffers so many bytes: a shorter body is whole. At this length Envoy takes one for whole whether or not more follows.
+    UpTo(u64),
     /// It passes none on to the upstream.
     Dropped,
 }
@@ -65,7 +67,10 @@ impl Stated {
             None => Bodies::Unknown,
             Some("sent") => Bodies::Sent,
             Some("none") => Bodies::Dropped,
-            Some(_) => return Err(wrong("\"body\" is \"sent\" or \"none\"")),
+            Some(text) => match text.parse() {
+                Ok(bytes) => Bodies::UpTo(bytes),
+                Err(_) => return Err(wrong("\"body\" is \"sent\", \"none\", or how many bytes the proxy buffers")),
+            },
         };
         let way = match (route, tool, cluster, host) {
             (None, None, None, None) => None,

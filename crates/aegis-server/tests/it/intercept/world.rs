@@ -14,6 +14,7 @@ use aegis_server::enforce::{self, Enforcer, Protocol, RouteUpstream, Tls};
 use aegis_server::events::{self, Events};
 use aegis_server::gateway::{self, Gateway};
 use aegis_server::identify::{self, Identify};
+use aegis_server::intercept::ext_authz::ExtAuthz;
 use aegis_server::intercept::{Intercept, Route};
 use aegis_server::pipeline::{Governing, Parts, Pipeline};
 use aegis_store::{Durability, Store};
@@ -48,6 +49,7 @@ actions:
 pub(super) struct World {
     pub(super) proxy: SocketAddr,
     pub(super) proxy_tls: SocketAddr,
+    pub(super) ext_authz: SocketAddr,
     pub(super) upstream: Upstream,
     pub(super) token: String,
     pub(super) store: Store,
@@ -106,6 +108,7 @@ impl World {
             proxy: Some(loopback),
             proxy_tls: Some((loopback, config)),
             api: None,
+            ext_authz: Some(loopback),
             connections: 64,
             connections_per_client: 32,
             api_connections: 8,
@@ -114,12 +117,25 @@ impl World {
             drain: Duration::from_secs(5),
         };
         let gateway = Gateway::bind(settings).await.expect("ports");
-        let [proxy, proxy_tls] = gateway.addresses()[..] else { panic!("two listeners") };
+        let [proxy, proxy_tls, ext_authz] = gateway.addresses()[..] else { panic!("three listeners") };
         let shutdown = CancellationToken::new();
         let intercept = Intercept::new(pipeline.clone(), routes(), Duration::from_millis(300));
-        let running = tokio::spawn(gateway.run(intercept, axum::Router::new(), shutdown.clone()));
-        let (proxy, proxy_tls) = (proxy.address, proxy_tls.address);
-        Self { proxy, proxy_tls, upstream, token, store, pipeline, shutdown, running, certificate, _dir: dir }
+        let authorizer = ExtAuthz::new(intercept.clone(), BODY_LIMIT);
+        let running = tokio::spawn(gateway.run(intercept, axum::Router::new(), authorizer, shutdown.clone()));
+        let (proxy, proxy_tls, ext_authz) = (proxy.address, proxy_tls.address, ext_authz.address);
+        Self {
+            proxy,
+            proxy_tls,
+            ext_authz,
+            upstream,
+            token,
+            store,
+            pipeline,
+            shutdown,
+            running,
+            certificate,
+            _dir: dir,
+        }
     }
 
     /// `message` with `{token}` filled in.

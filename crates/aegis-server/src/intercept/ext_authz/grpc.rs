@@ -1,0 +1,167 @@
+//! `envoy.service.auth.v3.Authorization/Check` and `grpc.health.v1.Health`.
+//!
+//! Invariants: so many checks at once, each of so many bytes, each there in time; a caller's deadline is kept, and the decision
+//! goes on record all the same; health is readiness: policies in force, and a store that takes records.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::service::auth::v3::authorization_server::{Authorization, AuthorizationServer};
+use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
+use http::header::HeaderMap;
+use http::{Request, Response};
+use hyper::body::Incoming as WireBody;
+use tokio::sync::Semaphore;
+use tokio::time::{interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::body::Body;
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
+use tower_service::Service as _;
+
+use super::rewrite::{Reach, Rewrite};
+use super::{Checked, ExtAuthz, answer, check};
+use crate::events::upstream_span;
+use crate::pipeline::Handled;
+
+/// How many checks are read and decided at once; the others wait unread.
+const AT_ONCE: usize = 256;
+/// How long a check may take, from its head to its answer.
+const CHECK_TIME: Duration = Duration::from_secs(15);
+/// What a message may have besides a body: headers, and what Envoy says of the connection.
+const BESIDES_THE_BODY: usize = 1 << 20;
+/// How often health is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// The service that health is told of, besides all of them together.
+const CHECKS: &str = "envoy.service.auth.v3.Authorization";
+
+/// The services of one listener. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Services {
+    authorizer: ExtAuthz,
+    checks: AuthorizationServer<ExtAuthz>,
+    health: HealthServer<HealthService>,
+    reporter: HealthReporter,
+    at_once: Arc<Semaphore>,
+}
+
+impl Services {
+    pub(crate) fn new(authorizer: ExtAuthz) -> Self {
+        let limit = authorizer.body_limit.saturating_add(BESIDES_THE_BODY);
+        let reporter = HealthReporter::new();
+        Self {
+            checks: AuthorizationServer::new(authorizer.clone()).max_decoding_message_size(limit),
+            health: HealthServer::new(HealthService::from_health_reporter(reporter.clone())),
+            authorizer,
+            reporter,
+            at_once: Arc::new(Semaphore::new(AT_ONCE)),
+        }
+    }
+
+    /// Keeps health what readiness is, until `drain`; then says that it ends.
+    pub(crate) async fn tell_health(self, drain: CancellationToken) {
+        let mut ticks = interval(LOOK_EVERY);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = drain.cancelled() => break,
+            }
+            let ready = self.authorizer.intercept.pipeline.ready().await;
+            self.tell(if ready { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
+        }
+        self.tell(ServingStatus::NotServing).await;
+    }
+
+    async fn tell(&self, status: ServingStatus) {
+        for service in ["", CHECKS] {
+            self.reporter.set_service_status(service, status).await;
+        }
+    }
+
+    /// Answers one request.
+    pub(crate) async fn answer(mut self, request: Request<WireBody>) -> Result<Response<Body>, Infallible> {
+        let service = request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
+        match service {
+            CHECKS => {
+                let time = deadline(request.headers()).map_or(CHECK_TIME, |time| time.min(CHECK_TIME));
+                let checked = async {
+                    // Held until the answer is there: it is what bounds the memory that checks take.
+                    let _permit = self.at_once.acquire().await;
+                    self.checks.call(request).await
+                };
+                match timeout(time, checked).await {
+                    Ok(answered) => answered,
+                    Err(_) => Ok(Status::deadline_exceeded("the check took longer than its caller waits").into_http()),
+                }
+            }
+            "grpc.health.v1.Health" => self.health.call(request).await,
+            _ => Ok(Status::unimplemented("only ext_authz v3 and health are served here").into_http()),
+        }
+    }
+}
+
+/// How long the caller waits (`grpc-timeout`: up to eight digits and a unit).
+fn deadline(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    Some(match unit {
+        "H" => Duration::from_secs(number.saturating_mul(3600)),
+        "M" => Duration::from_secs(number.saturating_mul(60)),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+#[tonic::async_trait]
+impl Authorization for ExtAuthz {
+    async fn check(&self, request: tonic::Request<CheckRequest>) -> Result<tonic::Response<CheckResponse>, Status> {
+        let original = check::original(request.into_inner());
+        let checked = self.decide(original, "ext_authz", Reach::HeadersAndQuery).await.map_err(|error| {
+            tracing::error!(%error, "a check ended without an answer");
+            Status::internal("the gateway failed to decide this call")
+        })?;
+        Ok(tonic::Response::new(respond(checked).await?))
+    }
+}
+
+async fn respond(checked: Checked) -> Result<CheckResponse, Status> {
+    let Checked { handled, held, trace } = checked;
+    let explanation = handled.explanation().clone();
+    let Handled::Admitted { call, .. } = &handled else {
+        return Ok(answer::refused(&explanation, handled.into_response()).await);
+    };
+    // The pipeline has asked the same before it let the call pass.
+    let rewrite =
+        Rewrite::between(&held, call, Reach::HeadersAndQuery).map_err(|_| Status::internal("not enforceable"))?;
+    let mut fields = vec![("traceparent", trace.traceparent(upstream_span(&explanation.decision_id)))];
+    fields.extend((!trace.state.is_empty()).then(|| ("tracestate", trace.state.clone())));
+    Ok(answer::passing(&explanation, &handled.into_response(), &rewrite, held.ours, fields))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_digits_and_a_unit() {
+        let of = |text: &str| {
+            deadline(&HeaderMap::from_iter([("grpc-timeout".parse().expect("a name"), text.parse().expect("a value"))]))
+        };
+        assert_eq!(of("200m"), Some(Duration::from_millis(200)));
+        assert_eq!(of("1S"), Some(Duration::from_secs(1)));
+        assert_eq!(of("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        for malformed in ["", "m", "1", "1x", "-1m", "123456789m", "ü"] {
+            let headers = malformed
+                .parse::<http::HeaderValue>()
+                .map(|value| HeaderMap::from_iter([(http::HeaderName::from_static("grpc-timeout"), value)]));
+            assert_eq!(headers.ok().and_then(|headers| deadline(&headers)), None, "{malformed}");
+        }
+    }
+}
