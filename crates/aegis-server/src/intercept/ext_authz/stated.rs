@@ -7,9 +7,10 @@
 
 use std::collections::HashMap;
 
-use aegis_core::describe::Unreadable;
+use aegis_core::call::Destination;
+use aegis_core::describe::{Unreadable, canonical_destination};
 
-use super::super::{Route, unreadable};
+use super::super::{Route, frame, unreadable};
 use crate::pipeline::Way;
 
 /// What the operator says.
@@ -25,7 +26,7 @@ enum Behind {
     /// One of Aegis's own routes, by name.
     Route(String),
     /// What is behind the proxy.
-    Tool { tool: Option<String>, cluster: Option<String>, host: Option<String> },
+    Tool { tool: Option<String>, cluster: Option<String>, upstream: Destination },
 }
 
 /// What the proxy does with bodies.
@@ -48,16 +49,16 @@ impl Stated {
     /// # Errors
     /// A word or a value that isn't known, or words that contradict each other.
     pub(super) fn read<'a>(words: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Self, Unreadable> {
-        let (mut route, mut tool, mut cluster, mut host) = (None, None, None, None);
+        let (mut route, mut tool, mut cluster, mut upstream) = (None, None, None, None);
         let mut bodies = None;
         for (word, value) in words {
             let place = match word {
                 "route" => &mut route,
                 "tool" => &mut tool,
                 "cluster" => &mut cluster,
-                "host" => &mut host,
+                "upstream" => &mut upstream,
                 "body" => &mut bodies,
-                _ => return Err(wrong(format!("{word:?} is none of route, tool, cluster, host, body"))),
+                _ => return Err(wrong(format!("{word:?} is none of route, tool, cluster, upstream, body"))),
             };
             if value.is_empty() || place.replace(value.to_owned()).is_some() {
                 return Err(wrong(format!("{word:?} needs one value")));
@@ -72,11 +73,15 @@ impl Stated {
                 Err(_) => return Err(wrong("\"body\" is \"sent\", \"none\", or how many bytes the proxy buffers")),
             },
         };
-        let way = match (route, tool, cluster, host) {
+        let upstream = upstream.map(|url| destination(&url)).transpose()?;
+        let way = match (route, tool, cluster, upstream) {
             (None, None, None, None) => None,
             (Some(name), None, None, None) => Some(Behind::Route(name)),
-            (Some(_), ..) => return Err(wrong("a \"route\" says tool, cluster and host already")),
-            (None, tool, cluster, host) => Some(Behind::Tool { tool, cluster, host }),
+            (Some(_), ..) => return Err(wrong("a \"route\" says tool, cluster and upstream already")),
+            // An upstream that nobody states is nowhere: the host in the request is the agent's to choose.
+            (None, tool, cluster, upstream) => {
+                Some(Behind::Tool { tool, cluster, upstream: upstream.unwrap_or_else(nowhere) })
+            }
         };
         Ok(Self { way, bodies })
     }
@@ -93,21 +98,37 @@ impl Stated {
         match &self.way {
             None => Ok(None),
             Some(Behind::Route(name)) => {
-                let Some(Route { name, tool, cluster, host, .. }) = routes.get(name).cloned() else {
+                let Some(Route { name, tool, cluster, upstream, .. }) = routes.get(name).cloned() else {
                     return Err(unreadable("unknown_route", format!("there is no route {name:?}")));
                 };
-                Ok(Some(Way::Route { name, tool, cluster, host }))
+                Ok(Some(Way::Route { name, tool, cluster, upstream }))
             }
-            Some(Behind::Tool { tool, cluster, host }) => {
+            Some(Behind::Tool { tool, cluster, upstream }) => {
                 if let Some(tool) = tool.as_deref().filter(|tool| !has_tool(tool)) {
                     return Err(wrong(format!("there is no tool {tool:?}")));
                 }
-                // A host that nobody states is unknown: the one in the request is the agent's to choose.
-                let host = host.clone().unwrap_or_default();
-                Ok(Some(Way::Route { name: String::new(), tool: tool.clone(), cluster: cluster.clone(), host }))
+                let (tool, cluster, upstream) = (tool.clone(), cluster.clone(), upstream.clone());
+                Ok(Some(Way::Route { name: String::new(), tool, cluster, upstream }))
             }
         }
     }
+}
+
+/// What no rule lists.
+fn nowhere() -> Destination {
+    Destination { scheme: String::new(), host: String::new(), port: 0 }
+}
+
+fn destination(url: &str) -> Result<Destination, Unreadable> {
+    let expected = || wrong("\"upstream\" is a URL such as https://10.0.0.1:6443");
+    let (scheme, authority) = url.split_once("://").ok_or_else(expected)?;
+    let default = match scheme {
+        "http" => 80,
+        "https" => 443,
+        _ => return Err(expected()),
+    };
+    let (host, port) = frame::authority(authority).map_err(|_| expected())?;
+    canonical_destination(scheme, host, port.unwrap_or(default)).map_err(|_| expected())
 }
 
 fn wrong(why: impl std::fmt::Display) -> Unreadable {
