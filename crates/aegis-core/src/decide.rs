@@ -8,6 +8,7 @@
 
 mod compose;
 mod explain;
+mod reach;
 mod redact;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ mod undeclared;
 pub use compose::{decide, opinion};
 pub use explain::{CallSummary, Explanation, Verdict};
 use jiff::Timestamp;
+pub use reach::reach;
 pub use redact::approval_digest;
 
 use crate::agent::Agent;

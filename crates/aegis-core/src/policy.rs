@@ -522,6 +522,12 @@ impl PolicySet {
         }
     }
 
+    /// Whether some entry of the agent's policies has an `egress` of its own.
+    pub fn lists_hosts_by_entry(&self, asked: Asked<'_>) -> bool {
+        let mut entries = native::policies_of(&self.tables, asked).into_iter().flat_map(|policy| &policy.entries);
+        entries.any(|entry| entry.egress.is_some())
+    }
+
     /// The rate limits that apply to a call: those of the agent's policies, and those of the entries that are for it.
     pub fn rates(&self, asked: Asked<'_>) -> Vec<RateLimit> {
         let agent = &asked.agent.id;

@@ -9,6 +9,7 @@
 //! - Upstream certificates are always verified.
 //! - Memory per call is flat: bodies are streamed, one frame at a time.
 //! - Once an agent or its token is withdrawn, what it has under way is cut off: bodies, upgrades and tunnels too.
+//! - When a token ends, what nobody reads ends with it: tunnels and upgraded connections. An answer that was decided on goes on.
 //!
 //! Deliberately absent: rules (who may go where is decided), retries, and any way to verify less.
 
@@ -20,9 +21,11 @@ mod headers;
 mod profile;
 mod relay;
 mod settings;
+mod shards;
 #[cfg(test)]
 mod testing;
 pub(crate) mod tls;
+mod trailers;
 mod tunnel;
 
 use std::fmt;
@@ -78,6 +81,8 @@ pub struct Live {
     /// The client's side of an upgrade or tunnel. An upgrade is passed on when the call's headers still have `Upgrade`
     /// and it names `websocket` or `SPDY/3.1`; else the request goes on without one.
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
+    /// When what nobody reads any more, a tunnel or an upgraded connection, is cut: with the credential that opened it.
+    pub until: Option<tokio::time::Instant>,
 }
 
 /// How forwarding failed. The words are for callers and records: no secret, no parameter.
@@ -224,7 +229,7 @@ impl Inner {
         span_id: [u8; 8],
         sender: oneshot::Sender<Result<http::Response<AnyBody>, Failure>>,
     ) {
-        let (started, meter) = (Instant::now(), Meter::default());
+        let (started, meter, until) = (Instant::now(), Meter::default(), live.until);
         let explanation = admitted.explanation().clone();
         let (call, receipt) = admitted.redeem();
         let settle = |ended: Ended| {
@@ -256,7 +261,12 @@ impl Inner {
             Ok(opened) => {
                 // If the client has gone, the answer is dropped here, and its body tells that it was abandoned.
                 let _ = sender.send(Ok(opened.response));
+                let lapsed = opened.rest.is_unread().then_some(until).flatten();
                 let ended = tokio::select! {
+                    () = at(lapsed) => {
+                        meter.cut.cancel();
+                        Ended { result: "forwarded", error: Some("token_expired".to_owned()) }
+                    }
                     finished = opened.rest.finish(&meter, self.egress.timeouts()) => finished.into(),
                     () = &mut withdrawn => {
                         meter.cut.cancel();
@@ -290,6 +300,14 @@ impl Inner {
             let detail = format!("{}: {error}", explanation.decision_id);
             self.events.alarm("an outcome could not be recorded", &detail);
         }
+    }
+}
+
+/// Ends at a time, or never.
+async fn at(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -120,6 +120,7 @@ impl Gateway {
         };
         let (abort, connections) = (plain.abort.clone(), plain.connections.clone());
         let calls = intercept.calls().clone();
+        let intercept = intercept.served_like(&plain);
         let service = service_fn(move |request| {
             let intercept = intercept.clone();
             async move { Ok::<_, Infallible>(intercept.answer(request).await) }

@@ -236,6 +236,13 @@ impl Identify {
         Ok(Agent { id: entry.id, groups: entry.groups, chain: Vec::new(), token_id: Some(claims.jti.clone()) })
     }
 
+    /// When a credential ends by its own word; `None` when it is none of ours. It proves nothing.
+    pub(crate) fn holds_until(&self, credential: &Credential) -> Option<Timestamp> {
+        let (Credential::Bearer(token) | Credential::Basic { token, .. }) = credential else { return None };
+        let claims = self.claims(token).ok()?;
+        Timestamp::from_second(claims.exp.saturating_add(LEEWAY)).ok()
+    }
+
     /// What the registry says now of the agent that a token names.
     fn registered(&self, claims: &token::Claims) -> Result<AgentEntry, Rejected> {
         if self.store.is_revoked(&claims.jti) {

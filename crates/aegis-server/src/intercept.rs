@@ -1,7 +1,7 @@
 //! Wire in, wire out: one HTTP request becomes an [`Incoming`]. No rules here.
 //!
 //! Three forms on the proxy's listeners: `/r/NAME/…` (a sidecar route), absolute form (the forward proxy) and CONNECT (a
-//! tunnel). A request whose framing or target can be read in two ways still goes to the pipeline, which identifies its
+//! tunnel; to an intercepted host a connection whose requests are read, see [`within`]). A request whose framing or target can be read in two ways still goes to the pipeline, which identifies its
 //! sender and records it; it is refused there. What isn't for any tool (`GET /`) gets a hint and no decision.
 //!
 //! Invariants: what the pipeline describes is what would be forwarded: hop-by-hop headers and every credential for Aegis are
@@ -13,12 +13,14 @@ mod credential;
 pub mod ext_authz;
 mod frame;
 mod headers;
+mod hosts;
 pub(crate) mod listener;
 mod preface;
 pub(crate) mod slots;
 #[cfg(test)]
 mod tests;
 mod way;
+mod within;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,8 +30,12 @@ use aegis_core::call::Destination;
 use aegis_core::describe::Unreadable;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming as WireBody;
+pub use hosts::{BadPattern, HostPattern};
 use tokio_util::task::TaskTracker;
+pub use within::Interception;
 
+use self::listener::Listener;
+use self::within::Via;
 use crate::answer;
 use crate::enforce::AnyBody;
 use crate::pipeline::{EnforcedBy, Incoming, Pipeline, random};
@@ -57,13 +63,28 @@ pub struct Intercept {
     routes: Arc<HashMap<String, Route>>,
     body_idle: Duration,
     calls: TaskTracker,
+    interception: Option<Arc<Interception>>,
+    /// How the connections inside of intercepted ones are served.
+    listener: Option<Listener>,
 }
 
 impl Intercept {
     /// An adapter for these routes. A body may pause for `body_idle` at most.
     pub fn new(pipeline: Pipeline, routes: impl IntoIterator<Item = Route>, body_idle: Duration) -> Self {
         let routes = routes.into_iter().map(|route| (route.name.clone(), route)).collect();
-        Self { pipeline, routes: Arc::new(routes), body_idle, calls: TaskTracker::new() }
+        let calls = TaskTracker::new();
+        Self { pipeline, routes: Arc::new(routes), body_idle, calls, interception: None, listener: None }
+    }
+
+    /// The same, with these hosts intercepted.
+    #[must_use]
+    pub fn intercepting(self, interception: Interception) -> Self {
+        Self { interception: Some(Arc::new(interception)), ..self }
+    }
+
+    /// The same; connections inside of intercepted ones are served like those of `listener`.
+    pub(crate) fn served_like(self, listener: &Listener) -> Self {
+        Self { listener: Some(Listener { tls: None, ..listener.clone() }), ..self }
     }
 
     /// The calls under way: they outlive a client that hangs up.
@@ -77,6 +98,14 @@ impl Intercept {
             let hint = "This is Aegis's proxy. Use it as an HTTP proxy, or call a configured route: /r/NAME/...";
             return answer::undecided(StatusCode::NOT_FOUND, hint);
         };
+        match self.intercepted(&incoming) {
+            Some(found) => self.connect(incoming, found).await,
+            None => self.run(incoming).await,
+        }
+    }
+
+    /// Takes a call through the pipeline.
+    async fn run(&self, incoming: Incoming) -> Response<AnyBody> {
         let pipeline = self.pipeline.clone();
         // A task of its own: a client that hangs up must not stop a call between its admission and its outcome.
         let call = self.calls.spawn(async move { pipeline.run(incoming).await });
@@ -87,19 +116,32 @@ impl Intercept {
     }
 
     /// Reads the head. `None` when it isn't for any tool.
-    fn take_in(&self, mut request: Request<WireBody>) -> Option<Incoming> {
+    fn take_in(&self, request: Request<WireBody>) -> Option<Incoming> {
         let form = way::Form::of(request.method(), request.uri(), request.version())?;
+        Some(self.read(form, request, None))
+    }
+
+    /// The same for a request inside of an intercepted connection.
+    fn take_in_within(&self, request: Request<WireBody>, via: &Via) -> Incoming {
+        self.read(way::Form::Within, request, Some(via))
+    }
+
+    fn read(&self, form: way::Form, mut request: Request<WireBody>, via: Option<&Via>) -> Incoming {
         let upgrading = headers::upgrades(request.headers());
         let upgrade = (form == way::Form::Tunnel || upgrading).then(|| hyper::upgrade::on(&mut request));
         let (mut head, wire_body) = request.into_parts();
-        let found = frame::check(&head).and_then(|()| way::read(form, &head, &self.routes));
-        let credential = credential::of(form, &head.headers);
+        let found = frame::check(&head).and_then(|()| match via {
+            Some(via) => way::within(&head, &via.destination),
+            None => way::read(form, &head, &self.routes),
+        });
+        let credential = via.map_or_else(|| credential::of(form, &head.headers), |via| via.credential.clone());
         let override_token = credential::override_token(&head.headers);
         let trace = TraceContext::join(&head.headers, random());
 
         let injected = matches!(&found, Ok(found) if found.injected);
         credential::strip(form, &mut head.headers, injected);
         headers::strip_connection(&mut head.headers, upgrading);
+        headers::join_cookies(&mut head);
         let way = found.map(|found| {
             head.uri = found.target.into();
             found.way
@@ -109,7 +151,7 @@ impl Intercept {
             (Err(unreadable), _) | (_, Err(unreadable)) => (Err(unreadable), None),
         };
         let body = body::guarded(wire_body, self.body_idle);
-        Some(Incoming {
+        Incoming {
             way,
             via: form.name(),
             enforced_by: EnforcedBy::Gateway,
@@ -121,7 +163,7 @@ impl Intercept {
             head,
             body,
             upgrade,
-        })
+        }
     }
 }
 

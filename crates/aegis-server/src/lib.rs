@@ -13,5 +13,6 @@ mod hop;
 pub mod identify;
 pub mod intercept;
 pub mod pipeline;
+mod sni;
 pub mod trace;
 pub mod versions;

@@ -7,6 +7,7 @@
 mod body;
 mod candidate;
 mod case;
+mod connection;
 mod facts;
 mod governing;
 mod handled;
@@ -100,7 +101,8 @@ impl Pipeline {
             ..case.facts()
         };
         let decision = decide(&case.policies, &agent, call, &facts).beside(opinion);
-        Ok((decision, Wire { toward, live: Live { body, upgrade }, fits }))
+        let until = upgrade.as_ref().map(|_| self.holds_until(&credential, case.now));
+        Ok((decision, Wire { toward, live: Live { body, upgrade, until }, fits }))
     }
 
     /// Steps 5 and 6: admitted and on record, then forwarded; or handed to the caller that enforces it.

@@ -517,7 +517,10 @@ pub(crate) enum BundleCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CaCommand {
-    /// Write the CA's certificate, for clients to trust
+    /// Make the next CA, in force at once; the old one certifies it, so clients go on as they are
+    #[command(after_help = "Example:\n  aegis ca rotate && aegis ca export > aegis-ca.pem")]
+    Rotate,
+    /// Write the CA's certificate (and those before it that haven't ended), for clients to trust
     #[command(after_help = "Example:\n  aegis ca export > aegis-ca.pem")]
     Export {
         /// Where to write it; standard output when not given

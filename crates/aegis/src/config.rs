@@ -10,6 +10,7 @@
 
 mod bundle;
 mod checked;
+mod interception;
 mod routes;
 mod secrets;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use aegis_server::events::Otlp;
 use aegis_store::Durability;
 
 pub(crate) use bundle::Bundle;
+pub(crate) use interception::Interception;
 pub(crate) use routes::Route;
 pub(crate) use units::duration;
 
@@ -56,6 +58,8 @@ pub(crate) struct Config {
     pub(crate) routes: Vec<Route>,
     /// `host:port` → the address that it is reached at instead.
     pub(crate) upstreams: HashMap<String, SocketAddr>,
+    /// Hosts whose TLS is read.
+    pub(crate) interception: Interception,
     /// Whether agents may name hosts in private networks.
     pub(crate) private_networks: PrivateNetworks,
     /// How long an issued token holds.

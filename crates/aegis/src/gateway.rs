@@ -11,11 +11,11 @@ use aegis_core::describe::Catalogue;
 use aegis_core::document::Diagnostic;
 use aegis_core::policy::{Mode, PolicySet};
 use aegis_server::api::{self, ApiState};
-use aegis_server::ca::Ca;
-use aegis_server::enforce::{self, Enforcer};
+use aegis_server::ca::{Ca, Leaves};
+use aegis_server::enforce::{self, Enforcer, Roots};
 use aegis_server::gateway::{self, Bound, Gateway};
 use aegis_server::intercept::ext_authz::ExtAuthz;
-use aegis_server::intercept::{self, Intercept};
+use aegis_server::intercept::{self, Intercept, Interception};
 use aegis_server::pipeline::{Parts, Pipeline};
 use aegis_server::versions::Versions;
 use anyhow::Result;
@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Route};
+use crate::config::{self, Config, Route};
 use crate::data::{self, DataDir};
 use crate::descriptors::Room;
 use crate::load;
@@ -86,6 +86,10 @@ fn unusable_routes(config: &Config) -> Vec<Diagnostic> {
     if enforcement(config).check().is_ok() {
         return Vec::new();
     }
+    let named = enforce::Settings { routes: Vec::new(), ..enforcement(config) };
+    if let Err(error) = named.check() {
+        return vec![Diagnostic::error(config::DEFAULT_FILE, config::START, "interception.upstream_ca", error.to_string())];
+    }
     let why = |route: &Route| {
         let settings = enforce::Settings { routes: vec![route.upstream.clone()], ..enforce::Settings::default() };
         let error = settings.check().err()?;
@@ -100,6 +104,7 @@ fn enforcement(config: &Config) -> enforce::Settings {
         routes: config.routes.iter().map(|route| route.upstream.clone()).collect(),
         overrides: config.upstreams.clone(),
         private_networks: config.private_networks,
+        named_roots: config.interception.upstream_ca.clone().map_or(Roots::System, Roots::SystemAnd),
         ..enforce::Settings::default()
     }
 }
@@ -137,10 +142,14 @@ pub(crate) async fn start(config: Config, catalogue: Catalogue) -> Result<Runnin
         engine_check: config.engine_check,
     });
     versions.govern(pipeline.clone());
+    let interception = interception(&config)?;
     let gateway = Gateway::bind(listeners(&config)?).await?;
     let addresses = gateway.addresses();
     enforcer.guard_own(addresses.iter().map(|bound| bound.address).collect());
-    let intercept = Intercept::new(pipeline.clone(), routes(&config), BODY_IDLE);
+    let mut intercept = Intercept::new(pipeline.clone(), routes(&config), BODY_IDLE);
+    if let Some(interception) = interception {
+        intercept = intercept.intercepting(interception);
+    }
     let authorizer = ExtAuthz::new(intercept.clone(), config.limits.body);
     let router = api::router(api_state(&data, pipeline, versions.clone(), remote.as_ref()));
     if let Some(api) = address_of(&addresses, "api") {
@@ -203,7 +212,7 @@ fn listeners(config: &Config) -> Result<gateway::Settings> {
             if !address.ip().is_unspecified() && !names.contains(&own) {
                 names.push(own);
             }
-            Some((address, Ca::open(&config.data_dir, now)?.server_config(&names, now)?))
+            Some((address, ca(config, now)?.server_config(&names, now)?))
         }
     };
     let room = Room::make(config.limits.connections);
@@ -219,6 +228,26 @@ fn listeners(config: &Config) -> Result<gateway::Settings> {
         head_time: HEAD_TIME,
         drain: DRAIN,
     })
+}
+
+/// The CA that signs what Aegis shows.
+fn ca(config: &Config, now: Timestamp) -> Result<Ca> {
+    Ok(match &config.interception.ca {
+        Some((certificate, key)) => Ca::read(certificate, key)?,
+        None => Ca::open(&config.data_dir, now)?,
+    })
+}
+
+fn interception(config: &Config) -> Result<Option<Interception>> {
+    let config::Interception { hosts, ca, .. } = config.interception.clone();
+    if hosts.is_empty() {
+        return Ok(None);
+    }
+    let leaves = match ca {
+        Some((certificate, key)) => Leaves::given(certificate, key)?,
+        None => Leaves::own(config.data_dir.clone(), Timestamp::now())?,
+    };
+    Ok(Some(Interception { hosts, leaves }))
 }
 
 fn routes(config: &Config) -> impl Iterator<Item = intercept::Route> {

@@ -92,7 +92,7 @@ pub fn opinion(candidate: &PolicySet, agent: &Agent, call: &ToolCall, facts: &Fa
 }
 
 /// Two engines that both failed have nothing to disagree about: each has denied, and said why.
-fn differ(one: &Evaluation, other: &Evaluation) -> bool {
+pub(super) fn differ(one: &Evaluation, other: &Evaluation) -> bool {
     one != other && (one.failures.is_empty() || other.failures.is_empty())
 }
 
@@ -220,7 +220,7 @@ fn ask(
 
 /// The rules that a call doesn't keep, in report order.
 #[derive(Default)]
-struct Rules {
+pub(super) struct Rules {
     list: Vec<Rule>,
     retry_after: Option<u64>,
     resets_at: Option<Timestamp>,
@@ -277,6 +277,24 @@ impl Rules {
         (rules, redacted.redactions)
     }
 
+    /// Only these of what the policies found, and the gateway's own rules.
+    pub(super) fn about(
+        policies: &PolicySet,
+        found: &[&Finding],
+        asked: Asked<'_>,
+        facts: &Facts<'_>,
+        engines_differ: bool,
+    ) -> Self {
+        let mut rules = Self::default();
+        for finding in found {
+            rules.add(finding.effect, finding.mode, policies.violation(finding, asked));
+        }
+        for violation in gateway_rules(asked.call, facts, engines_differ) {
+            rules.add(FindingEffect::Deny, Mode::Enforce, violation);
+        }
+        rules
+    }
+
     fn add(&mut self, effect: FindingEffect, mode: Mode, violation: Violation) {
         self.add_of("", effect, mode, violation);
     }
@@ -287,7 +305,7 @@ impl Rules {
         self.list.push(Rule { entry, effect, mode, code: Code::PolicyViolation, violation });
     }
 
-    fn judged(&self) -> Judged {
+    pub(super) fn judged(&self) -> Judged {
         let broken = |Rule { entry, effect, mode, violation, .. }: &Rule| Broken {
             entry: entry.clone(),
             effect: *effect,
@@ -390,11 +408,11 @@ impl Rules {
         gravest.into_iter().find(|code| codes.contains(code)).unwrap_or(Code::PolicyViolation)
     }
 
-    fn violations(&self) -> Vec<Violation> {
+    pub(super) fn violations(&self) -> Vec<Violation> {
         self.list.iter().map(|rule| rule.violation.clone()).collect()
     }
 
-    fn reason(&self) -> String {
+    pub(super) fn reason(&self) -> String {
         if self.list.is_empty() {
             return "allowed".to_owned();
         }
@@ -405,7 +423,7 @@ impl Rules {
             .join("; ")
     }
 
-    fn detail(&self, effect: FindingEffect) -> String {
+    pub(super) fn detail(&self, effect: FindingEffect) -> String {
         let messages = self.list.iter().filter(|rule| rule.effect == effect && rule.mode == Mode::Enforce);
         messages.map(|rule| rule.violation.message.as_str()).collect::<Vec<_>>().join("; ")
     }

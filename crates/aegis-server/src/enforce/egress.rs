@@ -14,7 +14,7 @@ use rustls::ClientConfig;
 
 use super::connect::{At, DialError, Dialer, Lookup};
 use super::profile::Profile;
-use super::settings::{PrivateNetworks, Protocol, Settings, SettingsError, Timeouts, Tls, Upstream};
+use super::settings::{PrivateNetworks, Protocol, Roots, Settings, SettingsError, Timeouts, Tls, Upstream};
 use super::{Failure, Toward, tls};
 
 /// Profiles of agent-named destinations that are kept, with their connections.
@@ -23,14 +23,15 @@ const PROFILES: u64 = 1024;
 const PROFILE_IDLE: Duration = Duration::from_secs(90);
 
 /// Two destinations share connections only if they are one, at the same addresses.
-type ProfileKey = (String, String, u16, Vec<SocketAddr>);
+type ProfileKey = (String, String, u16, Protocol, Vec<SocketAddr>);
 
 /// See the module.
 pub(super) struct Egress {
     pub(super) dialer: Dialer,
     routes: HashMap<String, Arc<Profile>>,
     named: Cache<ProfileKey, Arc<Profile>>,
-    named_tls: Result<Arc<ClientConfig>, String>,
+    /// For HTTP/1.1 and for HTTP/2.
+    named_tls: [Result<Arc<ClientConfig>, String>; 2],
     private_networks: PrivateNetworks,
 }
 
@@ -50,7 +51,12 @@ impl Egress {
                 return Err(SettingsError::DuplicateRoute(route.name.clone()));
             }
         }
-        let named_tls = tls::client_config(&Tls::default(), Protocol::Http1, &system);
+        let trust = Tls { roots: settings.named_roots, ..Tls::default() };
+        let named_tls =
+            [Protocol::Http1, Protocol::Http2].map(|protocol| tls::client_config(&trust, protocol, &system));
+        if let (Roots::Pem(_) | Roots::SystemAnd(_), [Err(why), _]) = (&trust.roots, &named_tls) {
+            return Err(SettingsError::NamedRoots(why.clone()));
+        }
         let named = Cache::builder().max_capacity(PROFILES).time_to_idle(PROFILE_IDLE).build();
         Ok(Self { dialer, routes, named, named_tls, private_networks: settings.private_networks })
     }
@@ -90,8 +96,14 @@ impl Egress {
         class.is_public() || (private && self.private_networks == PrivateNetworks::Allow)
     }
 
-    /// The profile that a call goes by.
-    pub(super) fn profile(&self, toward: &Toward, destination: Option<&Destination>) -> Result<Arc<Profile>, Failure> {
+    /// The profile that a call goes by. Of the hosts that agents name, gRPC is spoken to over HTTP/2, and everything else over
+    /// HTTP/1.1.
+    pub(super) fn profile(
+        &self,
+        toward: &Toward,
+        destination: Option<&Destination>,
+        grpc: bool,
+    ) -> Result<Arc<Profile>, Failure> {
         let unreachable = |why: String| Failure::Unreachable(why);
         match toward {
             Toward::Route(name) => {
@@ -99,14 +111,21 @@ impl Egress {
             }
             Toward::Addresses(addresses) => {
                 let destination = destination.ok_or_else(|| unreachable("the call names no destination".to_owned()))?;
-                self.named_profile(destination, addresses).map_err(unreachable)
+                let protocol = if grpc { Protocol::Http2 } else { Protocol::Http1 };
+                self.named_profile(destination, addresses, protocol).map_err(unreachable)
             }
         }
     }
 
-    fn named_profile(&self, destination: &Destination, addresses: &[SocketAddr]) -> Result<Arc<Profile>, String> {
+    fn named_profile(
+        &self,
+        destination: &Destination,
+        addresses: &[SocketAddr],
+        protocol: Protocol,
+    ) -> Result<Arc<Profile>, String> {
         let Destination { scheme, host, port } = destination;
-        let key = (scheme.clone(), host.clone(), *port, addresses.to_vec());
+        let protocol = if scheme == "https" { protocol } else { Protocol::Http1 };
+        let key = (scheme.clone(), host.clone(), *port, protocol, addresses.to_vec());
         if let Some(profile) = self.named.get(&key) {
             return Ok(profile);
         }
@@ -115,9 +134,12 @@ impl Egress {
             "https" => true,
             other => return Err(format!("{other:?} is no scheme of a request")),
         };
-        let config = if secure { Some(self.named_tls.clone()?) } else { None };
+        let [http1, http2] = &self.named_tls;
+        let config = if protocol == Protocol::Http2 { http2 } else { http1 };
+        let config = if secure { Some(config.clone()?) } else { None };
         let origin = Upstream { secure, host: host.clone(), port: *port, base_path: String::new() };
-        let profile = Profile::of_destination(origin, At::Addresses(addresses.to_vec()), config, &self.dialer)?;
+        let at = At::Addresses(addresses.to_vec());
+        let profile = Profile::of_destination(origin, at, config, protocol, &self.dialer)?;
         let profile = Arc::new(profile);
         self.named.insert(key, Arc::clone(&profile));
         Ok(profile)

@@ -19,6 +19,8 @@ use super::body::{End, Metered, in_words};
 use super::connect::DialError;
 use super::egress::Egress;
 use super::relay::relay;
+use super::shards::{Held, UnderWay};
+use super::trailers::Trailed;
 use super::{AnyBody, Failure, Live, Meter, Timeouts, Toward, headers, tunnel};
 
 /// A call whose answer has begun.
@@ -32,7 +34,7 @@ pub(super) struct Opened {
 /// What is still to come after an answer's head.
 pub(super) enum Rest {
     /// The answer's body.
-    Body(oneshot::Receiver<End>),
+    Body { end: oneshot::Receiver<End>, _call: UnderWay },
     /// Another protocol, both ways.
     Upgrade { client: OnUpgrade, upstream: OnUpgrade },
     /// A tunnel.
@@ -66,7 +68,7 @@ impl Egress {
         trace: &[(HeaderName, HeaderValue)],
         meter: &Meter,
     ) -> Result<Opened, Failure> {
-        let profile = self.profile(toward, destination)?;
+        let profile = self.profile(toward, destination, headers::is_grpc(&request.headers))?;
         let protocol = live.upgrade.as_ref().and_then(|_| profile.upgrade(&request.headers));
         let streamed = request.body == Body::Streamed;
         let (inner, length) = outgoing_body(&request, live.body)?;
@@ -74,7 +76,8 @@ impl Egress {
         let outgoing = profile
             .request(request, protocol.as_ref(), trace, length, AnyBody::new(body.until(&meter.cut)))
             .map_err(|error| Failure::Unreachable(format!("the request can't be put on the wire: {error}")))?;
-        let response = match self.head(profile.client.request(outgoing), streamed, meter).await {
+        let Held { client, call } = profile.client();
+        let response = match self.head(client.request(outgoing), streamed, meter).await {
             Ok(response) => response,
             Err(failure) => {
                 return Err(match upload.try_recv() {
@@ -90,14 +93,15 @@ impl Egress {
             return switched(response, client, &protocol);
         }
         let (head, incoming) = response.into_parts();
+        let trailers = profile.speaks_http2();
         let (body, end) = Metered::new(
-            AnyBody::new(incoming.map_err(Into::into)),
+            AnyBody::new(Trailed::new(incoming, trailers)),
             meter.down.clone(),
             None,
             self.timeouts().answer_idle,
         );
         let response = answer(Response::from_parts(head, AnyBody::new(body.until(&meter.cut))));
-        Ok(Opened { response, rest: Rest::Body(end) })
+        Ok(Opened { response, rest: Rest::Body { end, _call: call } })
     }
 
     /// Waits for the head of an answer: no longer than allowed after the last byte of the request has moved.
@@ -141,13 +145,18 @@ impl Egress {
 }
 
 impl Rest {
+    /// Whether what comes now is read by nobody.
+    pub(super) fn is_unread(&self) -> bool {
+        !matches!(self, Self::Body { .. })
+    }
+
     /// Runs the call to its end.
     ///
     /// # Errors
     /// How it ended instead, in words for records.
     pub(super) async fn finish(self, meter: &Meter, timeouts: &Timeouts) -> Result<(), Unfinished> {
         match self {
-            Self::Body(end) => match end.await {
+            Self::Body { end, _call } => match end.await {
                 Ok(End::Complete) => Ok(()),
                 Ok(End::Abandoned) | Err(_) => Err(Unfinished::ClientLeft),
                 Ok(End::Broken(why)) => Err(Unfinished::Broken(format!("answer: {why}"))),

@@ -7,6 +7,9 @@ use crate::hop;
 /// Headers that never pass a gateway: Aegis's own, proxies' credentials, and what a client says about proxies.
 const OWN: [&str; 3] = ["aegis-", "proxy-", "x-forwarded-"];
 
+/// gRPC's media type.
+const GRPC: &[u8] = b"application/grpc";
+
 /// What an agent could prove itself with, or act as another with, next to the credential that Aegis injects.
 const CREDENTIALS: [&str; 12] = [
     "authorization",
@@ -41,6 +44,13 @@ pub(super) fn strip_request(headers: &mut HeaderMap, authenticated: bool) {
             || name == "tracestate"
             || (authenticated && CREDENTIALS.iter().any(|known| is_or_starts(name, known)))
     });
+}
+
+/// Whether it is a call of gRPC, which is spoken over HTTP/2 (gRPC-Web isn't).
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let rest = kind.get(..GRPC.len()).filter(|start| start.eq_ignore_ascii_case(GRPC)).and(kind.get(GRPC.len()..));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
 
 /// The one protocol that `Upgrade` names, if it is one that may pass: h2c never does.

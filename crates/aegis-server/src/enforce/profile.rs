@@ -17,6 +17,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 use super::connect::{At, Connector, Dialer};
+use super::shards::{Held, HTTP2_CONNECTIONS, Shards};
 use super::settings::{Credential, Protocol, RouteUpstream, SettingsError, Upstream};
 use super::{AnyBody, headers, tls};
 
@@ -27,8 +28,7 @@ const POOL_SIZE: usize = 64;
 
 /// See the module.
 pub(super) struct Profile {
-    /// Sends. It repeats a request only when a pooled connection was closed before anything of it was written.
-    pub(super) client: Client<Connector, AnyBody>,
+    clients: Shards,
     origin: Upstream,
     authority: HeaderValue,
     credential: Option<(HeaderName, HeaderValue)>,
@@ -73,27 +73,42 @@ impl Profile {
         origin: Upstream,
         at: At,
         config: Option<Arc<ClientConfig>>,
+        protocol: Protocol,
         dialer: &Dialer,
     ) -> Result<Self, String> {
         let verified = config.map(|config| Ok::<_, String>((config, server_name(&origin.host)?))).transpose()?;
-        Self::new(origin, at, verified, Protocol::Http1, dialer)
+        Self::new(origin, at, verified, protocol, dialer)
     }
 
     fn new(origin: Upstream, at: At, verified: Verified, protocol: Protocol, dialer: &Dialer) -> Result<Self, String> {
         let http2 = protocol == Protocol::Http2;
         let tls = verified.map(|(config, name)| (TlsConnector::from(config), name));
         let connector = Connector { dialer: dialer.clone(), at, tls, http2 };
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(POOL_SIZE)
-            .http2_only(http2)
-            .set_host(false)
-            .build(connector);
+        let client = || {
+            Client::builder(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(POOL_IDLE)
+                .pool_max_idle_per_host(POOL_SIZE)
+                .http2_only(http2)
+                .set_host(false)
+                .build(connector.clone())
+        };
+        let clients = Shards::of(client, if http2 { HTTP2_CONNECTIONS } else { 1 });
         let authority = origin.authority();
         let authority = HeaderValue::from_str(&authority).map_err(|_| format!("{authority:?} can't be a host"))?;
-        Ok(Self { client, origin, authority, credential: None, authenticated: false, http2 })
+        Ok(Self { clients, origin, authority, credential: None, authenticated: false, http2 })
+    }
+
+    /// What sends. It repeats a request only when a pooled connection was closed before anything of it was written. Held until
+    /// the answer has ended.
+    pub(super) fn client(&self) -> Held {
+        self.clients.least_used()
+    }
+
+    /// Whether it is spoken to over HTTP/2.
+    pub(super) fn speaks_http2(&self) -> bool {
+        self.http2
     }
 
     /// The protocol to switch to, if the call asks for one and this origin can.
@@ -137,6 +152,9 @@ impl Profile {
         }
         if !self.http2 {
             fields.insert(header::HOST, self.authority.clone());
+        } else if headers::is_grpc(&fields) {
+            // Its servers look for it before they send the status in trailers.
+            fields.insert(header::TE, HeaderValue::from_static("trailers"));
         }
         let mut request = Request::builder().method(call.method).uri(self.uri(&call.target)?).body(body)?;
         *request.headers_mut() = fields;

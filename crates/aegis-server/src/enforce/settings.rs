@@ -19,6 +19,8 @@ pub struct Settings {
     pub overrides: HashMap<String, SocketAddr>,
     /// Whether an agent-named destination may be on a network that isn't public.
     pub private_networks: PrivateNetworks,
+    /// Whom the hosts that agents name may be certified by.
+    pub named_roots: Roots,
     /// Aegis's own listeners: nothing is ever forwarded to them. See also [`super::Enforcer::guard_own`].
     pub own_addresses: Vec<SocketAddr>,
     /// How long each step may take.
@@ -72,12 +74,12 @@ impl Upstream {
 }
 
 /// HTTP version spoken to an upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Protocol {
     /// HTTP/1.1: one connection per call in flight, so that slow streams (watch, logs) never hold each other up.
     #[default]
     Http1,
-    /// HTTP/2 on one connection (gRPC); by ALPN on `https`, with prior knowledge on `http`.
+    /// HTTP/2 on a few connections (gRPC); by ALPN on `https`, with prior knowledge on `http`.
     Http2,
 }
 
@@ -100,6 +102,8 @@ pub enum Roots {
     System,
     /// Exactly these, as PEM.
     Pem(Vec<u8>),
+    /// Those of the operating system, and these as PEM.
+    SystemAnd(Vec<u8>),
 }
 
 /// A client certificate.
@@ -196,6 +200,9 @@ pub enum SettingsError {
     /// Not an upstream's address.
     #[error("{0}")]
     Upstream(String),
+    /// The certificate authorities of the hosts that agents name.
+    #[error("the certificate authorities can't be used: {0}")]
+    NamedRoots(String),
     /// Two routes have one name.
     #[error("two routes are named {0:?}")]
     DuplicateRoute(String),

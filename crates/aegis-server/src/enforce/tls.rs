@@ -34,7 +34,12 @@ pub(crate) fn client_config(
 ) -> Result<Arc<ClientConfig>, String> {
     let roots = match &tls.roots {
         Roots::System => system.clone()?,
-        Roots::Pem(pem) => Arc::new(pem_roots(pem)?),
+        Roots::Pem(pem) => Arc::new(pem_roots(pem, RootCertStore::empty())?),
+        // A system without any is no reason to trust less than what is given.
+        Roots::SystemAnd(pem) => {
+            let system = system.as_ref().map_or_else(|_| RootCertStore::empty(), |roots| (**roots).clone());
+            Arc::new(pem_roots(pem, system)?)
+        }
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
@@ -55,8 +60,7 @@ pub(crate) fn client_config(
     Ok(Arc::new(config))
 }
 
-fn pem_roots(pem: &[u8]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
+fn pem_roots(pem: &[u8], mut roots: RootCertStore) -> Result<RootCertStore, String> {
     for certificate in certificates(pem, "tls.ca")? {
         roots.add(certificate).map_err(|error| format!("tls.ca: {error}"))?;
     }

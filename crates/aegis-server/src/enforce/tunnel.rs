@@ -1,7 +1,7 @@
 //! A tunnel carries TLS to the host that was decided on, and nothing else.
 //!
-//! Nothing goes upstream before the client has sent a whole ClientHello whose server name, where it has one, is the
-//! tunnel's host; nothing comes back before the upstream has answered it with a TLS record. So an SSH banner, or a plain
+//! Nothing goes upstream before the client has sent a whole ClientHello whose server name is the tunnel's host (it may only
+//! be left out for an IP address); nothing comes back before the upstream has answered it with a TLS record. So an SSH banner, or a plain
 //! request, from either side ends the tunnel.
 
 use std::sync::atomic::Ordering;
@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::relay::relay;
 use super::{Meter, Timeouts};
+use crate::sni;
 
 /// The longest ClientHello that is waited for. Real ones are under 4 KiB.
 const HELLO_LIMIT: usize = 32 * 1024;
@@ -72,7 +73,7 @@ async fn converse(
     relay(client, upstream, meter, timeouts.tunnel_idle).await.map_err(Closed::Relay)
 }
 
-/// Reads up to the end of a ClientHello that names `host`, or no host; returns all bytes read.
+/// Reads up to the end of a ClientHello that is for `host`; returns all bytes read.
 async fn client_hello(client: &mut (impl AsyncRead + Unpin), host: &str) -> Result<Vec<u8>, Closed> {
     let mut seen = Vec::new();
     let mut acceptor = Acceptor::default();
@@ -86,11 +87,8 @@ async fn client_hello(client: &mut (impl AsyncRead + Unpin), host: &str) -> Resu
                 return Err(Closed::NotTls);
             }
             if let Some(accepted) = acceptor.accept().map_err(|_| Closed::NotTls)? {
-                let named = accepted.client_hello().server_name().map(str::to_owned);
-                return match named {
-                    Some(name) if !name.trim_end_matches('.').eq_ignore_ascii_case(host) => Err(Closed::SniMismatch),
-                    Some(_) | None => Ok(seen),
-                };
+                let agrees = sni::agrees(accepted.client_hello().server_name(), host);
+                return if agrees { Ok(seen) } else { Err(Closed::SniMismatch) };
             }
         }
     }

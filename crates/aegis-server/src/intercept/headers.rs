@@ -1,6 +1,8 @@
 //! Headers of one connection (RFC 9110 §7.6.1): they end here, before a call is described.
 
-use http::header::{self, HeaderMap};
+use http::Version;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
 
 use crate::hop;
 
@@ -11,6 +13,17 @@ pub(super) fn strip_connection(headers: &mut HeaderMap, upgrade: bool) {
     headers.remove(header::EXPECT);
     if let Some(protocol) = protocol {
         headers.insert(header::UPGRADE, protocol);
+    }
+}
+
+/// HTTP/2 may send a cookie's parts as headers of their own; on HTTP/1.1 they are one (RFC 9113 §8.2.3).
+pub(super) fn join_cookies(head: &mut Parts) {
+    if head.version != Version::HTTP_2 || head.headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let parts: Vec<&[u8]> = head.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&parts.join(&b"; "[..])) {
+        head.headers.insert(header::COOKIE, joined);
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -114,6 +115,15 @@ impl Listener {
             return;
         };
         let Ok(Ok(stream)) = timeout(self.head_time, tls.accept(stream)).await else { return };
+        self.decrypted(stream, service).await;
+    }
+
+    /// Serves what a TLS handshake has agreed on.
+    pub(super) async fn decrypted<B, T>(&self, stream: TlsStream<T>, service: impl Answer<B>)
+    where
+        B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
             return self.http1(stream, service).await;
         }

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
+use aegis_core::call::Destination;
 use aegis_core::describe::{Unreadable, canonical_destination, canonical_target};
+use http::header::HOST;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version};
@@ -22,6 +24,8 @@ pub(super) enum Form {
     Forward,
     /// CONNECT.
     Tunnel,
+    /// Any form, inside of an intercepted CONNECT.
+    Within,
 }
 
 /// Where a request leads.
@@ -59,6 +63,7 @@ impl Form {
             Self::Route => "route",
             Self::Forward => "proxy",
             Self::Tunnel => "tunnel",
+            Self::Within => "intercepted",
         }
     }
 
@@ -68,12 +73,35 @@ impl Form {
     }
 }
 
+/// Where a request leads that came inside of an intercepted connection to `destination`: there, and it must say so itself.
+pub(super) fn within(head: &Parts, destination: &Destination) -> Result<Found, Unreadable> {
+    if head.method == Method::CONNECT {
+        return Err(unreadable("connect_within", "a tunnel inside of an intercepted connection leads nowhere"));
+    }
+    if head.uri.scheme_str().is_some_and(|scheme| scheme != "https") {
+        return Err(unreadable("absolute_scheme", "inside of an intercepted connection every target is https"));
+    }
+    let named = head.uri.authority().map(http::uri::Authority::as_str);
+    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let named = named.or(host).ok_or_else(|| unreadable("host_missing", "the request names no host"))?;
+    let (host, port) = frame::authority(named)?;
+    let asked = canonical_destination("https", host, port.unwrap_or(443))?;
+    if (&asked.host, asked.port) != (&destination.host, destination.port) {
+        let message = "the request is for another host than the connection that it came on";
+        return Err(unreadable("authority_mismatch", message));
+    }
+    let raw = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let destination = Destination { scheme: "https".to_owned(), ..destination.clone() };
+    Ok(Found { way: Way::Forward { destination }, target: canonical_target(&raw)?, injected: false })
+}
+
 /// Where a request of this form leads.
 pub(super) fn read(form: Form, head: &Parts, routes: &HashMap<String, Route>) -> Result<Found, Unreadable> {
     match form {
         Form::Route => route(&head.uri, routes),
         Form::Forward => forward(&head.uri),
         Form::Tunnel => tunnel(&head.uri),
+        Form::Within => Err(unreadable("form", "the request is inside of no intercepted connection")),
     }
 }
 

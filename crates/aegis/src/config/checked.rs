@@ -8,7 +8,7 @@ use std::time::Duration;
 use aegis_core::document::Diagnostic;
 
 use super::typed::Typed;
-use super::{Config, Limits, Listen, START, Telemetry, bundle, routes};
+use super::{Config, Limits, Listen, START, Telemetry, bundle, interception, routes};
 
 /// Checks `typed`, and reports what is wrong; the result is only of use when nothing was reported.
 pub(super) fn check(file: &str, typed: Typed, base: &Path, errors: &mut Vec<Diagnostic>) -> Config {
@@ -60,6 +60,7 @@ pub(super) fn check(file: &str, typed: Typed, base: &Path, errors: &mut Vec<Diag
         environments: typed.environments.map(|node| (file.to_owned(), node)),
         routes,
         upstreams: typed.upstreams,
+        interception: interception::check(file, typed.interception, base, errors),
         private_networks: typed.private_networks.unwrap_or_default(),
         token_ttl,
         engine: typed.engine.unwrap_or_default(),
@@ -78,7 +79,7 @@ fn loopback(port: u16) -> SocketAddr {
 }
 
 /// The path as the process will use it wherever it was written.
-fn absolute(base: &Path, path: &str) -> PathBuf {
+pub(super) fn absolute(base: &Path, path: &str) -> PathBuf {
     let joined = base.join(path);
     let tidy: PathBuf = joined.components().filter(|part| *part != std::path::Component::CurDir).collect();
     std::path::absolute(&tidy).unwrap_or(tidy)

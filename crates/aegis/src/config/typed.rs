@@ -14,6 +14,7 @@ use aegis_server::events::{Otlp, Protocol};
 use aegis_store::Durability;
 
 use super::bundle::{self, TypedBundle};
+use super::interception::{self, TypedInterception};
 use super::routes::{self, TypedRoute};
 use super::{LogFormat, units};
 
@@ -34,6 +35,7 @@ pub(super) struct Typed {
     pub(super) environments: Option<Node>,
     pub(super) routes: Vec<TypedRoute>,
     pub(super) upstreams: HashMap<String, SocketAddr>,
+    pub(super) interception: TypedInterception,
     pub(super) private_networks: Option<PrivateNetworks>,
     pub(super) token_ttl: Option<Duration>,
     pub(super) engine: Option<Engine>,
@@ -71,6 +73,7 @@ impl Typed {
         typed.listen(&mut fields);
         fields.list("routes"); // says that the key exists and is a list; its elements are read below
         typed.upstreams(&mut fields);
+        typed.interception = interception::read(&mut fields);
         if let Some(mut egress) = fields.map("egress") {
             let networks = [("deny", PrivateNetworks::Deny), ("allow", PrivateNetworks::Allow)];
             typed.private_networks = choice(&mut egress, "private_networks", &networks);
@@ -96,7 +99,6 @@ impl Typed {
         typed.limits(file, &mut fields);
         only(&mut fields, "store", "sqlite");
         only(&mut fields, "counters", "memory");
-        not_yet(&mut fields, "interception");
         not_yet(&mut fields, "approvals");
         fields.finish();
         if let Some(node @ Node { value: Value::Map(_), .. }) = root.get("policies") {

@@ -78,7 +78,7 @@ async fn connections_are_shared_only_at_the_same_addresses() {
     let egress = Egress::new(Settings::default(), flipping(&[]).0).expect("settings");
     let profile = |scheme: &str, address: &str| {
         let toward = Toward::Addresses(addresses(&[address]));
-        egress.profile(&toward, Some(&destination(scheme, "a.example", 443))).expect("a profile")
+        egress.profile(&toward, Some(&destination(scheme, "a.example", 443)), false).expect("a profile")
     };
     let first = profile("http", PUBLIC);
     assert!(Arc::ptr_eq(&first, &profile("http", PUBLIC)));

@@ -1,0 +1,213 @@
+//! Interception: the CONNECT of a listed host is answered by Aegis itself, which speaks TLS in the host's name and takes each
+//! request inside for a call of its own.
+//!
+//! Invariants: nothing goes upstream for the CONNECT, so it needs no permit; every request inside is identified anew by the
+//! credential that the CONNECT brought, and leads nowhere but to the CONNECT's host and port; what isn't TLS to that host is
+//! closed and recorded; without a usable CA the CONNECT is refused, never tunnelled. When the credential ends, the connection takes
+//! no more requests; when it is withdrawn, it is cut.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aegis_core::agent::Agent;
+use aegis_core::call::Destination;
+use aegis_core::describe::Unreadable;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming as WireBody;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use rustls::ServerConfig;
+use rustls::server::Acceptor;
+use tokio::time::{sleep_until, timeout};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::listener::Listener;
+use super::{HostPattern, Intercept, unreadable};
+use crate::ca::Leaves;
+use crate::enforce::AnyBody;
+use crate::identify::Credential;
+use crate::pipeline::{EnforcedBy, Incoming, Way, random};
+use crate::sni;
+use crate::trace::TraceContext;
+
+/// Which hosts are intercepted, and in whose name.
+#[derive(Debug)]
+pub struct Interception {
+    /// The hosts.
+    pub hosts: Vec<HostPattern>,
+    /// Their certificates.
+    pub leaves: Leaves,
+}
+
+/// What the requests of one intercepted connection share.
+pub(super) struct Via {
+    pub(super) destination: Destination,
+    pub(super) credential: Credential,
+    /// Cancelled when the connection is to take no more requests.
+    pub(super) over: CancellationToken,
+}
+
+impl Interception {
+    fn is_for(&self, destination: &Destination) -> bool {
+        self.hosts.iter().any(|pattern| pattern.matches(destination))
+    }
+}
+
+impl Intercept {
+    /// The host of an intercepted CONNECT.
+    pub(super) fn intercepted(&self, incoming: &Incoming) -> Option<(Arc<Interception>, Listener, Destination)> {
+        let Ok(Way::Tunnel { destination }) = &incoming.way else { return None };
+        let interception = self.interception.as_ref().filter(|interception| interception.is_for(destination))?;
+        Some((Arc::clone(interception), self.listener.clone()?, destination.clone()))
+    }
+
+    /// Answers the CONNECT of an intercepted host.
+    pub(super) async fn connect(
+        &self,
+        mut incoming: Incoming,
+        (interception, listener, destination): (Arc<Interception>, Listener, Destination),
+    ) -> Response<AnyBody> {
+        let config = interception.leaves.config(&destination.host, Timestamp::now());
+        let Some(client) = incoming.upgrade.take() else {
+            return crate::answer::undecided(StatusCode::BAD_REQUEST, "This connection can't become a tunnel.");
+        };
+        let (credential, head) = (incoming.credential.clone(), incoming.head.clone());
+        let unusable = config.as_ref().err().map(ToString::to_string);
+        let agent = match self.pipeline.open(incoming, unusable).await {
+            Ok(agent) => agent,
+            Err(response) => return response,
+        };
+        let Ok(config) = config else {
+            return crate::answer::undecided(StatusCode::SERVICE_UNAVAILABLE, "Aegis has no certificate to show.");
+        };
+        let via = Via { destination, credential, over: listener.drain.child_token() };
+        let connection = Connection { intercept: self.clone(), listener, via: Arc::new(via), agent, head };
+        let connections = connection.listener.connections.clone();
+        connections.spawn(connection.run(client, config));
+        Response::new(Empty::new().map_err(|never| match never {}).boxed())
+    }
+
+    /// Answers a request inside of an intercepted connection.
+    async fn answer_within(&self, request: Request<WireBody>, via: &Via) -> Response<AnyBody> {
+        let response = self.run(self.take_in_within(request, via)).await;
+        if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            // The credential came with the CONNECT: a better one has to come with another.
+            via.over.cancel();
+        }
+        response
+    }
+}
+
+/// One intercepted connection, from its CONNECT's 200 to its end.
+struct Connection {
+    intercept: Intercept,
+    listener: Listener,
+    via: Arc<Via>,
+    agent: Agent,
+    /// The CONNECT's, for the record of a connection that brings no request.
+    head: http::request::Parts,
+}
+
+impl Connection {
+    async fn run(self, client: OnUpgrade, config: Arc<ServerConfig>) {
+        let (abort, over) = (self.listener.abort.clone(), self.via.over.clone());
+        let pipeline = self.intercept.pipeline.clone();
+        let until = pipeline.holds_until(&self.via.credential, Timestamp::now());
+        let agent = self.agent.clone();
+        let lapse = async {
+            sleep_until(until).await;
+            over.cancel();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = self.serve(client, config) => {}
+            () = abort.cancelled() => {}
+            () = pipeline.withdrawn(&agent) => {}
+            () = lapse => {}
+        }
+    }
+
+    async fn serve(self, client: OnUpgrade, config: Arc<ServerConfig>) {
+        let within = self.listener.head_time;
+        let Ok(Ok(client)) = timeout(within, client).await else { return };
+        let stream = match handshake(TokioIo::new(client), config, &self.via.destination.host, within).await {
+            Ok(stream) => stream,
+            Err(Refused::ClientLeft) => return,
+            Err(Refused::Unread(why)) => return self.record(why).await,
+        };
+        let listener = Listener { drain: self.via.over.clone(), ..self.listener };
+        let (intercept, via) = (self.intercept, self.via);
+        let service = service_fn(move |request| {
+            let (intercept, via) = (intercept.clone(), Arc::clone(&via));
+            async move { Ok::<_, Infallible>(intercept.answer_within(request, &via).await) }
+        });
+        listener.decrypted(stream, service).await;
+    }
+
+    /// Puts on record that the connection was closed before it brought a request.
+    async fn record(self, why: Unreadable) {
+        let incoming = Incoming {
+            way: Err(why),
+            via: "intercepted",
+            enforced_by: EnforcedBy::Gateway,
+            proxied: true,
+            credential: self.via.credential.clone(),
+            override_token: None,
+            trace: TraceContext::join(&self.head.headers, random()),
+            head: self.head,
+            body: Empty::new().map_err(|never| match never {}).boxed(),
+            upgrade: None,
+        };
+        // There is nobody to show the answer to.
+        drop(self.intercept.run(incoming).await);
+    }
+}
+
+/// Why there was no handshake.
+enum Refused {
+    /// The client went away without a word.
+    ClientLeft,
+    /// What it said, for the record.
+    Unread(Unreadable),
+}
+
+async fn handshake<T>(
+    stream: T,
+    config: Arc<ServerConfig>,
+    host: &str,
+    within: Duration,
+) -> Result<tokio_rustls::server::TlsStream<T>, Refused>
+where
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let refused = |reason: &str, message: &str| Refused::Unread(unreadable(reason, message));
+    let late = |_| refused("tls_timeout", "the client began no TLS in the tunnel in time");
+    let start = timeout(within, LazyConfigAcceptor::new(Acceptor::default(), stream)).await.map_err(late)?;
+    let start = start.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => refused("not_tls", "what came in the tunnel is no TLS"),
+        _ => Refused::ClientLeft,
+    })?;
+    if !sni::agrees(start.client_hello().server_name(), host) {
+        return Err(refused("sni_mismatch", "the TLS in the tunnel is for another host than the CONNECT"));
+    }
+    let stream = timeout(within, start.into_stream(config)).await.map_err(late)?;
+    stream.map_err(|error| match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::AlertReceived(alert)) if distrusts(*alert) => {
+            refused("ca_not_trusted", "the client doesn't trust Aegis's CA: give it what `aegis ca export` prints")
+        }
+        Some(_) => refused("tls_failed", "the client and Aegis found no TLS that both speak"),
+        None => Refused::ClientLeft,
+    })
+}
+
+/// What clients say that don't know the CA.
+fn distrusts(alert: rustls::AlertDescription) -> bool {
+    use rustls::AlertDescription as Alert;
+    matches!(alert, Alert::UnknownCA | Alert::BadCertificate | Alert::CertificateUnknown)
+}
