@@ -4,5 +4,7 @@ mod calls;
 mod connections;
 mod ext_authz;
 mod framing;
+mod secure;
 mod upstream;
+mod within;
 mod world;

@@ -59,7 +59,7 @@ fn streamed(body: &'static str, declared: Option<&str>) -> (HttpRequest, Live) {
         request.headers.insert("content-length", declared.parse().expect("a value"));
     }
     let body = Full::new(Bytes::from_static(body.as_bytes())).map_err(|never| match never {});
-    (request, Live { body: Some(AnyBody::new(body)), upgrade: None })
+    (request, Live { body: Some(AnyBody::new(body)), upgrade: None, until: None })
 }
 
 #[tokio::test]
@@ -248,8 +248,8 @@ async fn nothing_goes_where_no_route_leads() {
     let call = call(Payload::Caller, None);
     let egress = egress(route("http://127.0.0.1:1"));
     assert!(egress.open(call, Live::default(), &toward, &[], &Meter::default()).await.is_err());
-    assert!(egress.profile(&toward, None).is_err());
-    assert!(egress.profile(&Toward::Addresses(Vec::new()), None).is_err());
+    assert!(egress.profile(&toward, None, false).is_err());
+    assert!(egress.profile(&Toward::Addresses(Vec::new()), None, false).is_err());
 }
 
 /// A listener that sends every request on: CONNECT to `tunnel` (as `a.example`), all else by the route. It tells how each
@@ -261,7 +261,7 @@ async fn gateway(egress: Egress, tunnel: SocketAddr) -> (SocketAddr, mpsc::Recei
         let service = service_fn(move |mut arrived: http::Request<hyper::body::Incoming>| {
             let (egress, sender) = (Arc::clone(&egress), sender.clone());
             async move {
-                let live = Live { body: None, upgrade: Some(hyper::upgrade::on(&mut arrived)) };
+                let live = Live { body: None, upgrade: Some(hyper::upgrade::on(&mut arrived)), until: None };
                 let (call, toward) = if arrived.method() == Method::CONNECT {
                     let to = destination("tunnel", "a.example", tunnel.port());
                     (call(Payload::Tunnel, Some(to)), Toward::Addresses(vec![tunnel]))

@@ -10,12 +10,13 @@ use aegis_core::call::Destination;
 use aegis_core::decide::Explanation;
 use aegis_core::describe::Catalogue;
 use aegis_core::policy::{Options, PolicySet, Source};
-use aegis_server::enforce::{self, Enforcer, Protocol, RouteUpstream, Tls};
+use aegis_server::ca::{self, Leaves};
+use aegis_server::enforce::{self, Enforcer, Protocol, Roots, RouteUpstream, Tls};
 use aegis_server::events::{self, Events};
 use aegis_server::gateway::{self, Gateway};
 use aegis_server::identify::{self, Identify};
 use aegis_server::intercept::ext_authz::ExtAuthz;
-use aegis_server::intercept::{Intercept, Route};
+use aegis_server::intercept::{HostPattern, Intercept, Interception, Route};
 use aegis_server::pipeline::{Governing, Parts, Pipeline};
 use aegis_store::{Durability, Store};
 use jiff::Timestamp;
@@ -57,7 +58,18 @@ pub(super) struct World {
     pub(super) shutdown: CancellationToken,
     pub(super) running: JoinHandle<()>,
     pub(super) certificate: Vec<u8>,
-    _dir: TempDir,
+    /// What clients trust in the name of intercepted hosts, as PEM.
+    pub(super) ca: String,
+    pub(super) dir: TempDir,
+}
+
+/// What is intercepted, and where it leads.
+#[derive(Default)]
+pub(super) struct Interceptable {
+    pub(super) hosts: Vec<HostPattern>,
+    pub(super) overrides: HashMap<String, SocketAddr>,
+    pub(super) roots: Roots,
+    pub(super) token_ttl: Option<Duration>,
 }
 
 /// An answer, in parts.
@@ -84,14 +96,26 @@ impl World {
     }
 
     pub(super) async fn with_pause(policy: &str, pause: Duration) -> Self {
+        Self::made(policy, pause, Interceptable::default()).await
+    }
+
+    /// One that intercepts the hosts of `also`.
+    pub(super) async fn intercepting(policy: &str, also: Interceptable) -> Self {
+        Self::made(policy, Duration::ZERO, also).await
+    }
+
+    async fn made(policy: &str, pause: Duration, also: Interceptable) -> Self {
         let upstream = Upstream::start(pause).await;
         let dir = TempDir::new().expect("a directory");
         let store = Store::open(dir.path(), Durability::Buffered).expect("a store");
         store.add_agent("tester", Vec::new(), "test").await.expect("an agent");
         let identify = Identify::open(dir.path(), store.clone(), identify::Settings::default()).expect("keys");
-        let token = identify.issue("tester", None, Timestamp::now()).expect("a token").token;
+        let token = identify.issue("tester", also.token_ttl, Timestamp::now()).expect("a token").token;
         let events = Events::new(&events::Settings::default()).expect("events");
-        let enforcer = Enforcer::new(egress(upstream.address), store.clone(), events.clone()).expect("settings");
+        let mut egress = egress(upstream.address);
+        egress.overrides.extend(also.overrides);
+        egress.named_roots = also.roots;
+        let enforcer = Enforcer::new(egress, store.clone(), events.clone()).expect("settings");
         let pipeline = Pipeline::new(Parts {
             identify: Arc::new(identify),
             catalogue: Catalogue::load(&[], None).expect("the catalogue"),
@@ -119,7 +143,10 @@ impl World {
         let gateway = Gateway::bind(settings).await.expect("ports");
         let [proxy, proxy_tls, ext_authz] = gateway.addresses()[..] else { panic!("three listeners") };
         let shutdown = CancellationToken::new();
-        let intercept = Intercept::new(pipeline.clone(), routes(), Duration::from_millis(300));
+        let leaves = Leaves::own(dir.path().to_owned(), Timestamp::now()).expect("a CA");
+        let ca = ca::exported(dir.path(), Timestamp::now()).expect("a CA");
+        let intercept = Intercept::new(pipeline.clone(), routes(), Duration::from_millis(300))
+            .intercepting(Interception { hosts: also.hosts, leaves });
         let authorizer = ExtAuthz::new(intercept.clone(), BODY_LIMIT);
         let running = tokio::spawn(gateway.run(intercept, axum::Router::new(), authorizer, shutdown.clone()));
         let (proxy, proxy_tls, ext_authz) = (proxy.address, proxy_tls.address, ext_authz.address);
@@ -134,7 +161,8 @@ impl World {
             shutdown,
             running,
             certificate,
-            _dir: dir,
+            ca,
+            dir,
         }
     }
 
