@@ -28,9 +28,9 @@ use std::time::Duration;
 
 use aegis_core::call::Destination;
 use aegis_core::describe::Unreadable;
+pub use hosts::{BadPattern, HostPattern};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming as WireBody;
-pub use hosts::{BadPattern, HostPattern};
 use tokio_util::task::TaskTracker;
 pub use within::Interception;
 

@@ -88,7 +88,12 @@ fn unusable_routes(config: &Config) -> Vec<Diagnostic> {
     }
     let named = enforce::Settings { routes: Vec::new(), ..enforcement(config) };
     if let Err(error) = named.check() {
-        return vec![Diagnostic::error(config::DEFAULT_FILE, config::START, "interception.upstream_ca", error.to_string())];
+        return vec![Diagnostic::error(
+            config::DEFAULT_FILE,
+            config::START,
+            "interception.upstream_ca",
+            error.to_string(),
+        )];
     }
     let why = |route: &Route| {
         let settings = enforce::Settings { routes: vec![route.upstream.clone()], ..enforce::Settings::default() };

@@ -2,10 +2,11 @@ use jiff::{Timestamp, ToSpan};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{Decision, Facts, OverRate, Passage, Verdict, decide};
+use super::{Decision, Facts, OverRate, Passage, Verdict, decide, reach};
 use crate::agent::Agent;
 use crate::approval::{Approval, Event, State, apply};
 use crate::budget::{BudgetLimit, Cost, Spend, Unit, Window};
+use crate::call::Destination;
 use crate::call::tests::scale;
 use crate::policy::{Mode, Options, PolicySet, RateLimit, Source};
 use crate::problem::{Code, Violation};
@@ -310,4 +311,28 @@ fn a_watched_budget_is_observed_and_still_counted() {
     assert_eq!(observed.explanation().would_decision, Some(Verdict::Deny));
     let passage = Passage::Observed(observed);
     assert_eq!(passage.charges().iter().map(|c| (c.amount, c.limit)).collect::<Vec<_>>(), [(1, None)]);
+}
+
+#[test]
+fn a_connection_is_judged_by_who_asks_and_where_and_by_no_rule_on_a_parameter() {
+    let agent = Agent::named("a");
+    let judged = |policy: &str, host: &str| {
+        let mut call = scale("staging", json!(500));
+        call.destination = Some(Destination { scheme: "tunnel".into(), host: host.into(), port: 443 });
+        let source = Source { file: "p.yaml".into(), text: policy.to_owned() };
+        let set = PolicySet::load(&[source], Options::default()).expect("a valid policy");
+        reach(&set, &agent, &call, &facts()).map_err(|denial| denial.into_explanation().reason)
+    };
+    let listed = "agent: a\negress: {allow: [a.example]}\nactions:\n  - name: deploy\n    max_replicas: 50\n";
+    assert_eq!(judged(listed, "a.example"), Ok(()));
+    assert_eq!(judged(listed, "b.example"), Err("egress: not_allowed".to_owned()));
+    assert_eq!(
+        judged("agent: b\negress: {allow: [a.example]}\n", "a.example"),
+        Err("default_deny: no_policy".to_owned())
+    );
+    assert_eq!(judged("agent: a\nactions: [{name: deploy}]\n", "a.example"), Err("egress: not_allowed".to_owned()));
+    // An entry's own list is asked of each request: this call's entry needn't be the request's.
+    let by_entry = "agent: a\nactions:\n  - name: read\n    egress: {allow: [a.example]}\n";
+    assert_eq!(judged(by_entry, "b.example"), Ok(()));
+    assert_eq!(judged(&format!("{listed}mode: shadow\n"), "b.example"), Ok(()));
 }

@@ -17,8 +17,8 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 use super::connect::{At, Connector, Dialer};
-use super::shards::{Held, HTTP2_CONNECTIONS, Shards};
 use super::settings::{Credential, Protocol, RouteUpstream, SettingsError, Upstream};
+use super::shards::{HTTP2_CONNECTIONS, Held, Shards};
 use super::{AnyBody, headers, tls};
 
 /// Connections that nobody uses are closed after this; shorter than most servers' own limit, so that they close first.

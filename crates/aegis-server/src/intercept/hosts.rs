@@ -57,7 +57,9 @@ impl FromStr for HostPattern {
         let name = match host.strip_prefix("*.") {
             None if host == "*" => Name::Any,
             None => Name::Is(canonical(host)?),
-            Some(rest) if rest.contains('*') => return Err(bad("`*` can only stand at the start, as in *.example.com")),
+            Some(rest) if rest.contains('*') => {
+                return Err(bad("`*` can only stand at the start, as in *.example.com"));
+            }
             Some(rest) => Name::Below(format!(".{}", canonical(rest)?)),
         };
         Ok(Self { name, port })
@@ -113,7 +115,18 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_refused() {
-        for bad in ["", "https://a.example", "a.example:0", "a.example:x", "a.*.example", "*.*.a", "u@a", "127.1", "a b", "[::1"] {
+        for bad in [
+            "",
+            "https://a.example",
+            "a.example:0",
+            "a.example:x",
+            "a.*.example",
+            "*.*.a",
+            "u@a",
+            "127.1",
+            "a b",
+            "[::1",
+        ] {
             assert!(bad.parse::<HostPattern>().is_err(), "{bad}");
         }
     }

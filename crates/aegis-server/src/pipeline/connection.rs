@@ -23,11 +23,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// The answer to one that is refused, which is on record.
-    pub(crate) async fn open(
-        &self,
-        incoming: Incoming,
-        unusable: Option<String>,
-    ) -> Result<Agent, Response<AnyBody>> {
+    pub(crate) async fn open(&self, incoming: Incoming, unusable: Option<String>) -> Result<Agent, Response<AnyBody>> {
         let mut case = Case::open(self, &incoming);
         match self.may_open(&mut case, incoming, unusable) {
             Ok(agent) => Ok(agent),

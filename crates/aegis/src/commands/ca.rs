@@ -33,11 +33,14 @@ fn export(config: &Config, out: Option<&std::path::Path>, global: &Global) -> Re
 fn rotate(config: &Config, global: &Global) -> Result<()> {
     if let Some((certificate, _)) = &config.interception.ca {
         let path = certificate.display();
-        anyhow::bail!("the CA is your own: put the next one in the place of {path} and its key, a running gateway takes it up");
+        anyhow::bail!(
+            "the CA is your own: put the next one in the place of {path} and its key, a running gateway takes it up"
+        );
     }
     let rotated = ca::rotate(&config.data_dir, Timestamp::now())?;
     let until = rotated.previous_until.strftime("%Y-%m-%d").to_string();
-    let told = json!({"certificate": rotated.certificate, "previous_trusted_until": rotated.previous_until.to_string()});
+    let told =
+        json!({"certificate": rotated.certificate, "previous_trusted_until": rotated.previous_until.to_string()});
     print(global, &told, |_| {
         format!(
             "the next CA signs from now on; a running gateway takes it up within seconds, its proxy_tls listener when it restarts\n\

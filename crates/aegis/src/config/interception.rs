@@ -62,16 +62,12 @@ pub(super) fn read(root: &mut Fields<'_>) -> TypedInterception {
 }
 
 /// Checks it; its files are relative to `base`.
-pub(super) fn check(
-    file: &str,
-    typed: TypedInterception,
-    base: &Path,
-    errors: &mut Vec<Diagnostic>,
-) -> Interception {
+pub(super) fn check(file: &str, typed: TypedInterception, base: &Path, errors: &mut Vec<Diagnostic>) -> Interception {
     let mut fail = |place: Place, key: &str, message: String| {
         errors.push(Diagnostic::error(file, place, &format!("interception.{key}"), message));
     };
-    let ca = typed.certificate.zip(typed.key).map(|(certificate, key)| (absolute(base, &certificate), absolute(base, &key)));
+    let ca =
+        typed.certificate.zip(typed.key).map(|(certificate, key)| (absolute(base, &certificate), absolute(base, &key)));
     let upstream_ca = typed.upstream_ca.and_then(|(place, path)| {
         let read = std::fs::read(absolute(base, &path));
         read.map_err(|error| fail(place, "upstream_ca", format!("the file can't be read: {error}"))).ok()

@@ -50,6 +50,7 @@ routes:
     tls: {ca: ca.pem}
     credential: {bearer: "${file:token}"}
 upstreams: {"API.github.com:443": 127.0.0.1:8443}
+interception: {hosts: [api.github.com, "*.internal:8443"], ca: auto, upstream_ca: ca.pem}
 egress: {private_networks: allow}
 identity: {token_ttl: 5m}
 engine: rego
@@ -65,6 +66,8 @@ limits: {body: 1MiB, header: 32KiB, connections: 10, hold: 45s}
     assert_eq!(config.listen.proxy_tls, None);
     assert_eq!(config.private_networks, PrivateNetworks::Allow);
     assert!(config.upstreams.contains_key("api.github.com:443"));
+    assert_eq!((config.interception.hosts.len(), &config.interception.ca), (2, &None));
+    assert_eq!(config.interception.upstream_ca.as_deref(), Some(&b"pem"[..]));
     let route = config.routes.first().expect("a route");
     assert!(matches!(&route.upstream.tls.roots, Roots::Pem(pem) if pem == b"pem"));
     let Some(Credential::Bearer(secret)) = &route.upstream.credential else { panic!("a bearer") };
@@ -92,7 +95,6 @@ fn unknown_keys_name_the_nearest_one_and_every_error_has_its_place() {
 #[test]
 fn what_this_version_cannot_enforce_is_refused_and_not_called_unknown() {
     for text in [
-        "interception: {hosts: [a]}",
         "approvals: {slack: {}}",
         "store: postgres://x",
         "counters: redis://x",
@@ -124,6 +126,17 @@ fn cross_checks() {
     assert!(refused("routes: [{name: a, upstream: 'https://h', tls: {ca: /no/such}}]").contains("can't be read"));
     assert!(refused("routes: [{name: a, upstream: 'https://u@h'}]").contains("expected http://HOST"));
     assert!(refused("routes: [{name: a, upstream: 'https://h', credential: {}}]").contains("exactly one of"));
+    for (text, expected) in [
+        ("interception: {}", "interception.hosts"),
+        ("interception: {hosts: []}", "at least one host"),
+        ("interception: {hosts: [https://a]}", "write a host"),
+        ("interception: {hosts: [1]}", "expected a host"),
+        ("interception: {hosts: [a], ca: mine}", "expected auto"),
+        ("interception: {hosts: [a], ca: {certificate: c}}", "interception.ca: `key` is missing"),
+        ("interception: {hosts: [a], upstream_ca: /no/such}", "can't be read"),
+    ] {
+        assert!(refused(text).contains(expected), "{text}: {}", refused(text));
+    }
     assert!(refused("routes: [1]").contains("expected a mapping"));
     assert!(refused("identity: {token_ttl: 30d}").contains("between 10s and 1h"));
     assert!(refused("limits: {body: 1B}").contains("out of bounds"));

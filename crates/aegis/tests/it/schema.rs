@@ -86,6 +86,12 @@ fn levels() -> Vec<Level> {
             json!({"routes": [{"credential": bad()}]}),
         ),
         level("config", "/properties/egress/properties", json!({"egress": bad()})),
+        level("config", "/properties/interception/properties", json!({"interception": bad()})),
+        level(
+            "config",
+            "/properties/interception/properties/ca/oneOf/1/properties",
+            json!({"interception": {"hosts": ["a"], "ca": bad()}}),
+        ),
         level("config", "/properties/identity/properties", json!({"identity": bad()})),
         level("config", "/properties/session/properties", json!({"session": bad()})),
         level("config", "/properties/telemetry/properties", json!({"telemetry": bad()})),
@@ -107,7 +113,7 @@ fn levels() -> Vec<Level> {
 }
 
 /// Keys that a loader only asks for to refuse them: a schema that has them would complete them.
-const REFUSED: [&str; 4] = ["issuers", "export", "interception", "approvals"];
+const REFUSED: [&str; 3] = ["issuers", "export", "approvals"];
 
 /// What the loader says are the valid keys, where it comes upon one that it doesn't know.
 fn asked(level: &Level) -> BTreeSet<String> {

@@ -130,12 +130,7 @@ impl Setup {
     }
 }
 
-async fn handshake(
-    stream: TcpStream,
-    sni: &str,
-    ca: &str,
-    alpn: &[&str],
-) -> std::io::Result<TlsStream<TcpStream>> {
+async fn handshake(stream: TcpStream, sni: &str, ca: &str, alpn: &[&str]) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
         roots.add(certificate.expect("PEM")).expect("a root");
@@ -217,11 +212,13 @@ async fn each_request_inside_is_a_call_of_its_own_over_both_versions() {
 async fn the_same_policy_refuses_a_tunnel_to_a_host_that_is_not_intercepted() {
     let setup = Setup::new().await;
     let mut stream = setup.world.connect().await;
-    let message = "CONNECT tool.test:443 HTTP/1.1\r\nHost: tool.test:443\r\nProxy-Authorization: Bearer {token}\r\n\r\n";
+    let message =
+        "CONNECT tool.test:443 HTTP/1.1\r\nHost: tool.test:443\r\nProxy-Authorization: Bearer {token}\r\n\r\n";
     stream.write_all(&setup.world.fill(message)).await.expect("sent");
     let answer = read_answer(&mut stream).await;
     assert_eq!(answer.status, 403);
-    let rules: Vec<_> = answer.json()["violations"].as_array().expect("violations").iter().map(|v| v["rule"].clone()).collect();
+    let rules: Vec<_> =
+        answer.json()["violations"].as_array().expect("violations").iter().map(|v| v["rule"].clone()).collect();
     assert!(rules.contains(&"denied_path".into()), "{rules:?}");
     assert_eq!(setup.world.upstream.seen(), "");
 }
@@ -276,12 +273,14 @@ async fn a_request_for_another_host_than_the_connect_is_refused() {
         ("https://u@a.in.test/x", "a.in.test"),
     ] {
         let request = Request::get(target).header("host", host).body(Full::default()).expect("a request");
-        let (status, _, body) = read(setup.http1("a.in.test").await.send_request(request).await.expect("an answer")).await;
+        let (status, _, body) =
+            read(setup.http1("a.in.test").await.send_request(request).await.expect("an answer")).await;
         assert!(status == StatusCode::BAD_REQUEST && body.contains("BadRequest"), "{target} {host}: {status} {body}");
     }
     for target in ["https://b.in.test/x", "https://a.in.test:8443/x", "http://a.in.test/x"] {
         let request = Request::get(target).body(Full::default()).expect("a request");
-        let (status, _, body) = read(setup.http2("a.in.test").await.send_request(request).await.expect("an answer")).await;
+        let (status, _, body) =
+            read(setup.http2("a.in.test").await.send_request(request).await.expect("an answer")).await;
         assert!(status == StatusCode::BAD_REQUEST && body.contains("BadRequest"), "{target}: {status} {body}");
     }
     // The same host in other spellings is the same host.
@@ -364,7 +363,9 @@ async fn events_come_as_they_are_sent() {
 #[tokio::test]
 async fn upgrades_pass_where_their_handshake_is_allowed() {
     let setup = Setup::new().await;
-    for (protocol, path, expected) in [("websocket", "/ws", 101), ("SPDY/3.1", "/exec", 101), ("websocket", "/secret", 403)] {
+    for (protocol, path, expected) in
+        [("websocket", "/ws", 101), ("SPDY/3.1", "/exec", 101), ("websocket", "/secret", 403)]
+    {
         let request = Request::get(path).header("host", "a.in.test").header("connection", "upgrade");
         let request = request.header("upgrade", protocol).body(Full::<Bytes>::default()).expect("a request");
         // kubectl offers no ALPN with its upgrades.
