@@ -150,20 +150,7 @@ impl World {
         let authorizer = ExtAuthz::new(intercept.clone(), BODY_LIMIT);
         let running = tokio::spawn(gateway.run(intercept, axum::Router::new(), authorizer, shutdown.clone()));
         let (proxy, proxy_tls, ext_authz) = (proxy.address, proxy_tls.address, ext_authz.address);
-        Self {
-            proxy,
-            proxy_tls,
-            ext_authz,
-            upstream,
-            token,
-            store,
-            pipeline,
-            shutdown,
-            running,
-            certificate,
-            ca,
-            dir,
-        }
+        Self { proxy, proxy_tls, ext_authz, upstream, token, store, pipeline, shutdown, running, certificate, ca, dir }
     }
 
     /// `message` with `{token}` filled in.
