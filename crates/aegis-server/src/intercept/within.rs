@@ -156,6 +156,7 @@ impl Connection {
             way: Err(why),
             via: "intercepted",
             enforced_by: EnforcedBy::Gateway,
+            fits: None,
             proxied: true,
             credential: self.via.credential.clone(),
             override_token: None,
