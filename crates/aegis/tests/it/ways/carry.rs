@@ -1,5 +1,7 @@
 //! The ways: how each carries a call, and where the id of the decision is in its answer.
 
+mod ext_authz;
+
 use std::process::Command;
 
 use super::data::{Case, Expect};
@@ -20,11 +22,27 @@ pub(super) struct Way {
     pub(super) reached: fn(&Arrived, &Case, &str),
 }
 
-pub(super) const WAYS: [Way; 4] = [
+pub(super) const WAYS: [Way; 6] = [
     Way { name: "route", via: "route", forwards: true, names_host: false, carry: route, reached: as_sent },
     Way { name: "route_tls", via: "route", forwards: true, names_host: false, carry: route_tls, reached: as_sent },
     Way { name: "route_h2", via: "route", forwards: true, names_host: false, carry: route_h2, reached: as_sent },
     Way { name: "proxy", via: "proxy", forwards: true, names_host: true, carry: proxy, reached: as_sent },
+    Way {
+        name: "ext_authz",
+        via: "ext_authz",
+        forwards: false,
+        names_host: false,
+        carry: ext_authz::by_route,
+        reached: as_sent,
+    },
+    Way {
+        name: "ext_authz_host",
+        via: "ext_authz",
+        forwards: false,
+        names_host: true,
+        carry: ext_authz::by_host,
+        reached: as_sent,
+    },
 ];
 
 impl Way {
@@ -37,8 +55,9 @@ impl Way {
     }
 
     /// What is expected of a way that can't carry all of a case, and says so.
-    pub(super) fn instead(&self, _: &Case) -> Option<Expect> {
-        None
+    pub(super) fn instead(&self, case: &Case) -> Option<Expect> {
+        let instead = case.instead.iter().find(|instead| instead.ways.iter().any(|name| name == self.name));
+        instead.map(|instead| instead.expect.clone())
     }
 }
 

@@ -37,6 +37,16 @@ pub(super) struct Case {
     pub(super) reaches: Option<String>,
     #[serde(default)]
     pub(super) only: Vec<String>,
+    /// What is expected of ways that can't carry all of it, and say so.
+    #[serde(default)]
+    pub(super) instead: Vec<Instead>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Instead {
+    pub(super) ways: Vec<String>,
+    pub(super) expect: Expect,
 }
 
 #[derive(Deserialize)]
