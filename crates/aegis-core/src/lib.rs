@@ -7,6 +7,7 @@
 //! Reading order: [`agent`] (who asks) → [`call`] (what is asked, in the one vocabulary of every protocol) →
 //! [`describe`] (how a parsed request becomes a call) → [`policy`] (what is allowed) → [`mod@decide`] (the one function
 //! that can make a [`decide::Permit`]) → [`approval`] and [`audit`] (what is remembered).
+//! [`authzen`] reads what the decision API is asked.
 //!
 //! **Law 1, no effect without a decision**: only [`decide::decide`] makes a [`decide::Permit`] or a
 //! [`decide::Observed`]. Neither has a public constructor, `Default`, `Clone` or serde. This does not compile:
@@ -44,6 +45,7 @@
 pub mod agent;
 pub mod approval;
 pub mod audit;
+pub mod authzen;
 pub mod budget;
 pub mod call;
 pub mod decide;
