@@ -148,7 +148,8 @@ impl Evaluation {
         let arguments = "arguments";
         let mut properties = self.resource.properties.keys().chain(self.action.properties.keys());
         if let Some(other) = properties.find(|name| *name != arguments) {
-            let message = format!("a tool's call has its parameters in resource.properties.arguments, not in {other:?}");
+            let message =
+                format!("a tool's call has its parameters in resource.properties.arguments, not in {other:?}");
             return Err(unreadable("unknown_property", message));
         }
         let params = match (self.resource.properties.get(arguments), self.action.properties.is_empty()) {
@@ -227,7 +228,8 @@ fn entity(entity: &Entity) -> Value {
 fn nameable(path: &str, name: &str) -> Result<String, Unreadable> {
     let bad = |c: char| c.is_control() || c.is_whitespace() || "/*#|\"'\\".contains(c);
     if name.is_empty() || name.len() > 128 || name.contains(bad) {
-        let message = format!("{path} can't be a name in a policy: 1 to 128 bytes, no blanks, and none of / * # | \" ' \\");
+        let message =
+            format!("{path} can't be a name in a policy: 1 to 128 bytes, no blanks, and none of / * # | \" ' \\");
         return Err(unreadable("unnameable", message));
     }
     Ok(name.to_owned())

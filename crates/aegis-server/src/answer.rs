@@ -119,7 +119,8 @@ fn challenge(headers: &mut HeaderMap, problem: &mut Problem, proxied: bool) {
     }
 }
 
-fn stamp(headers: &mut HeaderMap, explanation: &Explanation) {
+/// Says what was decided, in headers that are ours and nobody else's.
+pub(crate) fn stamp(headers: &mut HeaderMap, explanation: &Explanation) {
     let would = explanation.would_decision.map(|would| would.as_str());
     for (name, value) in [
         (DECISION, Some(explanation.decision.as_str())),

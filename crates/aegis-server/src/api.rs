@@ -10,6 +10,7 @@ mod agents;
 mod answer;
 mod approvals;
 mod audit;
+mod authzen;
 mod bundles;
 mod candidate;
 mod guard;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use aegis_core::policy::PolicySet;
 use aegis_store::Store;
+pub use authzen::Decisions;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -63,6 +65,8 @@ pub struct ApiState {
     pub source: Option<(watch::Receiver<SourceStatus>, Arc<Notify>)>,
     /// Tells what happens.
     pub events: Events,
+    /// Decides for callers that enforce; `None` where nothing decides.
+    pub decisions: Option<Decisions>,
     /// Whether `/metrics` is answered without the operator's token.
     pub metrics_public: bool,
 }
@@ -84,6 +88,7 @@ pub fn router(state: ApiState) -> Router {
         .route_layer(from_fn_with_state(state.clone(), guard::operators_only));
     public
         .merge(guarded)
+        .merge(authzen::routes(&state))
         .fallback(answer::not_found)
         .method_not_allowed_fallback(answer::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

@@ -4,6 +4,7 @@
 //! the next call on, whatever is cached. Deliberately absent: groups in tokens (the registry has them, so that they can
 //! change), and any trust in where a connection comes from: an agent often shares the host.
 
+mod binding;
 mod keys;
 pub(crate) mod secret;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 use jsonwebtoken::jwk::JwkSet;
 use sha2::{Digest as _, Sha256};
 
+pub use binding::Binding;
 pub use secret::{ApiKey, OPERATOR_TOKEN_FILE, OperatorToken, api_key_hash};
 
 /// The longest that a token may live.
@@ -50,6 +52,13 @@ pub enum Credential {
         /// The token.
         token: String,
     },
+    /// Another's credential, which asks for a subject and not for itself (the decision API's enforcement points).
+    OnBehalf {
+        /// Who asks.
+        caller: Box<Credential>,
+        /// The name that the subject is registered under.
+        subject: String,
+    },
 }
 
 /// Why a credential is rejected; for the record, never for the caller.
@@ -65,11 +74,36 @@ pub struct Settings {
     pub audience: String,
     /// How long a token lives; at most [`MAX_TOKEN_TTL`].
     pub token_ttl: Duration,
+    /// Who may ask for others.
+    pub peps: Vec<Pep>,
+}
+
+/// An agent that asks for subjects who don't prove themselves here: a gateway or an application that has authenticated them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pep {
+    /// The agent.
+    pub agent: String,
+    /// The registered names that it may ask for; `*` at the end of one stands for any rest.
+    pub subjects: Vec<String>,
+}
+
+impl Pep {
+    fn may_ask_for(&self, subject: &str) -> bool {
+        self.subjects.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(start) => subject.starts_with(start),
+            None => pattern == subject,
+        })
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { issuer: "aegis".to_owned(), audience: "aegis".to_owned(), token_ttl: Duration::from_secs(15 * 60) }
+        Self {
+            issuer: "aegis".to_owned(),
+            audience: "aegis".to_owned(),
+            token_ttl: Duration::from_secs(15 * 60),
+            peps: Vec::new(),
+        }
     }
 }
 
@@ -217,6 +251,10 @@ impl Identify {
             Credential::Malformed => return Err(Rejected("malformed")),
             Credential::Bearer(token) => ("", token),
             Credential::Basic { user, token } => (user.as_str(), token),
+            Credential::OnBehalf { caller, subject } => {
+                let caller = self.verify(caller, now)?;
+                return self.subject(caller, subject);
+            }
         };
         let claims = self.claims(token)?;
         if !matches!(user, "" | "agent" | "aegis" | "token") && user != claims.sub {
@@ -241,6 +279,30 @@ impl Identify {
         let (Credential::Bearer(token) | Credential::Basic { token, .. }) = credential else { return None };
         let claims = self.claims(token).ok()?;
         Timestamp::from_second(claims.exp.saturating_add(LEEWAY)).ok()
+    }
+
+    /// Who has asked, as far as that is proven: for the record of a refusal.
+    pub fn caller(&self, credential: &Credential, now: Timestamp) -> Option<Agent> {
+        match credential {
+            Credential::OnBehalf { caller, .. } => self.verify(caller, now).ok(),
+            _ => None,
+        }
+    }
+
+    /// The subject that `caller` asks for. The caller stands in its chain (it is the actor of RFC 8693 §4.1), and its token
+    /// is what proved it: both are checked once more when a call is admitted.
+    fn subject(&self, caller: Agent, subject: &str) -> Result<Agent, Rejected> {
+        let peps = &self.settings.peps;
+        if !peps.iter().any(|one| one.agent == caller.id && one.may_ask_for(subject)) {
+            return Err(Rejected("subject_of_another"));
+        }
+        let entry = self.store.agent(subject).ok_or(Rejected("subject_unregistered"))?;
+        if entry.suspended {
+            return Err(Rejected("subject_suspended"));
+        }
+        let Agent { id, mut chain, token_id, .. } = caller;
+        chain.insert(0, id);
+        Ok(Agent { id: entry.id, groups: entry.groups, chain, token_id })
     }
 
     /// What the registry says now of the agent that a token names.

@@ -74,7 +74,10 @@ impl Pipeline {
     async fn judge(&self, case: &mut Case, incoming: Incoming) -> Result<(Decision, Wire), Denial> {
         let Incoming { way, credential, override_token, head, body, upgrade, fits, .. } = incoming;
         let identified = self.0.identify.verify(&credential, case.now);
-        let agent = identified.map_err(|Rejected(reason)| case.unread(None, Refused::identity(reason)))?;
+        let agent = identified.map_err(|Rejected(reason)| {
+            let caller = self.0.identify.caller(&credential, case.now);
+            case.unread(caller.as_ref(), Refused::identity(reason))
+        })?;
         case.is_of(&agent);
 
         let way = way.map_err(|unreadable| case.unread(Some(&agent), unreadable.into()))?;

@@ -10,6 +10,7 @@
 
 mod bundle;
 mod checked;
+mod decisions;
 mod interception;
 mod routes;
 mod secrets;
@@ -30,6 +31,7 @@ use aegis_server::events::Otlp;
 use aegis_store::Durability;
 
 pub(crate) use bundle::Bundle;
+pub(crate) use decisions::DecisionApi;
 pub(crate) use interception::Interception;
 pub(crate) use routes::Route;
 pub(crate) use units::duration;
@@ -78,6 +80,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// How long an agent does nothing until policy forgets what it has done.
     pub(crate) session_idle: Duration,
+    /// Callers that enforce.
+    pub(crate) decision_api: DecisionApi,
     /// What is accepted, but isn't in force in this version.
     pub(crate) warnings: Vec<Diagnostic>,
 }

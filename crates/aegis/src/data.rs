@@ -62,7 +62,11 @@ impl DataDir {
         let (dir, durability) = (config.data_dir.clone(), config.durability);
         let store = tokio::task::spawn_blocking(move || Store::open(&dir, durability)).await??;
         store.forget_sessions_after(config.session_idle);
-        let settings = identify::Settings { token_ttl: config.token_ttl, ..identify::Settings::default() };
+        let settings = identify::Settings {
+            token_ttl: config.token_ttl,
+            peps: config.decision_api.peps.clone(),
+            ..identify::Settings::default()
+        };
         let identify = Arc::new(Identify::open(&config.data_dir, store.clone(), settings)?);
         let operator = OperatorToken::open(&config.data_dir)?;
         let settings = events::Settings { otlp: config.telemetry.otlp.clone(), ..events::Settings::default() };
@@ -93,6 +97,7 @@ impl DataDir {
             bundles: Arc::clone(&self.bundles),
             source: None,
             events,
+            decisions: None,
             metrics_public: false,
         })
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use aegis_core::describe::Catalogue;
 use aegis_core::document::Diagnostic;
 use aegis_core::policy::{Mode, PolicySet};
-use aegis_server::api::{self, ApiState};
+use aegis_server::api::{self, ApiState, Decisions};
 use aegis_server::ca::{Ca, Leaves};
 use aegis_server::enforce::{self, Enforcer, Roots};
 use aegis_server::gateway::{self, Bound, Gateway};
@@ -156,7 +156,8 @@ pub(crate) async fn start(config: Config, catalogue: Catalogue) -> Result<Runnin
         intercept = intercept.intercepting(interception);
     }
     let authorizer = ExtAuthz::new(intercept.clone(), config.limits.body);
-    let router = api::router(api_state(&data, pipeline, versions.clone(), remote.as_ref()));
+    let decisions = decisions(&config, pipeline.clone(), &addresses);
+    let router = api::router(api_state(&data, pipeline, versions.clone(), remote.as_ref(), decisions));
     if let Some(api) = address_of(&addresses, "api") {
         data::leave_note(&config.data_dir, api)?;
     }
@@ -265,7 +266,19 @@ fn routes(config: &Config) -> impl Iterator<Item = intercept::Route> {
     })
 }
 
-fn api_state(data: &DataDir, pipeline: Pipeline, versions: Versions, remote: Option<&Remote>) -> ApiState {
+/// The decision API, at the address that callers know it by.
+fn decisions(config: &Config, pipeline: Pipeline, addresses: &[Bound]) -> Option<Decisions> {
+    let own = address_of(addresses, "api").map(|address| format!("http://{address}"));
+    Some(Decisions::new(pipeline, &config.decision_api.public_url.clone().or(own)?))
+}
+
+fn api_state(
+    data: &DataDir,
+    pipeline: Pipeline,
+    versions: Versions,
+    remote: Option<&Remote>,
+    decisions: Option<Decisions>,
+) -> ApiState {
     ApiState {
         store: data.store.clone(),
         identify: Arc::clone(&data.identify),
@@ -275,6 +288,7 @@ fn api_state(data: &DataDir, pipeline: Pipeline, versions: Versions, remote: Opt
         bundles: Arc::clone(&data.bundles),
         source: remote.map(Remote::status),
         events: data.events.clone(),
+        decisions,
         metrics_public: false,
     }
 }

@@ -102,10 +102,9 @@ fn semantic(body: &Map<String, Value>) -> Result<Semantic, Unreadable> {
         Some(Value::String(name)) if name == "execute_all" => Ok(Semantic::ExecuteAll),
         Some(Value::String(name)) if name == "deny_on_first_deny" => Ok(Semantic::DenyOnFirstDeny),
         Some(Value::String(name)) if name == "permit_on_first_permit" => Ok(Semantic::PermitOnFirstPermit),
-        Some(_) => Err(mistyped(
-            "options.evaluations_semantic",
-            "execute_all, deny_on_first_deny or permit_on_first_permit",
-        )),
+        Some(_) => {
+            Err(mistyped("options.evaluations_semantic", "execute_all, deny_on_first_deny or permit_on_first_permit"))
+        }
     }
 }
 

@@ -97,7 +97,10 @@ fn names_that_no_policy_could_write_are_refused() {
         ("/resource/type", "a\u{0}"),
         ("/resource/type", &"x".repeat(129)),
     ] {
-        assert_eq!(question(with(todo(), pointer, json!(name))).call(Subject::Itself).expect_err(name).reason, "unnameable");
+        assert_eq!(
+            question(with(todo(), pointer, json!(name))).call(Subject::Itself).expect_err(name).reason,
+            "unnameable"
+        );
     }
     let http = with(todo(), "/resource/type", json!("http"));
     assert_eq!(question(http).call(Subject::Itself).expect_err("refused").reason, "reserved_tool");
@@ -115,7 +118,8 @@ fn who_is_asked_about() {
 
 #[test]
 fn what_has_to_be_there_is_there_and_of_its_type() {
-    for pointer in ["/subject", "/action", "/resource", "/subject/type", "/subject/id", "/action/name", "/resource/id"] {
+    for pointer in ["/subject", "/action", "/resource", "/subject/type", "/subject/id", "/action/name", "/resource/id"]
+    {
         let mut body = todo();
         let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
         body.pointer_mut(parent).and_then(Value::as_object_mut).expect("a parent").remove(key);
@@ -220,7 +224,10 @@ fn meaning(asked: &Evaluation) -> (String, Value) {
     // Of no effect: it says again what the id says.
     properties.remove("id");
     let what = if asked.action.name == "tools/call" && asked.resource.kind == "tool" {
-        json!([asked.resource.id.split_once('/').unwrap_or((&asked.resource.id, &asked.resource.id)), properties.get("arguments")])
+        json!([
+            asked.resource.id.split_once('/').unwrap_or((&asked.resource.id, &asked.resource.id)),
+            properties.get("arguments")
+        ])
     } else {
         let Entity { kind, id, .. } = &asked.resource;
         json!([kind, asked.action.name, id, properties, asked.subject.properties, asked.context])

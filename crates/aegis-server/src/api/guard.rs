@@ -34,7 +34,7 @@ pub(super) async fn operators_only(State(state): State<ApiState>, request: Reque
 }
 
 /// The one bearer token of a request (RFC 6750 §2.1); `Err` where there is something else or more than one.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ()> {
+pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ()> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {

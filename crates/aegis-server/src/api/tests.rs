@@ -93,6 +93,7 @@ impl Api {
             bundles: Arc::new(Bundles::new(SigningKey::open(dir.path()).expect("a key"), CancellationToken::new())),
             source: None,
             events,
+            decisions: None,
             metrics_public: false,
         };
         let operator = std::fs::read_to_string(dir.path().join("operator.token")).expect("a token").trim().to_owned();

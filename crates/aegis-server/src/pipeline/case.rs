@@ -150,11 +150,11 @@ impl Case {
 impl Refused {
     /// One wording for every reason, so that a caller can't learn which part of a forgery was right.
     pub(super) fn identity(reason: &str) -> Self {
-        Self {
-            code: Code::IdentityRejected,
-            reason: format!("identity: {reason}"),
-            detail: "the credential is missing or not valid here".to_owned(),
-        }
+        let detail = match reason.starts_with("subject_") {
+            true => "the token is good, but not to ask for this subject",
+            false => "the credential is missing or not valid here",
+        };
+        Self { code: Code::IdentityRejected, reason: format!("identity: {reason}"), detail: detail.to_owned() }
     }
 
     pub(super) fn no_room() -> Self {

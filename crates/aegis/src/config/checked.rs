@@ -70,6 +70,7 @@ pub(super) fn check(file: &str, typed: Typed, base: &Path, errors: &mut Vec<Diag
         calls: typed.calls,
         limits,
         session_idle,
+        decision_api: typed.decision_api,
         warnings: typed.warnings,
     }
 }

@@ -14,6 +14,7 @@ use aegis_server::events::{Otlp, Protocol};
 use aegis_store::Durability;
 
 use super::bundle::{self, TypedBundle};
+use super::decisions::{self, DecisionApi};
 use super::interception::{self, TypedInterception};
 use super::routes::{self, TypedRoute};
 use super::{LogFormat, units};
@@ -48,6 +49,7 @@ pub(super) struct Typed {
     pub(super) header: Option<usize>,
     pub(super) connections: Option<usize>,
     pub(super) session_idle: Option<Duration>,
+    pub(super) decision_api: DecisionApi,
     pub(super) warnings: Vec<Diagnostic>,
 }
 
@@ -100,7 +102,11 @@ impl Typed {
         only(&mut fields, "store", "sqlite");
         only(&mut fields, "counters", "memory");
         not_yet(&mut fields, "approvals");
+        fields.node("decision_api"); // says that the key exists; it is read below
         fields.finish();
+        if let Some(node) = root.get("decision_api") {
+            typed.decision_api = decisions::read(file, node, errors);
+        }
         if let Some(node @ Node { value: Value::Map(_), .. }) = root.get("policies") {
             typed.bundle = bundle::read(file, node, errors);
         }

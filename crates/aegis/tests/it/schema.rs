@@ -94,6 +94,12 @@ fn levels() -> Vec<Level> {
         ),
         level("config", "/properties/identity/properties", json!({"identity": bad()})),
         level("config", "/properties/session/properties", json!({"session": bad()})),
+        level("config", "/properties/decision_api/properties", json!({"decision_api": bad()})),
+        level(
+            "config",
+            "/properties/decision_api/properties/peps/items/properties",
+            json!({"decision_api": {"peps": [bad()]}}),
+        ),
         level("config", "/properties/telemetry/properties", json!({"telemetry": bad()})),
         level("config", "/properties/telemetry/properties/otlp/properties", json!({"telemetry": {"otlp": bad()}})),
         level("config", "/properties/audit/properties", json!({"audit": bad()})),
