@@ -11,6 +11,7 @@
 mod architecture;
 mod attack;
 mod authoring;
+mod authzen;
 mod bundles;
 mod commands;
 mod curl;
