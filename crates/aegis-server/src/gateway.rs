@@ -9,14 +9,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming as WireBody;
 use hyper::service::service_fn;
-use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_service::Service as _;
 
 use crate::intercept::Intercept;
 use crate::intercept::ext_authz::{ExtAuthz, Services};
@@ -143,7 +145,16 @@ impl Gateway {
         }
         if let Some(socket) = api_socket {
             let api_listener = Listener { slots: Slots::where_the_oldest_goes(settings.api_connections), ..plain };
-            connections.spawn(api_listener.run(socket.listener, TowerToHyperService::new(api)));
+            let service = service_fn(move |request: Request<WireBody>| {
+                let (authorizer, mut api) = (authorizer.clone(), api.clone());
+                async move {
+                    if ExtAuthz::takes(request.uri().path()) {
+                        return Ok(authorizer.answer(request).await.map(axum::body::Body::new));
+                    }
+                    api.call(request).await
+                }
+            });
+            connections.spawn(api_listener.run(socket.listener, service));
         }
         shutdown.cancelled().await;
         connections.close();

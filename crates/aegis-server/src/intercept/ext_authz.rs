@@ -9,7 +9,9 @@
 mod answer;
 mod body;
 mod check;
+mod forwarded;
 mod grpc;
+mod http;
 mod original;
 mod rewrite;
 mod stated;

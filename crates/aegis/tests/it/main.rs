@@ -16,6 +16,7 @@ mod bundles;
 mod commands;
 mod curl;
 mod diff;
+mod envoy;
 mod kubectl;
 mod otlp;
 mod process;

@@ -51,7 +51,7 @@ pub(super) fn passing(
     let ok = OkHttpResponse {
         headers,
         headers_to_remove: ours.into_iter().chain(removed).collect(),
-        response_headers_to_add: options(response.headers()),
+        response_headers_to_add: options(response.headers(), |name| name.starts_with("aegis-")),
         query_parameters_to_set: rewrite.query.iter().map(parameter).collect(),
         ..OkHttpResponse::default()
     };
@@ -72,7 +72,7 @@ pub(super) async fn refused(explanation: &Explanation, response: Response<AnyBod
     });
     let denied = DeniedHttpResponse {
         status: Some(HttpStatus { code: i32::from(head.status.as_u16()) }),
-        headers: options(&head.headers),
+        headers: options(&head.headers, |_| true),
         body: String::from_utf8_lossy(&body).into_owned(),
     };
     let code = if explanation.code == Some(Code::IdentityRejected) { UNAUTHENTICATED } else { PERMISSION_DENIED };
@@ -87,8 +87,9 @@ fn status(code: i32, explanation: &Explanation) -> rpc::Status {
     rpc::Status { code, message: explanation.reason.clone(), details: Vec::new() }
 }
 
-fn options(headers: &HeaderMap) -> Vec<HeaderValueOption> {
+fn options(headers: &HeaderMap, which: impl Fn(&str) -> bool) -> Vec<HeaderValueOption> {
     let each = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let each = each.filter(|(name, _)| which(name));
     each.map(|(name, value)| option(name, value, HeaderAppendAction::OverwriteIfExistsOrAdd)).collect()
 }
 

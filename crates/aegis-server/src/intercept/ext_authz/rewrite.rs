@@ -36,11 +36,14 @@ pub(super) struct Rewrite {
 pub(super) struct Beyond(pub(super) &'static str);
 
 impl Rewrite {
-    /// What makes `held` the call that may run.
+    /// What makes `held` the call that may run, of which something was redacted.
     ///
     /// # Errors
     /// What of it the proxy can't do.
     pub(super) fn between(held: &Held, call: &ToolCall, reach: Reach) -> Result<Self, Beyond> {
+        if reach == Reach::Nothing {
+            return Err(Beyond("something in it"));
+        }
         let Payload::Http(request) = &call.payload else { return Ok(Self::default()) };
         same_body(held, request)?;
         let mut rewrite = Self { query: query(held, request)?, ..Self::default() };
@@ -58,9 +61,6 @@ impl Rewrite {
                 rewrite.set.push((name, after.into_iter().cloned().collect()));
             }
         }
-        if reach == Reach::Nothing && rewrite != Self::default() {
-            return Err(Beyond("a header or a query parameter"));
-        }
         Ok(rewrite)
     }
 }
@@ -69,7 +69,6 @@ fn same_body(held: &Held, request: &HttpRequest) -> Result<(), Beyond> {
     match (&held.body, &request.body) {
         (Some(before), Body::Whole(after)) if before == after => Ok(()),
         (None, Body::Streamed) => Ok(()),
-        // Read by the pipeline from the proxy's request: unchanged as long as nothing was redacted, which is asked of the decision.
         _ => Err(Beyond("the body")),
     }
 }
