@@ -90,6 +90,8 @@ pub enum DenyShape {
     Problem,
     /// A Kubernetes `Status`.
     KubernetesStatus,
+    /// `text/plain`: the reason and what to do, for clients that print a refusal's text as it is, as git does.
+    Text,
 }
 
 /// Why a request can't be described: it is refused, nothing is forwarded.

@@ -12,6 +12,7 @@ use http::header::{
 };
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::ext::ReasonPhrase;
 use serde_json::{Value, json};
 
 use crate::enforce::{AnyBody, Failure};
@@ -27,6 +28,9 @@ pub const WOULD_DECISION: HeaderName = HeaderName::from_static("aegis-would-deci
 pub const DECISION_ID: HeaderName = HeaderName::from_static("aegis-decision-id");
 /// The version of the policies that decided.
 pub const POLICY_VERSION: HeaderName = HeaderName::from_static("aegis-policy-version");
+
+/// The most characters of a reason in the status line: proxies and clients bound that line.
+const REASON_LENGTH: usize = 300;
 
 /// How a caller is to be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,17 +98,35 @@ fn answer(mut problem: Problem, explanation: &Explanation, form: Form) -> Respon
     if problem.code == Code::IdentityRejected {
         challenge(&mut headers, &mut problem, form.proxied);
     }
-    let (media_type, document) = match form.shape {
-        DenyShape::Problem => ("application/problem+json", document(&problem)),
-        DenyShape::KubernetesStatus => ("application/json", kubernetes_status(&problem)),
+    let (media_type, text) = match form.shape {
+        DenyShape::Problem => ("application/problem+json", document(&problem).to_string()),
+        DenyShape::KubernetesStatus => ("application/json", kubernetes_status(&problem).to_string()),
+        DenyShape::Text => ("text/plain", spoken(&problem) + "\n"),
     };
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     stamp(&mut headers, explanation);
-    let body = if form.head_only { Empty::new().map_err(|never| match never {}).boxed() } else { body(&document) };
+    let body = if form.head_only { Empty::new().map_err(|never| match never {}).boxed() } else { full(text) };
     let mut response = Response::new(body);
+    if form.proxied {
+        response.extensions_mut().extend(reason_phrase(&problem));
+    }
     *response.status_mut() = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     *response.headers_mut() = headers;
     response
+}
+
+/// What clients print that show no more of a refusal than one text.
+fn spoken(problem: &Problem) -> String {
+    let asked =
+        problem.approval.as_ref().map(|approval| format!(" The request is {}.", approval.id)).unwrap_or_default();
+    format!("{}: {}. {}{asked}", problem.title, problem.detail.trim_end_matches('.'), problem.guidance)
+}
+
+/// The reason in the status line: of a refused tunnel, many clients show nothing else.
+fn reason_phrase(problem: &Problem) -> Option<ReasonPhrase> {
+    let text = format!("{}: {}", problem.title, problem.detail);
+    let printable = text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' });
+    ReasonPhrase::try_from(printable.take(REASON_LENGTH).collect::<String>()).ok()
 }
 
 /// How to prove an identity (RFC 9110 §11.6.1 and §11.7.1).
@@ -156,7 +178,7 @@ fn kubernetes_status(problem: &Problem) -> Value {
         "apiVersion": "v1",
         "metadata": {},
         "status": "Failure",
-        "message": format!("{}: {}. {}", problem.title, problem.detail.trim_end_matches('.'), problem.guidance),
+        "message": spoken(problem),
         "reason": kubernetes_reason(problem.status),
         "details": {"causes": causes, "retryAfterSeconds": problem.retry_after.unwrap_or(0)},
         "code": problem.status,
@@ -182,5 +204,9 @@ fn kubernetes_reason(status: u16) -> &'static str {
 }
 
 fn body(document: &Value) -> AnyBody {
-    Full::new(Bytes::from(document.to_string())).map_err(|never| match never {}).boxed()
+    full(document.to_string())
+}
+
+fn full(text: String) -> AnyBody {
+    Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed()
 }

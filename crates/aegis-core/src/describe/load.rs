@@ -169,9 +169,10 @@ fn tool(file: &str, node: &Node, errors: &mut Vec<Diagnostic>) -> Option<Tool> {
     let deny = match deny.as_deref() {
         None | Some("problem") => DenyShape::Problem,
         Some("kubernetes_status") => DenyShape::KubernetesStatus,
+        Some("text") => DenyShape::Text,
         Some(_) => {
             let at = node.get("deny_response").unwrap_or(node);
-            context.error(at, "deny_response", "expected problem or kubernetes_status");
+            context.error(at, "deny_response", "expected problem, kubernetes_status or text");
             DenyShape::Problem
         }
     };

@@ -69,6 +69,37 @@ async fn kubernetes_gets_a_status_with_the_same_members() {
 }
 
 #[tokio::test]
+async fn a_client_that_prints_text_gets_text() {
+    let response = refusal(&explanation(Code::PolicyViolation), Form { shape: DenyShape::Text, ..PLAIN });
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()[CONTENT_TYPE]),
+        (403, &"text/plain".parse().expect("ascii"))
+    );
+    let bytes = response.into_body().collect().await.expect("a body").to_bytes();
+    assert!(
+        bytes.starts_with(b"PolicyViolation: what happened. Change the call") && bytes.ends_with(b"\n"),
+        "{bytes:?}"
+    );
+}
+
+#[test]
+fn at_the_proxy_the_status_line_says_why_in_one_printable_line() {
+    let phrase = |detail: &str, form| {
+        let told = Explanation { detail: detail.to_owned(), ..explanation(Code::PolicyViolation) };
+        let response = refusal(&told, form);
+        response
+            .extensions()
+            .get::<ReasonPhrase>()
+            .map(|phrase| String::from_utf8(phrase.as_bytes().to_vec()).expect("ascii"))
+    };
+    let at_proxy = Form { proxied: true, ..PLAIN };
+    assert_eq!(phrase("no such host", PLAIN), None);
+    assert_eq!(phrase("no such host", at_proxy).as_deref(), Some("PolicyViolation: no such host"));
+    assert_eq!(phrase("a\r\nX: é", at_proxy).as_deref(), Some("PolicyViolation: a??X: ?"));
+    assert_eq!(phrase(&"a".repeat(1000), at_proxy).expect("one").len(), REASON_LENGTH);
+}
+
+#[tokio::test]
 async fn an_upstreams_failure_is_told_apart_and_was_allowed() {
     let allowed =
         Explanation { code: None, decision: aegis_core::decide::Verdict::Allow, ..explanation(Code::BadRequest) };

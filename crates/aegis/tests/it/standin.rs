@@ -1,6 +1,6 @@
 //! A stand-in for the Kubernetes API, **not a Kubernetes**: it speaks just enough of the HTTP API for kubectl to discover, read,
-//! scale, apply, patch and delete deployments, keeps them in memory, and records every request that reaches it. A real
-//! kube-apiserver takes its place with the issue on the catalogue.
+//! scale, apply, patch and delete objects, keeps them in memory, and records every request that reaches it. It checks no schema
+//! and no permission. A real kube-apiserver takes its place with the issue on the catalogue.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,6 +12,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+
+use crate::secure::Authority;
 
 /// One request that reached the tool.
 #[derive(Debug, Clone)]
@@ -31,16 +33,32 @@ pub struct Kubernetes {
 impl Kubernetes {
     /// Starts it on a free loopback port, with a deployment `web` in each of `namespaces`. Stops with its runtime.
     pub async fn start(namespaces: &[&str]) -> (Self, SocketAddr) {
+        let this = Self::with(namespaces);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let app = this.app();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (this, address)
+    }
+
+    /// The same over TLS, certified by `authority`.
+    pub(crate) async fn start_secure(namespaces: &[&str], authority: &Authority) -> (Self, SocketAddr) {
+        let this = Self::with(namespaces);
+        let address = authority.serve(&["127.0.0.1"], this.app()).await;
+        (this, address)
+    }
+
+    fn with(namespaces: &[&str]) -> Self {
         let this = Self::default();
         for namespace in namespaces {
             let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments/web");
             this.objects.lock().unwrap().insert(path, deployment(namespace, "web", 3));
         }
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        let app = Router::new().fallback(answer).with_state(this.clone());
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        (this, address)
+        this
+    }
+
+    fn app(&self) -> Router {
+        Router::new().fallback(answer).with_state(self.clone())
     }
 
     /// The writes that reached it, as `METHOD path`.
@@ -52,6 +70,11 @@ impl Kubernetes {
     /// Everything that reached it.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
+    }
+
+    /// The token that it gives out for the service account of Aegis.
+    pub fn token(account: &str) -> String {
+        ["token", "of", account].join("-")
     }
 
     /// The replicas that a deployment has now.
@@ -77,6 +100,12 @@ async fn answer(State(this): State<Kubernetes>, method: Method, uri: Uri, header
     let mut objects = this.objects.lock().unwrap();
     if let Some(of) = path.strip_suffix("/scale") {
         return scale(&mut objects, of, &method, &body);
+    }
+    if let Some(account) = path.strip_suffix("/token").and_then(|of| of.rsplit('/').next()) {
+        let status = json!({"token": Kubernetes::token(account), "expirationTimestamp": "2100-01-01T00:00:00Z"});
+        let request = json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {},
+            "spec": {"audiences": []}, "status": status});
+        return (StatusCode::CREATED, axum::Json(request)).into_response();
     }
     match method {
         Method::GET => match objects.get(path) {
@@ -125,25 +154,78 @@ fn scale(objects: &mut BTreeMap<String, Value>, of: &str, method: &Method, body:
     .into_response()
 }
 
+/// What it says that it has: group, resource, kind, whether it stands in a namespace.
+const RESOURCES: [(&str, &str, &str, bool); 9] = [
+    ("", "namespaces", "Namespace", false),
+    ("", "secrets", "Secret", true),
+    ("", "serviceaccounts", "ServiceAccount", true),
+    ("apps", "deployments", "Deployment", true),
+    ("networking.k8s.io", "networkpolicies", "NetworkPolicy", true),
+    ("rbac.authorization.k8s.io", "clusterrolebindings", "ClusterRoleBinding", false),
+    ("rbac.authorization.k8s.io", "clusterroles", "ClusterRole", false),
+    ("rbac.authorization.k8s.io", "rolebindings", "RoleBinding", true),
+    ("rbac.authorization.k8s.io", "roles", "Role", true),
+];
+
 fn discovery(path: &str) -> Option<Value> {
-    let verbs = json!(["create", "delete", "get", "list", "patch", "update", "watch"]);
     Some(match path {
         "/version" => json!({"major": "1", "minor": "36", "gitVersion": "v1.36.0-standin"}),
         "/api" => json!({"kind": "APIVersions", "versions": ["v1"]}),
-        "/apis" => json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": [{"name": "apps",
-            "versions": [{"groupVersion": "apps/v1", "version": "v1"}],
-            "preferredVersion": {"groupVersion": "apps/v1", "version": "v1"}}]}),
-        "/api/v1" => json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": [
-            {"name": "secrets", "singularName": "secret", "namespaced": true, "kind": "Secret", "verbs": verbs}]}),
-        "/apis/apps/v1" => {
-            json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "apps/v1", "resources": [
-            {"name": "deployments", "singularName": "deployment", "namespaced": true, "kind": "Deployment",
-             "verbs": verbs, "shortNames": ["deploy"]},
-            {"name": "deployments/scale", "singularName": "", "namespaced": true, "group": "autoscaling", "version": "v1",
-             "kind": "Scale", "verbs": ["get", "patch", "update"]}]})
+        "/apis" => {
+            let mut names: Vec<&str> = RESOURCES.iter().map(|of| of.0).filter(|group| !group.is_empty()).collect();
+            names.dedup();
+            let group = |name: &&str| {
+                let version = json!({"groupVersion": format!("{name}/v1"), "version": "v1"});
+                json!({"name": name, "versions": [version], "preferredVersion": version})
+            };
+            let groups: Vec<Value> = names.iter().map(group).collect();
+            json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
         }
-        _ => return None,
+        "/api/v1" => resources("", "v1"),
+        "/openapi/v3" => {
+            let at = |group: &str| if group.is_empty() { "api/v1".to_owned() } else { format!("apis/{group}/v1") };
+            let places = RESOURCES
+                .iter()
+                .map(|of| (at(of.0), json!({"serverRelativeURL": format!("/openapi/v3/{}", at(of.0))})));
+            json!({"paths": places.collect::<serde_json::Map<_, _>>()})
+        }
+        _ => match path.strip_prefix("/openapi/v3/") {
+            Some(at) => schema(at.strip_prefix("apis/").and_then(|at| at.strip_suffix("/v1")).unwrap_or_default()),
+            None => {
+                let group = path.strip_prefix("/apis/")?.strip_suffix("/v1")?;
+                RESOURCES.iter().any(|of| of.0 == group).then(|| resources(group, &format!("{group}/v1")))?
+            }
+        },
     })
+}
+
+fn resources(group: &str, version: &str) -> Value {
+    let verbs = json!(["create", "delete", "get", "list", "patch", "update", "watch"]);
+    let of = RESOURCES.iter().filter(|of| of.0 == group);
+    let mut list: Vec<Value> = of
+        .map(|(_, name, kind, namespaced)| {
+            let short: &[&str] = if *name == "deployments" { &["deploy"] } else { &[] };
+            json!({"name": name, "singularName": kind.to_lowercase(), "namespaced": namespaced, "kind": kind, "verbs": verbs,
+                "shortNames": short})
+        })
+        .collect();
+    if group == "apps" {
+        list.push(json!({"name": "deployments/scale", "singularName": "", "namespaced": true, "group": "autoscaling",
+            "version": "v1", "kind": "Scale", "verbs": ["get", "patch", "update"]}));
+    }
+    json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": list})
+}
+
+/// Just enough of an OpenAPI document for kubectl to see that the server checks the fields of what it is sent.
+fn schema(group: &str) -> Value {
+    let paths = RESOURCES.iter().filter(|of| of.0 == group).map(|(_, name, kind, _)| {
+        let parameters = json!([{"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}]);
+        let of = json!({"group": group, "version": "v1", "kind": kind});
+        let patch = json!({"parameters": parameters, "x-kubernetes-group-version-kind": of, "responses": {}});
+        (format!("/{group}/v1/{name}/{{name}}"), json!({"patch": patch}))
+    });
+    let paths: serde_json::Map<String, Value> = paths.collect();
+    json!({"openapi": "3.0.0", "info": {"title": "a stand-in", "version": "1"}, "paths": paths})
 }
 
 fn deployment(namespace: &str, name: &str, replicas: i64) -> Value {

@@ -79,7 +79,7 @@ fn errors_have_their_place_and_a_suggestion() {
     );
     let errors = errors(&text);
     for expected in [
-        "t.yaml:3:16: deny_response: expected problem or kubernetes_status",
+        "t.yaml:3:16: deny_response: expected problem, kubernetes_status or text",
         "t.yaml:6:11: actions[0].effect: \"reed\" is not known; did you mean `read`?",
         "t.yaml:7:19: actions[0].match.method: \"get\" is no method, in upper case",
         "actions[0].match.path: \"a\" must start with `/`",
