@@ -107,8 +107,8 @@ fn answer(mut problem: Problem, explanation: &Explanation, form: Form) -> Respon
     stamp(&mut headers, explanation);
     let body = if form.head_only { Empty::new().map_err(|never| match never {}).boxed() } else { full(text) };
     let mut response = Response::new(body);
-    if form.proxied {
-        response.extensions_mut().extend(reason_phrase(&problem));
+    if let Some(phrase) = form.proxied.then(|| reason_phrase(&problem)).flatten() {
+        response.extensions_mut().insert(phrase);
     }
     *response.status_mut() = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     *response.headers_mut() = headers;

@@ -68,12 +68,6 @@ impl Guide {
         self
     }
 
-    /// Has the shell know a program, or a variable, before the page begins.
-    pub(crate) fn prepared(mut self, command: &str) -> Self {
-        self.succeed(command);
-        self
-    }
-
     /// The folder that the page begins in, which is the shell's home too.
     pub(crate) fn folder(&self) -> &Path {
         self.dir.path()
@@ -87,6 +81,8 @@ impl Guide {
             let serves = step.command.ends_with(" &");
             if serves {
                 self.free_the_ports();
+                // What an earlier one said is not what this one says.
+                let _ = std::fs::remove_file(self.log_of(&step.command));
             }
             let command = self.here(&step.command);
             let (printed, code) = self.shell.run(&command);
@@ -145,8 +141,7 @@ impl Guide {
 
     /// Waits until what serves is ready, and learns where it listens.
     fn wait_for(&mut self, command: &str) {
-        let log = command.split_whitespace().skip_while(|word| *word != ">").nth(1).expect("it writes to a file");
-        let path = self.place().join(log);
+        let path = self.log_of(command);
         let log = || std::fs::read_to_string(&path).unwrap_or_default();
         eventually("the gateway is ready", || log().contains("\"ready\""));
         for line in log().lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
@@ -157,8 +152,15 @@ impl Guide {
                 Some("proxy_tls") => "127.0.0.1:4183",
                 _ => continue,
             };
+            self.here.retain(|(earlier, _)| earlier != page);
             self.here.push((page.to_owned(), line["address"].as_str().expect("an address").to_owned()));
         }
+    }
+
+    /// The file that what serves writes to.
+    fn log_of(&mut self, command: &str) -> PathBuf {
+        let log = command.split_whitespace().skip_while(|word| *word != ">").nth(1).expect("it writes to a file");
+        self.place().join(log)
     }
 
     /// Where the shell is.

@@ -25,8 +25,8 @@ fn the_guide_to_the_sidecar_goes_as_the_page_tells_it() {
     let authority = Authority::new();
     let (kubernetes, address) = runtime.block_on(Kubernetes::start_secure(&[], &authority));
     let kubectl = tool("kubectl");
-    let mut guide = Guide::open("kubernetes-sidecar.md")
-        .prepared(&format!("PATH={}:$PATH", kubectl.parent().expect("a folder").display()));
+    let mut guide = Guide::open("kubernetes-sidecar.md");
+    guide.succeed(&format!("PATH={}:$PATH", kubectl.parent().expect("a folder").display()));
     std::fs::create_dir(guide.folder().join(".kube")).expect("made");
     let kubeconfig = operators(&format!("https://{address}"), &authority);
     std::fs::write(guide.folder().join(".kube/config"), kubeconfig).expect("written");

@@ -13,6 +13,7 @@ mod attack;
 mod authoring;
 mod authzen;
 mod bundles;
+mod ci_runner;
 mod commands;
 mod curl;
 mod diff;
