@@ -161,7 +161,14 @@ impl Template {
             (Some(_), None) => self.fits(other.min_segments()),
             (Some(_), Some(_)) => true,
         };
-        length && self.before.iter().zip(&other.before).all(|(a, b)| a.overlaps(b))
+        let ends = || self.from_the_end().zip(other.from_the_end()).all(|(a, b)| a.overlaps(b));
+        length && self.before.iter().zip(&other.before).all(|(a, b)| a.overlaps(b)) && ends()
+    }
+
+    /// The segments at the path's end, the last one first, as far as they are known.
+    fn from_the_end(&self) -> impl Iterator<Item = &Segment> {
+        let known = self.many.as_ref().map_or(&self.before, |(_, after)| after);
+        known.iter().rev()
     }
 
     /// Whether what this path writes is what `read` shows: the same object, its collection, or a subresource of it (one

@@ -6,7 +6,7 @@ mod rules;
 use super::condition::{Condition, Truth};
 use super::tables::{Entry, ImageRule, Policy, Shared};
 use super::{Asked, Finding, Reason};
-use crate::call::{IMAGES, Image, ToolCall};
+use crate::call::{IMAGES, Image, Payload, ToolCall};
 use crate::problem::Violation;
 
 /// Longest text that a message quotes, in characters.
@@ -88,6 +88,11 @@ fn default_deny(violation: &mut Violation, reason: Reason, asked: Asked<'_>) {
             Some(to) if call.tool == ToolCall::HTTP => {
                 format!("no policy lets {} reach {}", quoted(&agent.id), quoted(&to.to_string()))
             }
+            _ if matches!(call.payload, Payload::Tunnel) => format!(
+                "a tunnel to {} can't be read, and no policy entry allows it unread; the operator may list its host in \
+                 `interception`",
+                quoted(&call.tool)
+            ),
             _ => format!("no policy entry allows {} of {}", quoted(&call.action), quoted(&call.tool)),
         },
     };

@@ -155,8 +155,9 @@ fn scale(objects: &mut BTreeMap<String, Value>, of: &str, method: &Method, body:
 }
 
 /// What it says that it has: group, resource, kind, whether it stands in a namespace.
-const RESOURCES: [(&str, &str, &str, bool); 9] = [
+const RESOURCES: [(&str, &str, &str, bool); 10] = [
     ("", "namespaces", "Namespace", false),
+    ("", "pods", "Pod", true),
     ("", "secrets", "Secret", true),
     ("", "serviceaccounts", "ServiceAccount", true),
     ("apps", "deployments", "Deployment", true),

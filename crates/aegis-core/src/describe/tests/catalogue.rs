@@ -55,6 +55,8 @@ fn two_entries_that_match_the_same_request_are_refused() {
         "t.yaml:5:3: actions[1]: two and one (line 4) match the same request, and neither is more specific"
     );
     assert!(load(entry("one", "GET", "/{a:p|q}/b", ""), entry("two", "GET", "/{a:q|r}/b", "")).is_err());
+    assert!(load(entry("one", "GET", "/{a+}/x/{b}", ""), entry("two", "GET", "/{c+}/x/{d}", "")).is_err());
+    assert!(load(entry("one", "GET", "/{a+}/x", ""), entry("two", "GET", "/{b+}/y", "")).is_ok());
     for other in [
         entry("two", "POST", "/a/{x}", ""),
         entry("two", "GET", "/a/b", ""),
