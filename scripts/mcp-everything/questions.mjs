@@ -12,7 +12,7 @@ export function addQuestions(server) {
     { description: "Asks the client's model", inputSchema: one('prompt') },
     async ({ prompt }, ctx) => {
       const asked = { messages: [{ role: 'user', content: text(prompt) }], maxTokens: 100 };
-      const { content } = await ctx.mcpReq.requestSampling(asked);
+      const { content } = await ctx.mcpReq.requestSampling(asked, { relatedRequestId: ctx.mcpReq.id });
       return said(text(`LLM response: ${content.text}`));
     },
   );
@@ -28,7 +28,7 @@ export function addQuestions(server) {
         },
         required: ['username', 'email'],
       };
-      const { action, content } = await ctx.mcpReq.elicitInput({ message, requestedSchema });
+      const { action, content } = await ctx.mcpReq.elicitInput({ message, requestedSchema }, { relatedRequestId: ctx.mcpReq.id });
       return said(text(`User response: action=${action}, content=${JSON.stringify(content ?? {})}`));
     },
   );
@@ -53,7 +53,7 @@ export function addQuestions(server) {
 function form(server, name, description, properties) {
   server.registerTool(name, { description }, async (ctx) => {
     const asked = { message: description, requestedSchema: { type: 'object', properties, required: [] } };
-    const { action, content } = await ctx.mcpReq.elicitInput(asked);
+    const { action, content } = await ctx.mcpReq.elicitInput(asked, { relatedRequestId: ctx.mcpReq.id });
     return said(text(`Elicitation completed: action=${action}, content=${JSON.stringify(content ?? {})}`));
   });
 }

@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::describe::Unreadable;
+use crate::mcp::{Message, headers, headers::Mirror};
+
 /// One call of a tool, described.
 #[derive(Debug, Clone)]
 pub struct ToolCall {
@@ -141,6 +144,8 @@ pub enum Companion {
     No,
     /// Any granted action of the tool grants it, in any environment (discovery).
     OfTool,
+    /// Any granted action of one of these tools grants it, in any environment (discovery of what stands for several).
+    OfTools(BTreeSet<String>),
     /// A grant of one of these actions, in this environment, grants it.
     OfActions(Vec<ActionName>),
 }
@@ -180,6 +185,8 @@ impl fmt::Display for Destination {
 pub enum Payload {
     /// An HTTP request.
     Http(HttpRequest),
+    /// A message of the Model Context Protocol.
+    Mcp(McpRequest),
     /// A tunnel to the destination.
     Tunnel,
     /// Nothing of ours: the caller enforces (decision API, external authorizer).
@@ -199,6 +206,38 @@ pub struct HttpRequest {
     pub body: Body,
 }
 
+/// An MCP message, and the request that carries it.
+#[derive(Debug, Clone)]
+pub struct McpRequest {
+    /// The server that it is for.
+    pub server: String,
+    /// The exact request: its body is the message as it came, unknown members included; empty where a stream is opened or closed.
+    pub request: HttpRequest,
+    /// The message.
+    pub message: Option<Message>,
+    /// The arguments that headers mirror, where that is known.
+    pub mirrors: Option<Vec<Mirror>>,
+}
+
+impl McpRequest {
+    /// Reads the message anew from the body, which was changed, and mirrors it anew.
+    ///
+    /// # Errors
+    /// What became of it can't be sent.
+    pub(crate) fn rewritten(&mut self) -> Result<(), Unreadable> {
+        let Body::Whole(body) = &self.request.body else { return Ok(()) };
+        if self.message.is_none() {
+            return Ok(());
+        }
+        let message = Message::read(body)?;
+        if message.is_stateless() {
+            headers::write(&mut self.request.headers, &message, self.mirrors.as_deref())?;
+        }
+        self.message = Some(message);
+        Ok(())
+    }
+}
+
 /// A request's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
@@ -211,6 +250,13 @@ pub enum Body {
 /// A SHA-256, shown as `sha256:` and 64 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// The digest of these bytes' making.
+    pub(crate) fn of(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -257,8 +303,15 @@ impl ToolCall {
                 let Body::Whole(body) = &request.body else { return None };
                 hash.text(request.method.as_str());
                 hash.text(request.target.as_str());
-                hash.headers(&request.headers);
+                hash.headers(&request.headers, &[]);
                 hash.bytes(body);
+            }
+            Payload::Mcp(McpRequest { server, request, message, .. }) => {
+                hash.text("mcp");
+                hash.text(server);
+                hash.text(request.method.as_str());
+                hash.headers(&request.headers, &IMMATERIAL_MCP);
+                hash.json(&message.as_ref().map_or(Value::Null, Message::meaning));
             }
         }
         Some(hash.finish())
@@ -302,6 +355,9 @@ const IMMATERIAL: [&str; 32] = [
     "x-request-id",
 ];
 
+/// The same for MCP: what mirrors the message, which is in the digest itself, and what names a session or a place in a stream.
+const IMMATERIAL_MCP: [&str; 3] = ["content-type", "last-event-id", "mcp-"];
+
 /// A hash over length-prefixed parts, so that no two different lists of parts are the same bytes.
 struct Canonical(Sha256);
 
@@ -322,10 +378,10 @@ impl Canonical {
     }
 
     /// By name, each with its values in their order; without the [`IMMATERIAL`].
-    fn headers(&mut self, headers: &http::HeaderMap) {
+    fn headers(&mut self, headers: &http::HeaderMap, besides: &[&str]) {
         let is = |name: &str, known: &str| name == known || (known.ends_with('-') && name.starts_with(known));
         let names = headers.keys().map(http::HeaderName::as_str);
-        let names: BTreeSet<&str> = names.filter(|name| !IMMATERIAL.iter().any(|known| is(name, known))).collect();
+        let names: BTreeSet<&str> = names.filter(|name| !IMMATERIAL.iter().chain(besides).any(|known| is(name, known))).collect();
         self.bytes(&(names.len() as u64).to_be_bytes());
         for name in names {
             let values = headers.get_all(name);

@@ -19,6 +19,8 @@ mod glob;
 mod image;
 mod json;
 mod load;
+mod mcp;
+mod named;
 mod pointer;
 mod raw;
 mod recognise;
@@ -168,15 +170,16 @@ impl Catalogue {
         self.describe_connect(destination)
     }
 
-    /// Describes a call of a function that has no definition (an SDK's decorator, the decision API): its parameters are as
-    /// they are, and the environment map may trust one of them.
+    /// Describes a call that is known by its name and parameters (an SDK's decorator, the decision API). An action of the
+    /// catalogue is what its definition says. What has no definition (a function) has its parameters as they are, and the
+    /// environment map may trust one of them.
     pub fn describe_function(
         &self,
         tool: &str,
         action: &str,
         params: serde_json::Map<String, serde_json::Value>,
     ) -> ToolCall {
-        self.describe_undefined(tool, action, params)
+        self.describe_named(tool, action, params, BTreeMap::new())
     }
 
     /// The environments that the map can yield, without [`Environment::UNKNOWN`](crate::call::Environment::UNKNOWN).

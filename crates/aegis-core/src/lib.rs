@@ -51,6 +51,7 @@ pub mod call;
 pub mod decide;
 pub mod describe;
 pub mod document;
+pub mod mcp;
 pub mod money;
 pub mod policy;
 pub mod problem;

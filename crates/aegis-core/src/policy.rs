@@ -528,6 +528,19 @@ impl PolicySet {
         entries.any(|entry| entry.egress.is_some())
     }
 
+    /// Whether the agent could ever be allowed a call like this, whatever its parameters and environment turn out to be, if only by
+    /// a human: some entry is for it, and nothing forbids it flatly. For showing an agent what it may use, never for a decision.
+    pub fn may_call(&self, asked: Asked<'_>) -> bool {
+        let enforced = |finding: &&Finding| finding.mode == Mode::Enforce;
+        let evaluation = self.evaluate(asked);
+        let forbids = |finding: &Finding| match finding.reason {
+            Reason::NoPolicy | Reason::NoEntry | Reason::EngineFailed => true,
+            Reason::DenyCondition => native::denies_flatly(&self.tables, asked),
+            _ => false,
+        };
+        !evaluation.findings.iter().filter(enforced).any(forbids)
+    }
+
     /// The rate limits that apply to a call: those of the agent's policies, and those of the entries that are for it.
     pub fn rates(&self, asked: Asked<'_>) -> Vec<RateLimit> {
         let agent = &asked.agent.id;

@@ -3,7 +3,7 @@
 //!
 //! Invariants: what is redacted in the parameters is redacted in the payload they were read from, everywhere it stands; a
 //! payload that can't be rewritten without breaking it is refused. A [`Redaction`] says kind and place, never the value.
-//! Deliberately absent: guessing by names of people, entropy, answers of tools.
+//! Deliberately absent: guessing by names of people, and entropy.
 
 mod detect;
 mod payload;
@@ -105,13 +105,42 @@ pub fn apply(call: &mut ToolCall, sanitizers: &[Sanitizer]) -> Result<Vec<Redact
     if redactions.iter().any(|one| one.path.ends_with(NAME)) {
         return Err(Unredactable::field_name());
     }
-    if let Payload::Http(request) = &mut call.payload {
+    let request = match &mut call.payload {
+        Payload::Http(request) => Some(request),
+        Payload::Mcp(mcp) => Some(&mut mcp.request),
+        Payload::Tunnel | Payload::Caller => None,
+    };
+    if let Some(request) = request {
         redactions.extend(payload::rewrite(request, &texts, plan.everywhere())?);
         redactions.sort();
         redactions.dedup();
     }
+    if let Payload::Mcp(mcp) = &mut call.payload
+        && !redactions.is_empty()
+    {
+        mcp.rewritten().map_err(|why| Unredactable { reason: "mcp", message: why.message })?;
+    }
     call.params = params;
     Ok(redactions)
+}
+
+/// Redacts what `kinds` name in what a tool answers, and adds the names of what it was to `found`. What is no text (an image, a
+/// sound, another file in base64) is left as it is.
+pub(crate) fn answered(value: &mut Value, kinds: &BTreeSet<Kind>, found: &mut BTreeSet<&'static str>) {
+    let Value::Object(map) = value else {
+        return match value {
+            Value::Array(items) => items.iter_mut().for_each(|item| answered(item, kinds, found)),
+            other => detect::redact_value("", other, kinds, found),
+        };
+    };
+    let file = map.get("mimeType").and_then(Value::as_str).is_some_and(|kind| !kind.starts_with("text/"));
+    for (name, value) in map.iter_mut() {
+        match value {
+            Value::String(_) if name == "blob" || (file && name == "data") => {}
+            Value::Object(_) | Value::Array(_) => answered(value, kinds, found),
+            _ => detect::redact_value(name, value, kinds, found),
+        }
+    }
 }
 
 /// What to look for and where, of all sanitizers together.

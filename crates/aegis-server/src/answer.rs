@@ -16,6 +16,7 @@ use hyper::ext::ReasonPhrase;
 use serde_json::{Value, json};
 
 use crate::enforce::{AnyBody, Failure};
+use crate::pipeline::Handled;
 
 #[cfg(test)]
 mod tests;
@@ -63,15 +64,27 @@ pub fn refusal(explanation: &Explanation, form: Form) -> Response<AnyBody> {
     answer(problem, explanation, form)
 }
 
+/// The problem that a call ended in.
+pub(crate) fn problem_of(handled: &Handled) -> Problem {
+    match handled {
+        Handled::Failed { explanation, failure, .. } => failure_problem(explanation, failure.clone()),
+        other => other.explanation().problem().unwrap_or_else(|| internal(other.explanation())),
+    }
+}
+
 /// The answer to a call that was admitted and whose upstream failed.
 pub fn failed(explanation: &Explanation, failure: Failure, form: Form) -> Response<AnyBody> {
+    answer(failure_problem(explanation, failure), explanation, form)
+}
+
+fn failure_problem(explanation: &Explanation, failure: Failure) -> Problem {
     let (status, detail) = match failure {
         Failure::Unreachable(detail) | Failure::NotSent(detail) => (StatusCode::BAD_GATEWAY, detail),
         Failure::TimedOut(detail) => (StatusCode::GATEWAY_TIMEOUT, detail),
     };
     let mut problem = explanation.problem_with(Code::UpstreamFailed, detail);
     problem.status = status.as_u16();
-    answer(problem, explanation, form)
+    problem
 }
 
 /// A problem of the connection itself, which no decision was asked about.

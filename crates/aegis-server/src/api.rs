@@ -14,6 +14,7 @@ mod authzen;
 mod bundles;
 mod candidate;
 mod guard;
+mod mcp;
 mod public;
 mod reports;
 #[cfg(test)]
@@ -117,6 +118,8 @@ fn operators() -> Router<ApiState> {
         .route("/v1/decisions", get(audit::decisions))
         .route("/v1/traffic", get(traffic::calls))
         .route("/v1/reports/shadow", get(reports::shadow))
+        .route("/v1/mcp/tools", get(mcp::tools))
+        .route("/v1/mcp/tools/accept", post(mcp::accept))
         .merge(candidate::routes())
         .merge(versions::routes())
         .route("/v1/bundles/{name}", get(bundles::show))

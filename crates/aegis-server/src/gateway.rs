@@ -123,16 +123,19 @@ impl Gateway {
         let (abort, connections) = (plain.abort.clone(), plain.connections.clone());
         let calls = intercept.calls().clone();
         let intercept = intercept.served_like(&plain);
-        let service = service_fn(move |request| {
-            let intercept = intercept.clone();
-            async move { Ok::<_, Infallible>(intercept.answer(request).await) }
-        });
+        let service = |intercept: Intercept| {
+            service_fn(move |request| {
+                let intercept = intercept.clone();
+                async move { Ok::<_, Infallible>(intercept.answer(request).await) }
+            })
+        };
+        let (service, tls_service) = (service(intercept.clone()), service(intercept.over_tls()));
         if let Some(socket) = proxy {
-            connections.spawn(plain.clone().run(socket.listener, service.clone()));
+            connections.spawn(plain.clone().run(socket.listener, service));
         }
         if let (Some(socket), Some((_, config))) = (proxy_tls, settings.proxy_tls) {
             let tls = Listener { tls: Some(acceptor(&config)), ..plain.clone() };
-            connections.spawn(tls.run(socket.listener, service));
+            connections.spawn(tls.run(socket.listener, tls_service));
         }
         if let Some(socket) = ext_authz {
             // A proxy's connections are few and last; newcomers must not push them out.

@@ -14,6 +14,7 @@ pub mod ext_authz;
 mod frame;
 mod headers;
 mod hosts;
+mod mcp;
 pub(crate) mod listener;
 mod preface;
 pub(crate) mod slots;
@@ -31,6 +32,8 @@ use aegis_core::describe::Unreadable;
 pub use hosts::{BadPattern, HostPattern};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming as WireBody;
+pub use mcp::McpDesk;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 pub use within::Interception;
 
@@ -66,6 +69,8 @@ pub struct Intercept {
     interception: Option<Arc<Interception>>,
     /// How the connections inside of intercepted ones are served.
     listener: Option<Listener>,
+    mcp: McpDesk,
+    secure: bool,
 }
 
 impl Intercept {
@@ -73,7 +78,8 @@ impl Intercept {
     pub fn new(pipeline: Pipeline, routes: impl IntoIterator<Item = Route>, body_idle: Duration) -> Self {
         let routes = routes.into_iter().map(|route| (route.name.clone(), route)).collect();
         let calls = TaskTracker::new();
-        Self { pipeline, routes: Arc::new(routes), body_idle, calls, interception: None, listener: None }
+        let (mcp, secure) = (McpDesk::default(), false);
+        Self { pipeline, routes: Arc::new(routes), body_idle, calls, interception: None, listener: None, mcp, secure }
     }
 
     /// The same, with these hosts intercepted.
@@ -92,8 +98,33 @@ impl Intercept {
         &self.calls
     }
 
+    /// The same, with MCP servers behind `/mcp/NAME`.
+    pub fn with_mcp(self, mcp: McpDesk) -> Self {
+        Self { mcp, ..self }
+    }
+
+    /// The same, for a listener that speaks TLS.
+    pub(crate) fn over_tls(self) -> Self {
+        Self { secure: true, ..self }
+    }
+
+    async fn answer_mcp(&self, request: Request<WireBody>) -> Response<AnyBody> {
+        let (desk, pipeline, secure, idle) = (self.mcp.clone(), self.pipeline.clone(), self.secure, self.body_idle);
+        let gone = CancellationToken::new();
+        // Dropped with this future, which is dropped when the client hangs up.
+        let _guard = gone.clone().drop_guard();
+        let call = self.calls.spawn(async move { desk.answer(pipeline, request, secure, idle, gone).await });
+        call.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a message ended without an answer");
+            answer::undecided(StatusCode::SERVICE_UNAVAILABLE, "The gateway failed to decide this message.")
+        })
+    }
+
     /// Answers one request.
     pub async fn answer(&self, request: Request<WireBody>) -> Response<AnyBody> {
+        if McpDesk::is_for(&request) {
+            return self.answer_mcp(request).await;
+        }
         let Some(incoming) = self.take_in(request) else {
             let hint = "This is Aegis's proxy. Use it as an HTTP proxy, or call a configured route: /r/NAME/...";
             return answer::undecided(StatusCode::NOT_FOUND, hint);

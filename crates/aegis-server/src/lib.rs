@@ -12,6 +12,7 @@ pub mod gateway;
 mod hop;
 pub mod identify;
 pub mod intercept;
+pub mod mcp;
 pub mod pipeline;
 mod sni;
 pub mod trace;

@@ -47,6 +47,7 @@ mod approvals;
 mod budgets;
 mod dir;
 mod error;
+mod mcp_tools;
 mod memory;
 mod policies;
 mod records;
@@ -65,6 +66,7 @@ use std::thread::JoinHandle;
 pub use admission::{Admitted, Receipt, Unsettled};
 pub use agents::{AgentEntry, KeyEntry};
 pub use error::StoreError;
+pub use mcp_tools::McpTool;
 pub use policies::{About, Activation, NewVersion, Origin, PolicyState, PolicyVersion, Trial, TrialOf};
 pub use records::Query;
 use rusqlite::Connection;
@@ -131,6 +133,7 @@ impl Store {
             agents::remember(&conn, tables)?;
             budgets::remember(&conn, tables)?;
             sessions::remember(&conn, tables)?;
+            mcp_tools::remember(&conn, tables)?;
             approvals::remember(&conn, tables, now_in_microseconds())
         })?;
         let head: i64 = conn.query_row("SELECT coalesce(max(seq), 0) FROM records", [], |row| row.get(0))?;

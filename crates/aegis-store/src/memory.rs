@@ -4,7 +4,7 @@
 //! commands are answered, so that whoever was told of a change sees it. Decisions of admission never rest on it; they read the
 //! database inside their transaction.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use aegis_core::approval::{Approval, State};
@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use crate::sessions::{LONGEST_IDLE, Used};
-use crate::{AgentEntry, KeyEntry};
+use crate::{AgentEntry, KeyEntry, McpTool};
 
 /// How long a request that ran out of time waits for its agent to come and be told.
 const UNTOLD: SignedDuration = SignedDuration::from_hours(24);
@@ -33,6 +33,7 @@ pub(crate) enum Change {
     Forget(Timestamp),
     /// A budget's window, by its key and start, and what it holds.
     Spent(String, Timestamp, u64),
+    McpTool(McpTool),
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +48,8 @@ pub(crate) struct Tables {
     /// Each budget's newest window: its start, and what it holds.
     spent: HashMap<String, (Timestamp, u64)>,
     pub(crate) sessions: HashMap<String, Used>,
+    /// Server → tool → what is known of it.
+    pub(crate) mcp_tools: BTreeMap<String, BTreeMap<String, McpTool>>,
 }
 
 #[derive(Debug, Default)]
@@ -107,7 +110,7 @@ impl Change {
             Self::Key(..) | Self::KeysOfAgentRevoked(..) | Self::Approval(..) | Self::Forget(_) | Self::Spent(..) => {
                 false
             }
-            Self::Session(..) => false,
+            Self::Session(..) | Self::McpTool(_) => false,
         }
     }
 }
@@ -127,7 +130,12 @@ impl Tables {
             Change::Session(agent, used) => drop(self.sessions.insert(agent, used)),
             Change::Forget(now) => self.forget(now),
             Change::Spent(key, since, spent) => self.spend(key, since, spent),
+            Change::McpTool(one) => self.keep_mcp_tool(one),
         }
+    }
+
+    pub(crate) fn keep_mcp_tool(&mut self, one: McpTool) {
+        self.mcp_tools.entry(one.server.clone()).or_default().insert(one.tool.clone(), one);
     }
 
     fn keep(&mut self, approval: Approval, token: Option<[u8; 32]>) {

@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0002_policy_versions.sql"),
     include_str!("schema/0003_sessions.sql"),
     include_str!("schema/0005_traffic.sql"),
+    include_str!("schema/0007_mcp_tools.sql"),
 ];
 
 /// The tables that a start depends on, small enough to be checked every time; those that the database has so far.
@@ -38,6 +39,7 @@ const SMALL_TABLES: &[&str] = &[
     "policy_state",
     "policy_versions",
     "sessions",
+    "mcp_tools",
 ];
 
 /// Opens the connection that writes.

@@ -79,6 +79,9 @@ pub(crate) enum Command {
     /// What waits for a human, and the human's answer
     #[command(subcommand, after_help = "Example:\n  aegis approvals list --status pending")]
     Approvals(ApprovalsCommand),
+    /// MCP servers' tools, and whether they are what was accepted
+    #[command(subcommand, after_help = "Example:\n  aegis mcp list --server files")]
+    Mcp(McpCommand),
     /// The record of every decision
     #[command(subcommand, after_help = "Example:\n  aegis audit tail --follow")]
     Audit(AuditCommand),
@@ -379,6 +382,25 @@ pub(crate) struct RouteArgs {
     /// The route's cluster
     #[arg(long, value_name = "NAME", requires = "route_tool")]
     pub(crate) cluster: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum McpCommand {
+    /// The tools that servers have listed, and whether each is what was accepted
+    #[command(after_help = "Example:\n  aegis mcp list --server files")]
+    List {
+        /// Of this server only
+        #[arg(long)]
+        server: Option<String>,
+    },
+    /// Accept tools as they are now: what was seen last is trusted from now on
+    #[command(after_help = "Example:\n  aegis mcp accept files write_file")]
+    Accept {
+        /// The server's name
+        server: String,
+        /// One tool; all of the server's when left out
+        tool: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,6 +7,7 @@ mod bundle;
 mod ca;
 mod init;
 mod key;
+mod mcp;
 mod policy;
 mod report;
 mod schema;
@@ -44,6 +45,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Approvals(command) => {
             operate(&global, async |operator| approvals::run(command, operator, &global).await)
         }
+        Command::Mcp(command) => operate(&global, async |operator| mcp::run(command, operator, &global).await),
         Command::Audit(command) => operate(&global, async |operator| audit::run(command, operator, &global).await),
         Command::Report(command) => operate(&global, async |operator| report::run(command, operator, &global).await),
         Command::Tools(command) => tools::run(command, &global),

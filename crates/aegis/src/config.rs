@@ -12,6 +12,7 @@ mod bundle;
 mod checked;
 mod decisions;
 mod interception;
+mod mcp;
 mod routes;
 mod secrets;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use aegis_store::Durability;
 pub(crate) use bundle::Bundle;
 pub(crate) use decisions::DecisionApi;
 pub(crate) use interception::Interception;
+pub(crate) use mcp::Mcp;
 pub(crate) use routes::Route;
 pub(crate) use units::duration;
 
@@ -58,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) environments: Option<(String, Node)>,
     /// Sidecar routes.
     pub(crate) routes: Vec<Route>,
+    /// MCP servers.
+    pub(crate) mcp: Vec<Mcp>,
     /// `host:port` → the address that it is reached at instead.
     pub(crate) upstreams: HashMap<String, SocketAddr>,
     /// Hosts whose TLS is read.
@@ -127,6 +131,8 @@ pub(crate) struct Limits {
     pub(crate) header: usize,
     /// Most connections at once.
     pub(crate) connections: usize,
+    /// How long a call that waits for a human is held.
+    pub(crate) hold: Duration,
 }
 
 impl Config {

@@ -12,18 +12,20 @@ use aegis_core::document::Diagnostic;
 use aegis_core::policy::{Mode, PolicySet};
 use aegis_server::api::{self, ApiState, Decisions};
 use aegis_server::ca::{Ca, Leaves};
-use aegis_server::enforce::{self, Enforcer, Roots};
+use aegis_server::enforce::{self, Enforcer, Roots, RouteUpstream};
 use aegis_server::gateway::{self, Bound, Gateway};
 use aegis_server::intercept::ext_authz::ExtAuthz;
-use aegis_server::intercept::{self, Intercept, Interception};
+use aegis_server::intercept::{self, Intercept, Interception, McpDesk};
+use aegis_server::mcp::McpServer;
 use aegis_server::pipeline::{Parts, Pipeline};
 use aegis_server::versions::Versions;
+use aegis_store::Store;
 use anyhow::Result;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config, Route};
+use crate::config::{self, Config};
 use crate::data::{self, DataDir};
 use crate::descriptors::Room;
 use crate::load;
@@ -95,18 +97,26 @@ fn unusable_routes(config: &Config) -> Vec<Diagnostic> {
             error.to_string(),
         )];
     }
-    let why = |route: &Route| {
-        let settings = enforce::Settings { routes: vec![route.upstream.clone()], ..enforce::Settings::default() };
+    let why = |upstream: &RouteUpstream, file: &str, place, key: &str| {
+        let settings = enforce::Settings { routes: vec![upstream.clone()], ..enforce::Settings::default() };
         let error = settings.check().err()?;
-        Some(Diagnostic::error(&route.file, route.place, "routes", error.to_string()))
+        Some(Diagnostic::error(file, place, key, error.to_string()))
     };
-    config.routes.iter().filter_map(why).collect()
+    let routes = config.routes.iter().map(|route| why(&route.upstream, &route.file, route.place, "routes"));
+    let servers = config.mcp.iter().map(|server| why(&server.upstream, &server.file, server.place, "mcp"));
+    routes.chain(servers).flatten().collect()
+}
+
+/// Where routes and MCP servers lead.
+fn upstreams(config: &Config) -> Vec<RouteUpstream> {
+    let servers = config.mcp.iter().map(|server| server.upstream.clone());
+    config.routes.iter().map(|route| route.upstream.clone()).chain(servers).collect()
 }
 
 /// What the enforcer is told.
 fn enforcement(config: &Config) -> enforce::Settings {
     enforce::Settings {
-        routes: config.routes.iter().map(|route| route.upstream.clone()).collect(),
+        routes: upstreams(config),
         overrides: config.upstreams.clone(),
         private_networks: config.private_networks,
         named_roots: config.interception.upstream_ca.clone().map_or(Roots::System, Roots::SystemAnd),
@@ -151,7 +161,7 @@ pub(crate) async fn start(config: Config, catalogue: Catalogue) -> Result<Runnin
     let gateway = Gateway::bind(listeners(&config)?).await?;
     let addresses = gateway.addresses();
     enforcer.guard_own(addresses.iter().map(|bound| bound.address).collect());
-    let mut intercept = Intercept::new(pipeline.clone(), routes(&config), BODY_IDLE);
+    let mut intercept = Intercept::new(pipeline.clone(), routes(&config), BODY_IDLE).with_mcp(desk(&config, &data.store));
     if let Some(interception) = interception {
         intercept = intercept.intercepting(interception);
     }
@@ -254,6 +264,11 @@ fn interception(config: &Config) -> Result<Option<Interception>> {
         None => Leaves::own(config.data_dir.clone(), Timestamp::now())?,
     };
     Ok(Some(Interception { hosts, leaves }))
+}
+
+fn desk(config: &Config, store: &Store) -> McpDesk {
+    let servers = config.mcp.iter().map(|server| McpServer::new(server.settings.clone(), store.clone()));
+    McpDesk::new(servers, config.limits.hold, None)
 }
 
 fn routes(config: &Config) -> impl Iterator<Item = intercept::Route> {

@@ -24,7 +24,8 @@ pub(crate) fn catalogue(config: &Config) -> Result<Catalogue, Vec<Diagnostic>> {
     };
     let environments = config.environments.as_ref().map(|(file, node)| (file.as_str(), node));
     let catalogue = Catalogue::load(&sources, environments)?;
-    let unknown: Vec<Diagnostic> = config.routes.iter().filter_map(|route| unknown_tool(&catalogue, route)).collect();
+    let routes = config.routes.iter().filter_map(|route| unknown_tool(&catalogue, route));
+    let unknown: Vec<Diagnostic> = routes.chain(config.mcp.iter().flat_map(|server| misfits(&catalogue, server))).collect();
     if unknown.is_empty() { Ok(catalogue) } else { Err(unknown) }
 }
 
@@ -34,6 +35,28 @@ fn unknown_tool(catalogue: &Catalogue, route: &crate::config::Route) -> Option<D
     let message = format!("route {:?}: there is no tool {tool:?}", route.upstream.name);
     let suggestion = format!("tools: {}; add your own under `tools:`", names.join(", "));
     Some(Diagnostic::error(&route.file, route.place, "tool", message).suggest(Some(suggestion)))
+}
+
+/// What of an MCP server doesn't fit the catalogue: a name that would make its tools another tool's actions, and actions that
+/// there aren't.
+fn misfits(catalogue: &Catalogue, server: &crate::config::Mcp) -> Vec<Diagnostic> {
+    let name = &server.settings.server.name;
+    let wrong = |key: &str, message: String| Diagnostic::error(&server.file, server.place, key, message);
+    let mut all = Vec::new();
+    if catalogue.has_tool(name) {
+        let message = format!("the MCP server {name:?} has the name of a tool of the catalogue");
+        let suggestion = "give it another name, and say under `map` which of its tools are that tool's actions";
+        all.push(wrong("mcp", message).suggest(Some(suggestion)));
+    }
+    let defined = catalogue.defined();
+    for mapping in &server.settings.server.map {
+        let (tool, action) = (&mapping.as_tool, &mapping.as_action);
+        if !defined.iter().any(|one| one.tool == *tool && one.action == *action) {
+            let message = format!("the MCP server {name:?}: there is no action {tool}/{action}");
+            all.push(wrong("mcp.map", message).suggest(Some("`aegis tools list` shows the actions that there are")));
+        }
+    }
+    all
 }
 
 /// The catalogue of a configuration and its policies, which fit the catalogue.

@@ -91,6 +91,7 @@ fn observed(call: &ToolCall) -> Map<String, Value> {
     let companion = match &call.companion {
         Companion::No => json!("no"),
         Companion::OfTool => json!("oftool"),
+        Companion::OfTools(tools) => json!({"oftools": tools}),
         Companion::OfActions(names) => names.iter().map(|name| Value::from(name.action.as_str())).collect(),
     };
     let shape = match &call.shape {

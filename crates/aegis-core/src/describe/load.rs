@@ -19,7 +19,7 @@ use crate::policy::Source;
 const BUILT_IN: [(&str, &str); 1] =
     [("catalogue/kubernetes.yaml", include_str!("../../../../catalogue/kubernetes.yaml"))];
 /// Facts that the way in states, whatever the tool.
-const ARRIVAL_FACTS: [&str; 3] = ["cluster", "host", "route"];
+const ARRIVAL_FACTS: [&str; 4] = ["cluster", "host", "mcp", "route"];
 
 /// Reads everything; see [`Catalogue::load`].
 pub(super) fn catalogue(sources: &[Source], environments: Option<(&str, &Node)>) -> Result<Catalogue, Vec<Diagnostic>> {

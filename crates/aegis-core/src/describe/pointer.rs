@@ -40,6 +40,14 @@ impl Pointer {
         Self { tokens: self.tokens.iter().chain(&rest.tokens).cloned().collect() }
     }
 
+    /// The key that it starts with.
+    pub(super) fn first(&self) -> Option<&str> {
+        self.tokens.first().and_then(|token| match token {
+            Token::Key(key) => Some(key.as_str()),
+            Token::Each => None,
+        })
+    }
+
     /// Whether it can stand for several values.
     pub(super) fn is_multiple(&self) -> bool {
         self.tokens.contains(&Token::Each)

@@ -156,12 +156,18 @@ impl Catalogue {
         ToolCall { destination: Some(destination.clone()), payload: Payload::Tunnel, ..call }
     }
 
-    pub(super) fn describe_undefined(&self, tool: &str, action: &str, params: Map<String, Value>) -> ToolCall {
+    pub(super) fn describe_undefined(
+        &self,
+        tool: &str,
+        action: &str,
+        params: Map<String, Value>,
+        target: BTreeMap<String, String>,
+    ) -> ToolCall {
         let images = conventional_images(&params);
-        ToolCall { images, ..self.open_call(tool, action, BTreeMap::new(), params) }
+        ToolCall { images, ..self.open_call(tool, action, target, params) }
     }
 
-    fn open_call(
+    pub(super) fn open_call(
         &self,
         tool: &str,
         action: &str,

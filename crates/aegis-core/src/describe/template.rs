@@ -4,6 +4,7 @@
 //! one in a template), and `[/{y}]` is a part that may be absent.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 /// One way a path can look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +105,21 @@ impl Template {
         let after = self.many.iter().flat_map(|(_, after)| after);
         let many = self.many.iter().map(|(name, _)| name.as_str());
         self.before.iter().chain(after).filter_map(Segment::variable).chain(many)
+    }
+
+    /// How many of these facts it names by their values; `None` where one of them contradicts it.
+    pub(super) fn closeness(&self, facts: &BTreeMap<String, String>) -> Option<usize> {
+        let after = self.many.iter().flat_map(|(_, after)| after);
+        let mut close = 0;
+        for segment in self.before.iter().chain(after) {
+            let Segment::OneOf(name, values) = segment else { continue };
+            match facts.get(name) {
+                Some(fact) if values.contains(fact) => close += 1,
+                Some(_) => return None,
+                None => {}
+            }
+        }
+        Some(close)
     }
 
     /// How many segments it has at least.

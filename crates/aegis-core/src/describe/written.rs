@@ -55,10 +55,9 @@ impl Catalogue {
 
     fn written_undefined(&self, written: Written) -> ToolCall {
         let Written { tool, action, classes, target, params, images } = written;
-        let mut call = self.describe_function(&tool, &action, params);
-        call.environment = self.environments.find(&tool, &target, &call.params);
+        let mut call = self.describe_undefined(&tool, &action, params, target);
         call.images.extend(images.iter().map(|reference| Image::read(reference)));
-        ToolCall { classes, target, ..call }
+        ToolCall { classes, ..call }
     }
 
     fn written_as(&self, tool: &Tool, action: &Action, written: Written) -> ToolCall {
@@ -98,12 +97,12 @@ impl Catalogue {
 }
 
 /// The kind of object that the parameters name, where they name one.
-fn object<'a>(tool: &'a Tool, params: &Map<String, Value>) -> Option<&'a Object> {
+pub(super) fn object<'a>(tool: &'a Tool, params: &Map<String, Value>) -> Option<&'a Object> {
     tool.objects.get(params.get("kind")?.as_str()?)
 }
 
 /// Which parameters the action has, of an object of this kind; of an unnamed kind all that any kind has.
-fn presences(action: &Action, object: Option<&Object>) -> BTreeMap<String, Presence> {
+pub(super) fn presences(action: &Action, object: Option<&Object>) -> BTreeMap<String, Presence> {
     // The strictest method: a call that is written down is meant as a whole, not as a change of something.
     let method = action.methods.iter().find(|method| **method != Method::PATCH).or(action.methods.first());
     let presence = |needed: Needed| method.map_or(Presence::Required, |method| needed.in_method(method));

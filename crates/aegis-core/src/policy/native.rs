@@ -51,6 +51,16 @@ pub(super) fn may_reach(tables: &Tables, asked: Asked<'_>) -> bool {
     !judge.findings.iter().any(forbids)
 }
 
+/// Whether an enforced condition denies the call, whatever its parameters and environment are.
+pub(super) fn denies_flatly(tables: &Tables, asked: Asked<'_>) -> bool {
+    let enforced = policies_of(tables, asked).into_iter().filter(|policy| policy.mode == Mode::Enforce);
+    enforced.into_iter().any(|policy| {
+        let entries = policy.entries.iter().filter(|entry| applies(policy, entry, asked.call));
+        let conditions = entries.flat_map(|entry| &entry.deny).chain(&policy.deny);
+        conditions.into_iter().any(|condition| condition.in_any_call(None) == Truth::True)
+    })
+}
+
 /// The mode that decides for the agent.
 pub(super) fn mode_of(tables: &Tables, asked: Asked<'_>) -> Mode {
     let mine = policies_of(tables, asked);
@@ -147,11 +157,15 @@ impl Judge<'_> {
     /// Whether an entry's grant brings the call along as a companion read.
     fn comes_with(&self, policy: &Policy, entry: &Entry) -> bool {
         let call = self.asked.call;
-        if !has_tool(policy.tools.as_ref(), &call.tool) || !has_tool(entry.tools.as_ref(), &call.tool) {
+        let has = |tool: &str| has_tool(policy.tools.as_ref(), tool) && has_tool(entry.tools.as_ref(), tool);
+        if let Companion::OfTools(tools) = &call.companion {
+            return tools.iter().any(|tool| has(tool) && entry.name.may_be_of(tool));
+        }
+        if !has(&call.tool) {
             return false;
         }
         match &call.companion {
-            Companion::No => false,
+            Companion::No | Companion::OfTools(_) => false,
             Companion::OfTool => entry.name.may_be_of(&call.tool),
             Companion::OfActions(actions) => {
                 actions.iter().any(|write| entry.name.is_for(&call.tool, &write.action, &write.classes))

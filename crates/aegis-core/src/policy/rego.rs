@@ -99,11 +99,12 @@ pub(super) fn input(asked: Asked<'_>, zones: &BTreeSet<Zone>) -> Value {
         }
     };
     let companion = match &call.companion {
-        Companion::No => json!({ "of_tool": false, "of_actions": [] }),
-        Companion::OfTool => json!({ "of_tool": true, "of_actions": [] }),
+        Companion::No => json!({ "of_tool": false, "of_tools": [], "of_actions": [] }),
+        Companion::OfTool => json!({ "of_tool": true, "of_tools": [], "of_actions": [] }),
+        Companion::OfTools(tools) => json!({ "of_tool": false, "of_tools": tools, "of_actions": [] }),
         Companion::OfActions(actions) => {
             let actions = actions.iter().map(|name| json!({ "action": name.action, "classes": name.classes }));
-            json!({ "of_tool": false, "of_actions": actions.collect::<Vec<_>>() })
+            json!({ "of_tool": false, "of_tools": [], "of_actions": actions.collect::<Vec<_>>() })
         }
     };
     let params: serde_json::Map<_, _> = call.params.iter().map(|(name, value)| (name.clone(), plain(value))).collect();

@@ -106,7 +106,7 @@ pub(super) fn redact(field: &str, text: &str, kinds: &BTreeSet<Kind>) -> Option<
     Some((value.to_string(), names))
 }
 
-fn redact_value(field: &str, value: &mut Value, kinds: &BTreeSet<Kind>, names: &mut BTreeSet<&'static str>) {
+pub(super) fn redact_value(field: &str, value: &mut Value, kinds: &BTreeSet<Kind>, names: &mut BTreeSet<&'static str>) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| redact_value(field, item, kinds, names)),
         Value::Object(map) => {

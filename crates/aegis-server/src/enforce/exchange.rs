@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use aegis_core::call::{Body, Destination, HttpRequest, Payload, ToolCall};
+use aegis_core::call::{Body, Destination, HttpRequest, McpRequest, Payload, ToolCall};
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode, Version};
@@ -54,6 +54,10 @@ impl Egress {
         let destination = call.destination;
         match call.payload {
             Payload::Http(request) => self.open_http(request, destination.as_ref(), live, toward, trace, meter).await,
+            Payload::Mcp(mcp) => {
+                let request = joined(mcp, trace);
+                self.open_http(request, destination.as_ref(), live, toward, trace, meter).await
+            }
             Payload::Tunnel => self.open_tunnel(destination.as_ref(), live, toward, meter).await,
             Payload::Caller => Err(Failure::Unreachable("this call is enforced by its caller".to_owned())),
         }
@@ -142,6 +146,19 @@ impl Egress {
         let response = Response::new(empty());
         Ok(Opened { response, rest: Rest::Tunnel { client, upstream, host: destination.host.clone() } })
     }
+}
+
+/// A message that says which trace it belongs to says so of the span that forwards it.
+fn joined(mcp: McpRequest, trace: &[(HeaderName, HeaderValue)]) -> HttpRequest {
+    let McpRequest { mut request, message, .. } = mcp;
+    let Some(mut message) = message.filter(|message| message.trace().is_some()) else { return request };
+    let text = |name: &str| {
+        let found = trace.iter().find(|(known, _)| known.as_str() == name);
+        found.and_then(|(_, value)| value.to_str().ok()).unwrap_or_default()
+    };
+    message.join(text("traceparent"), text("tracestate"));
+    request.body = Body::Whole(Bytes::from(message.to_bytes()));
+    request
 }
 
 impl Rest {

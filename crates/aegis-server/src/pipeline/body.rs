@@ -11,6 +11,7 @@ use http_body_util::BodyExt as _;
 
 use super::case::{Case, Refused};
 use super::incoming::{Absent, Way};
+use super::mcp;
 use crate::enforce::{AnyBody, BodyError};
 
 /// The largest body that is read although nothing depends on it, in bytes: so that its call can be approved.
@@ -29,6 +30,7 @@ pub(super) async fn describe(
         Way::Function { tool, action, params } => {
             return Ok((case.catalogue.describe_function(tool, action, params.clone()), None));
         }
+        Way::Mcp(way) => return Ok((mcp::describe(case, way, head, body, limit).await?, None)),
         Way::Forward { destination } => Arrival::Forward { destination },
         Way::Route { name, tool, cluster, upstream } => {
             Arrival::Route { name, tool: tool.as_deref(), cluster: cluster.as_deref(), upstream }
@@ -45,7 +47,7 @@ pub(super) async fn describe(
 }
 
 /// The whole body, of at most `limit` bytes.
-async fn read(case: &mut Case, body: AnyBody, limit: usize) -> Result<Bytes, Refused> {
+pub(super) async fn read(case: &mut Case, body: AnyBody, limit: usize) -> Result<Bytes, Refused> {
     if body.size_hint().lower() > limit as u64 {
         return Err(Refused::too_large(limit));
     }

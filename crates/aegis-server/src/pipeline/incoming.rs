@@ -6,6 +6,7 @@ use aegis_core::describe::Unreadable;
 use http_body_util::{BodyExt as _, Empty};
 use serde_json::{Map, Value};
 
+use super::mcp::McpWay;
 use crate::enforce::AnyBody;
 use crate::identify::Credential;
 use crate::trace::TraceContext;
@@ -43,6 +44,8 @@ pub enum Way {
         /// The parameters.
         params: Map<String, Value>,
     },
+    /// A message to an MCP server.
+    Mcp(McpWay),
 }
 
 /// Who lets an admitted call through.

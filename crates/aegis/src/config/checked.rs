@@ -8,7 +8,7 @@ use std::time::Duration;
 use aegis_core::document::Diagnostic;
 
 use super::typed::Typed;
-use super::{Config, Limits, Listen, START, Telemetry, bundle, interception, routes};
+use super::{Config, Limits, Listen, START, Telemetry, bundle, interception, mcp, routes};
 
 /// Checks `typed`, and reports what is wrong; the result is only of use when nothing was reported.
 pub(super) fn check(file: &str, typed: Typed, base: &Path, errors: &mut Vec<Diagnostic>) -> Config {
@@ -22,6 +22,7 @@ pub(super) fn check(file: &str, typed: Typed, base: &Path, errors: &mut Vec<Diag
     distinct_names(file, &typed, errors);
     let bundle = typed.bundle.and_then(|typed| bundle::check(file, typed, base, errors));
     let routes = typed.routes.into_iter().filter_map(|route| routes::check(file, route, base, errors)).collect();
+    let mcp = typed.mcp.into_iter().filter_map(|server| mcp::check(file, server, base, errors)).collect();
     let token_ttl = typed.token_ttl.unwrap_or(Duration::from_mins(15));
     let (shortest, longest) = (Duration::from_secs(10), Duration::from_hours(1));
     if !(shortest..=longest).contains(&token_ttl) {
@@ -35,6 +36,7 @@ pub(super) fn check(file: &str, typed: Typed, base: &Path, errors: &mut Vec<Diag
         body: typed.body.unwrap_or(4 << 20),
         header: typed.header.unwrap_or(64 << 10),
         connections: typed.connections.unwrap_or(10_000),
+        hold: typed.hold.unwrap_or(Duration::from_secs(45)),
     };
     let bounds = [
         ("limits.body", limits.body, 1 << 10, 256 << 20, "1KiB to 256MiB"),
@@ -44,6 +46,10 @@ pub(super) fn check(file: &str, typed: Typed, base: &Path, errors: &mut Vec<Diag
         if !(least..=most).contains(&value) {
             errors.push(Diagnostic::error(file, START, key, format!("out of bounds: {words}")));
         }
+    }
+    if limits.hold > Duration::from_mins(10) {
+        let message = "a call is held for 10m at most: its client would give up before";
+        errors.push(Diagnostic::error(file, START, "limits.hold", message));
     }
     let session_idle = typed.session_idle.unwrap_or(Duration::from_mins(30));
     if !(Duration::from_secs(1)..=Duration::from_hours(7 * 24)).contains(&session_idle) {
@@ -59,6 +65,7 @@ pub(super) fn check(file: &str, typed: Typed, base: &Path, errors: &mut Vec<Diag
         tools: typed.tools.map(|tools| absolute(base, &tools)),
         environments: typed.environments.map(|node| (file.to_owned(), node)),
         routes,
+        mcp,
         upstreams: typed.upstreams,
         interception: interception::check(file, typed.interception, base, errors),
         private_networks: typed.private_networks.unwrap_or_default(),
@@ -106,11 +113,15 @@ fn distinct_ports(file: &str, listen: Listen, errors: &mut Vec<Diagnostic>) {
 }
 
 fn distinct_names(file: &str, typed: &Typed, errors: &mut Vec<Diagnostic>) {
-    let mut seen = BTreeMap::new();
-    for (name, place, path) in typed.routes.iter().filter_map(routes::named) {
-        if let Some(first) = seen.insert(name.to_owned(), path.to_owned()) {
-            let message = format!("the name {name:?} is taken by {first}");
-            errors.push(Diagnostic::error(file, place, &format!("{path}.name"), message));
+    let routes: Vec<_> = typed.routes.iter().filter_map(routes::named).collect();
+    let servers: Vec<_> = typed.mcp.iter().filter_map(mcp::named).collect();
+    for named in [routes, servers] {
+        let mut seen = BTreeMap::new();
+        for (name, place, path) in named {
+            if let Some(first) = seen.insert(name, path) {
+                let message = format!("the name {name:?} is taken by {first}");
+                errors.push(Diagnostic::error(file, place, &format!("{path}.name"), message));
+            }
         }
     }
 }

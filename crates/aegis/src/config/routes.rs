@@ -7,16 +7,16 @@ use aegis_server::enforce::{ClientCertificate, Credential, Protocol, Roots, Rout
 
 /// A route as written.
 pub(super) struct TypedRoute {
-    place: Place,
-    path: String,
-    name: Option<String>,
-    upstream: Option<(Place, String)>,
-    tool: Option<String>,
-    cluster: Option<String>,
-    ca: Option<(Place, String)>,
-    client_cert: Option<(Place, String)>,
-    client_key: Option<(Place, String)>,
-    credential: Option<Credential>,
+    pub(super) place: Place,
+    pub(super) path: String,
+    pub(super) name: Option<String>,
+    pub(super) upstream: Option<(Place, String)>,
+    pub(super) tool: Option<String>,
+    pub(super) cluster: Option<String>,
+    pub(super) ca: Option<(Place, String)>,
+    pub(super) client_cert: Option<(Place, String)>,
+    pub(super) client_key: Option<(Place, String)>,
+    pub(super) credential: Option<Credential>,
 }
 
 /// A sidecar route: `/r/NAME/…` on the proxy port → the upstream.
@@ -63,12 +63,12 @@ pub(super) fn read(file: &str, index: usize, node: &Node, errors: &mut Vec<Diagn
     Some(route)
 }
 
-fn placed(fields: &mut Fields<'_>, key: &str) -> Option<(Place, String)> {
+pub(super) fn placed(fields: &mut Fields<'_>, key: &str) -> Option<(Place, String)> {
     let place = fields.node(key)?.place;
     fields.text(key).map(|text| (place, text))
 }
 
-fn read_credential(mut fields: Fields<'_>) -> Option<Credential> {
+pub(super) fn read_credential(mut fields: Fields<'_>) -> Option<Credential> {
     let bearer = fields.text("bearer").map(|token| Credential::Bearer(Secret::new(token)));
     let basic = fields.map("basic").and_then(|mut basic| {
         let (user, password) = (basic.required_text("user"), basic.required_text("password"));

@@ -16,6 +16,7 @@ use aegis_store::Durability;
 use super::bundle::{self, TypedBundle};
 use super::decisions::{self, DecisionApi};
 use super::interception::{self, TypedInterception};
+use super::mcp::{self, TypedMcp};
 use super::routes::{self, TypedRoute};
 use super::{LogFormat, units};
 
@@ -35,6 +36,7 @@ pub(super) struct Typed {
     pub(super) tools: Option<String>,
     pub(super) environments: Option<Node>,
     pub(super) routes: Vec<TypedRoute>,
+    pub(super) mcp: Vec<TypedMcp>,
     pub(super) upstreams: HashMap<String, SocketAddr>,
     pub(super) interception: TypedInterception,
     pub(super) private_networks: Option<PrivateNetworks>,
@@ -48,6 +50,7 @@ pub(super) struct Typed {
     pub(super) body: Option<usize>,
     pub(super) header: Option<usize>,
     pub(super) connections: Option<usize>,
+    pub(super) hold: Option<Duration>,
     pub(super) session_idle: Option<Duration>,
     pub(super) decision_api: DecisionApi,
     pub(super) warnings: Vec<Diagnostic>,
@@ -74,6 +77,7 @@ impl Typed {
         typed.engine_check = converted(&mut fields, "engine_check", "a share such as 1%", units::share);
         typed.listen(&mut fields);
         fields.list("routes"); // says that the key exists and is a list; its elements are read below
+        fields.list("mcp");
         typed.upstreams(&mut fields);
         typed.interception = interception::read(&mut fields);
         if let Some(mut egress) = fields.map("egress") {
@@ -98,7 +102,7 @@ impl Typed {
             not_yet(&mut audit, "export");
             audit.finish();
         }
-        typed.limits(file, &mut fields);
+        typed.limits(&mut fields);
         only(&mut fields, "store", "sqlite");
         only(&mut fields, "counters", "memory");
         not_yet(&mut fields, "approvals");
@@ -113,6 +117,10 @@ impl Typed {
         if let Some(Value::List(routes)) = root.get("routes").map(|node| &node.value) {
             let read = |(index, node)| routes::read(file, index, node, errors);
             typed.routes = routes.iter().enumerate().filter_map(read).collect();
+        }
+        if let Some(Value::List(servers)) = root.get("mcp").map(|node| &node.value) {
+            let read = |(index, node)| mcp::read(file, index, node, errors);
+            typed.mcp = servers.iter().enumerate().filter_map(read).collect();
         }
         typed
     }
@@ -173,7 +181,7 @@ impl Typed {
         telemetry.finish();
     }
 
-    fn limits(&mut self, file: &str, fields: &mut Fields<'_>) {
+    fn limits(&mut self, fields: &mut Fields<'_>) {
         let Some(mut limits) = fields.map("limits") else { return };
         self.body = converted(&mut limits, "body", "a size such as 4MiB", units::size);
         self.header = converted(&mut limits, "header", "a size such as 64KiB", units::size);
@@ -184,16 +192,7 @@ impl Typed {
                 None
             }
         });
-        if let Some(node) = limits.node("hold") {
-            let key = limits.path_of("hold");
-            if node.text().and_then(units::duration).is_none() {
-                limits.error_at("hold", node.place, "expected a duration such as 45s", None);
-            } else {
-                let message =
-                    "accepted, but this version doesn't hold calls: a call that needs approval is answered at once";
-                self.warnings.push(Diagnostic::error(file, node.place, &key, message).warning());
-            }
-        }
+        self.hold = converted(&mut limits, "hold", "a duration such as 45s", units::duration);
         limits.finish();
     }
 }

@@ -21,6 +21,7 @@ mod envoy;
 mod guide;
 mod kubectl;
 mod kubernetes_sidecar;
+mod mcp;
 mod otlp;
 mod process;
 mod readme;

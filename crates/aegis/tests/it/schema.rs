@@ -77,6 +77,8 @@ fn levels() -> Vec<Level> {
             json!({"policies": {"bundle": bad()}}),
         ),
         level("config", "/properties/listen/properties", json!({"listen": bad()})),
+        level("config", "/properties/mcp/items/properties", json!({"mcp": [bad()]})),
+        level("config", "/properties/mcp/items/properties/map/items/properties", json!({"mcp": [{"map": [bad()]}]})),
         level("config", "/properties/environments/items/properties", json!({"environments": [bad()]})),
         level("config", "/properties/routes/items/properties", json!({"routes": [bad()]})),
         level("config", "/properties/routes/items/properties/tls/properties", json!({"routes": [{"tls": bad()}]})),

@@ -83,31 +83,43 @@ fn scope(inner: &mut Fields<'_>) {
     }
 }
 
-/// `sanitize: {detect, params}`.
+/// `sanitize: {detect, params, results}`: of the call, and of what it is answered with.
 pub(super) fn sanitize(fields: &mut Fields<'_>) -> Option<Sanitize> {
     let mut inner = fields.map("sanitize")?;
-    let mut detect = BTreeSet::new();
-    if let Some(node) = inner.required("detect") {
-        for (place, text) in values::texts(&mut inner, "detect").unwrap_or_default() {
-            match Kind::ALL.into_iter().find(|kind| kind.as_str() == text) {
-                Some(kind) => {
-                    detect.insert(kind);
-                }
-                None => {
-                    let names = Kind::ALL.map(Kind::as_str);
-                    let suggestion = nearest(&text, names).map(|name| format!("did you mean `{name}`?"));
-                    let message = format!("{text:?} is nothing that is detected: {}", names.join(", "));
-                    inner.error_at("detect", place, message, suggestion);
-                }
+    let results = kinds(&mut inner, "results");
+    if results.is_none() {
+        inner.required("detect");
+    }
+    let detect = kinds(&mut inner, "detect");
+    let params = sanitized_params(&mut inner);
+    if detect.is_none() && let Some(node) = inner.node("params") {
+        inner.error_at("params", node.place, "it says where `detect` looks, and there is no `detect`", None);
+    }
+    inner.finish();
+    Some(Sanitize { detect: detect.unwrap_or_default(), params, results: results.unwrap_or_default() })
+}
+
+/// What is looked for; `None` where the key isn't there.
+fn kinds(inner: &mut Fields<'_>, key: &str) -> Option<BTreeSet<Kind>> {
+    let node = inner.node(key)?;
+    let mut found = BTreeSet::new();
+    for (place, text) in values::texts(inner, key).unwrap_or_default() {
+        match Kind::ALL.into_iter().find(|kind| kind.as_str() == text) {
+            Some(kind) => {
+                found.insert(kind);
+            }
+            None => {
+                let names = Kind::ALL.map(Kind::as_str);
+                let suggestion = nearest(&text, names).map(|name| format!("did you mean `{name}`?"));
+                let message = format!("{text:?} is nothing that is detected: {}", names.join(", "));
+                inner.error_at(key, place, message, suggestion);
             }
         }
-        if node.value == crate::document::Value::List(Vec::new()) {
-            inner.error_at("detect", node.place, "nothing would be detected: the list is empty", None);
-        }
     }
-    let params = sanitized_params(&mut inner);
-    inner.finish();
-    Some(Sanitize { detect, params })
+    if node.value == crate::document::Value::List(Vec::new()) {
+        inner.error_at(key, node.place, "nothing would be detected: the list is empty", None);
+    }
+    Some(found)
 }
 
 fn sanitized_params(inner: &mut Fields<'_>) -> Option<Vec<Param>> {

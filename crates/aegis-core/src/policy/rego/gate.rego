@@ -54,11 +54,13 @@ acting contains i if {
 
 # -- Which entries are for the call: [policy, entry].
 
-has_tool(tools) if tools == null
+has_tool(tools) if lists_tool(tools, input.tool)
 
-has_tool(tools) if {
+lists_tool(tools, _) if tools == null
+
+lists_tool(tools, tool) if {
 	tools != null
-	input.tool in tools
+	tool in tools
 }
 
 plain_http if {
@@ -108,16 +110,18 @@ is_for(name, action, _) if {
 	regex.match(name.action, action)
 }
 
-may_be_of_tool(name) if name.kind == "bare"
+may_be_of_tool(name) if may_be_of(name, input.tool)
 
-may_be_of_tool(name) if {
+may_be_of(name, _) if name.kind == "bare"
+
+may_be_of(name, tool) if {
 	name.kind == "exact"
-	name.tool == input.tool
+	name.tool == tool
 }
 
-may_be_of_tool(name) if {
+may_be_of(name, tool) if {
 	name.kind == "glob"
-	regex.match(name.tool, input.tool)
+	regex.match(name.tool, tool)
 }
 
 of_tool contains [i, j] if {
@@ -138,6 +142,15 @@ bringing contains [i, j] if {
 	input.companion.of_tool == true
 	some [i, j] in of_tool
 	may_be_of_tool(data.aegis_tables.policies[i].entries[j].name)
+}
+
+bringing contains [i, j] if {
+	some tool in input.companion.of_tools
+	some i in mine
+	lists_tool(data.aegis_tables.policies[i].tools, tool)
+	some j, entry in data.aegis_tables.policies[i].entries
+	lists_tool(entry.tools, tool)
+	may_be_of(entry.name, tool)
 }
 
 bringing contains [i, j] if {

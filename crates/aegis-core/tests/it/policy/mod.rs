@@ -17,7 +17,7 @@ mod modules;
 mod opa;
 mod rego_v1;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aegis_core::agent::Agent;
 use aegis_core::call::{
@@ -48,6 +48,9 @@ pub(crate) struct Call {
     images: Vec<Image>,
     #[serde(default)]
     companion_of_tool: bool,
+    /// Any grant of one of these tools brings it along.
+    #[serde(default)]
+    companion_of_tools: BTreeSet<String>,
     /// Actions, each with its classes.
     #[serde(default)]
     companion_of: BTreeMap<String, Vec<String>>,
@@ -66,6 +69,7 @@ fn staging() -> String {
 impl Call {
     fn describe(&self) -> ToolCall {
         let companion = match (self.companion_of_tool, self.companion_of.is_empty()) {
+            _ if !self.companion_of_tools.is_empty() => Companion::OfTools(self.companion_of_tools.clone()),
             (true, _) => Companion::OfTool,
             (false, true) => Companion::No,
             (false, false) => Companion::OfActions(

@@ -1,0 +1,134 @@
+//! A call that is known by its name, its parameters and what is known of its target, and not by a request: a function's, a
+//! decision API's, an MCP tool's that stands for an action. What the catalogue defines under that name is what it is.
+//!
+//! Invariants: a name that stands for several entries is one of them only where they agree in everything that a rule depends on,
+//! or where the target tells them apart; else it is `unknown`. A parameter that the definition doesn't have isn't dropped: rules
+//! on it hold. Deliberately absent: facts about the target that only a request or an operator can state.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::Catalogue;
+use super::extract::images_of;
+use super::tool::{Action, From, Kind, Tool};
+use super::written::{object, presences};
+use crate::call::{Companion, IMAGES, Image, Payload, Presence, Shape, ToolCall};
+
+impl Catalogue {
+    /// Describes a call by its name. `target` is what is known of where it points; the definition's own places in a path
+    /// (`namespace`, `kind`, `name`) are taken from the parameters too.
+    pub fn describe_named(
+        &self,
+        tool: &str,
+        action: &str,
+        params: Map<String, Value>,
+        mut target: BTreeMap<String, String>,
+    ) -> ToolCall {
+        let Some(tool) = self.tools.get(tool) else { return self.describe_undefined(tool, action, params, target) };
+        let unknown = |params, mut target: BTreeMap<String, String>, why: &str| {
+            target.insert("unknown_because".to_owned(), why.to_owned());
+            self.describe_undefined(&tool.name, ToolCall::UNKNOWN, params, target)
+        };
+        let named: Vec<&Action> =
+            tool.actions.iter().filter(|entry| entry.name == action && action != ToolCall::UNKNOWN).collect();
+        for name in named.iter().flat_map(|entry| &entry.templates).flat_map(|template| template.variables()) {
+            let stated = params.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+            match (stated, target.get(name)) {
+                (Some(stated), Some(known)) if stated != known => {
+                    return unknown(params, target, "parameters and target contradict each other");
+                }
+                (Some(stated), None) => drop(target.insert(name.to_owned(), stated.to_owned())),
+                _ => {}
+            }
+        }
+        match meant(tool, &named, &params, &target) {
+            Some(entry) => self.named_as(tool, entry, params, target),
+            None if named.is_empty() => unknown(params, target, "the catalogue has no action of this name"),
+            None => unknown(params, target, "the catalogue has several actions of this name: say the kind of the target"),
+        }
+    }
+
+    fn named_as(
+        &self,
+        tool: &Tool,
+        action: &Action,
+        mut params: Map<String, Value>,
+        target: BTreeMap<String, String>,
+    ) -> ToolCall {
+        for param in &action.params {
+            if let (From::Path(variable), false) = (&param.source, params.contains_key(&param.name))
+                && let Some(text) = target.get(variable)
+            {
+                params.insert(param.name.clone(), Value::from(text.as_str()));
+            }
+        }
+        let mut images: Vec<Image> = Vec::new();
+        for param in action.params.iter().filter(|param| param.kind == Kind::Image) {
+            images.extend(params.get(&param.name).into_iter().flat_map(images_of));
+        }
+        if action.images.is_some() {
+            images.extend(params.get(IMAGES).into_iter().flat_map(images_of));
+        }
+        if !images.is_empty() && !params.contains_key(IMAGES) {
+            let references = images.iter().map(|image| Value::String(image.reference.clone()));
+            params.insert(IMAGES.to_owned(), Value::Array(references.collect()));
+        }
+        let shape = if action.open {
+            Shape::Open
+        } else {
+            let mut defined = presences(action, object(tool, &params));
+            for name in params.keys() {
+                defined.entry(name.clone()).or_insert(Presence::Partial);
+            }
+            Shape::Defined(defined)
+        };
+        ToolCall {
+            tool: tool.name.clone(),
+            action: action.name.clone(),
+            classes: action.classes.clone(),
+            effect: action.effect,
+            environment: self.environments.find(&tool.name, &target, &params),
+            target,
+            params,
+            shape,
+            images,
+            companion: companion(action).clone(),
+            destination: None,
+            payload: Payload::Caller,
+        }
+    }
+}
+
+/// A read is a companion where it is one by every path that leads to it.
+fn companion(action: &Action) -> &Companion {
+    let mut all = action.companions.iter();
+    all.next().filter(|first| all.all(|other| other == *first)).unwrap_or(&Companion::No)
+}
+
+/// The entry that is meant: of those that the target admits, the ones that name it most closely, if they agree.
+fn meant<'a>(
+    tool: &Tool,
+    named: &[&'a Action],
+    params: &Map<String, Value>,
+    target: &BTreeMap<String, String>,
+) -> Option<&'a Action> {
+    let close = |action: &Action| action.templates.iter().filter_map(|template| template.closeness(target)).max();
+    let closest = named.iter().filter_map(|action| close(action)).max()?;
+    let mut best = named.iter().filter(|action| close(action) == Some(closest)).copied();
+    let first = best.next()?;
+    let object = object(tool, params);
+    let same = |other: &Action| {
+        first.classes == other.classes
+            && first.effect == other.effect
+            && first.open == other.open
+            && companion(first) == companion(other)
+            && presences(first, object) == presences(other, object)
+            && money(first) == money(other)
+    };
+    best.all(same).then_some(first)
+}
+
+fn money(action: &Action) -> Vec<(&str, Kind)> {
+    action.params.iter().map(|param| (param.name.as_str(), param.kind)).collect()
+}
