@@ -381,7 +381,8 @@ impl Canonical {
     fn headers(&mut self, headers: &http::HeaderMap, besides: &[&str]) {
         let is = |name: &str, known: &str| name == known || (known.ends_with('-') && name.starts_with(known));
         let names = headers.keys().map(http::HeaderName::as_str);
-        let names: BTreeSet<&str> = names.filter(|name| !IMMATERIAL.iter().chain(besides).any(|known| is(name, known))).collect();
+        let names: BTreeSet<&str> =
+            names.filter(|name| !IMMATERIAL.iter().chain(besides).any(|known| is(name, known))).collect();
         self.bytes(&(names.len() as u64).to_be_bytes());
         for name in names {
             let values = headers.get_all(name);

@@ -98,7 +98,10 @@ impl Message {
         let body = match value {
             Value::Object(body) => body,
             Value::Array(_) => {
-                return Err(unreadable("mcp_batch", "a batch of messages is not taken: send each in a request of its own"));
+                return Err(unreadable(
+                    "mcp_batch",
+                    "a batch of messages is not taken: send each in a request of its own",
+                ));
             }
             _ => return Err(unreadable("mcp_message", "a message is a JSON object")),
         };
@@ -296,7 +299,8 @@ pub fn is_handshake(method: &str) -> bool {
 /// Whether a name is one that protocol methods have, so that a tool of that name could be taken for the method.
 pub fn is_method(name: &str) -> bool {
     let families = ["tools", "prompts", "resources", "completion", "tasks", "logging", "server", "subscriptions"];
-    is_handshake(name) || name.split_once('/').is_some_and(|(family, rest)| families.contains(&family) && !rest.is_empty())
+    is_handshake(name)
+        || name.split_once('/').is_some_and(|(family, rest)| families.contains(&family) && !rest.is_empty())
 }
 
 /// The action that a method is: its name, with dots where an action's name can't have a slash. An action can't be a tool of the
@@ -335,7 +339,9 @@ fn one_case(map: &Map<String, Value>, known: &[&str]) -> Result<(), Unreadable> 
     for key in map.keys() {
         let folded = fold(key);
         if let Some(meant) = known.iter().find(|known| *known != key && fold(known) == folded) {
-            let message = format!("the message has the key {key:?} where {meant:?} is meant: some readers take one for the other");
+            let message = format!(
+                "the message has the key {key:?} where {meant:?} is meant: some readers take one for the other"
+            );
             return Err(unreadable("json_key_case", message));
         }
     }

@@ -14,8 +14,8 @@ pub mod ext_authz;
 mod frame;
 mod headers;
 mod hosts;
-mod mcp;
 pub(crate) mod listener;
+mod mcp;
 mod preface;
 pub(crate) mod slots;
 #[cfg(test)]

@@ -164,7 +164,9 @@ impl McpServer {
             (Some(_), None) => Some(Violation::of_gateway(
                 TOOL_RULE,
                 "not_listed",
-                format!("the tool {tool:?} is pinned, and it isn't known yet whether it is what it was: list the tools first"),
+                format!(
+                    "the tool {tool:?} is pinned, and it isn't known yet whether it is what it was: list the tools first"
+                ),
             )),
             (None, known) => known.as_ref().and_then(distrusted),
         }
@@ -204,6 +206,7 @@ fn distrusted(known: &McpTool) -> Option<Violation> {
 }
 
 fn changed(tool: &str) -> Violation {
-    let message = format!("the definition of the tool {tool:?} is not the one that was accepted; an operator has to accept it");
+    let message =
+        format!("the definition of the tool {tool:?} is not the one that was accepted; an operator has to accept it");
     Violation::of_gateway(TOOL_RULE, "changed", message)
 }

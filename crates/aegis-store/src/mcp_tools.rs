@@ -90,7 +90,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NotFound`] where there is no such tool; the database's.
-    pub async fn accept_mcp_tools(&self, server: &str, tool: Option<&str>, by: &str) -> Result<Vec<McpTool>, StoreError> {
+    pub async fn accept_mcp_tools(
+        &self,
+        server: &str,
+        tool: Option<&str>,
+        by: &str,
+    ) -> Result<Vec<McpTool>, StoreError> {
         let (server, tool, by) = (server.to_owned(), tool.map(str::to_owned), by.to_owned());
         self.write(move |tx| {
             let known: Vec<McpTool> = all(tx.conn)?

@@ -161,7 +161,8 @@ pub(crate) async fn start(config: Config, catalogue: Catalogue) -> Result<Runnin
     let gateway = Gateway::bind(listeners(&config)?).await?;
     let addresses = gateway.addresses();
     enforcer.guard_own(addresses.iter().map(|bound| bound.address).collect());
-    let mut intercept = Intercept::new(pipeline.clone(), routes(&config), BODY_IDLE).with_mcp(desk(&config, &data.store));
+    let mut intercept =
+        Intercept::new(pipeline.clone(), routes(&config), BODY_IDLE).with_mcp(desk(&config, &data.store));
     if let Some(interception) = interception {
         intercept = intercept.intercepting(interception);
     }

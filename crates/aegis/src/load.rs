@@ -25,7 +25,8 @@ pub(crate) fn catalogue(config: &Config) -> Result<Catalogue, Vec<Diagnostic>> {
     let environments = config.environments.as_ref().map(|(file, node)| (file.as_str(), node));
     let catalogue = Catalogue::load(&sources, environments)?;
     let routes = config.routes.iter().filter_map(|route| unknown_tool(&catalogue, route));
-    let unknown: Vec<Diagnostic> = routes.chain(config.mcp.iter().flat_map(|server| misfits(&catalogue, server))).collect();
+    let unknown: Vec<Diagnostic> =
+        routes.chain(config.mcp.iter().flat_map(|server| misfits(&catalogue, server))).collect();
     if unknown.is_empty() { Ok(catalogue) } else { Err(unknown) }
 }
 

@@ -51,7 +51,8 @@ impl Catalogue {
     pub fn possible_mcp_tool(&self, server: &Server, tool: &str) -> ToolCall {
         match mapping(server, tool) {
             Some(mapping) => {
-                let call = self.describe_named(&mapping.as_tool, &mapping.as_action, Map::new(), facts(server, mapping));
+                let call =
+                    self.describe_named(&mapping.as_tool, &mapping.as_action, Map::new(), facts(server, mapping));
                 ToolCall { shape: Shape::Defined(BTreeMap::new()), ..call }
             }
             None if is_action(tool) => self.possible(server, tool),

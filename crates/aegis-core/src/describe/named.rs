@@ -45,7 +45,9 @@ impl Catalogue {
         match meant(tool, &named, &params, &target) {
             Some(entry) => self.named_as(tool, entry, params, target),
             None if named.is_empty() => unknown(params, target, "the catalogue has no action of this name"),
-            None => unknown(params, target, "the catalogue has several actions of this name: say the kind of the target"),
+            None => {
+                unknown(params, target, "the catalogue has several actions of this name: say the kind of the target")
+            }
         }
     }
 

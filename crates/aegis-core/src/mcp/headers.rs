@@ -71,7 +71,9 @@ pub fn write(headers: &mut HeaderMap, message: &Message, mirrors: Option<&[Mirro
         return if present.is_empty() {
             Ok(())
         } else {
-            Err(mismatch("the call is changed, and it isn't known which arguments its headers mirror: list the tools first"))
+            Err(mismatch(
+                "the call is changed, and it isn't known which arguments its headers mirror: list the tools first",
+            ))
         };
     };
     for mirror in mirrors {
@@ -84,7 +86,8 @@ pub fn write(headers: &mut HeaderMap, message: &Message, mirrors: Option<&[Mirro
         }
     }
     if let (Some(name), true) = (message.name(), headers.contains_key(&NAME)) {
-        let value = HeaderValue::try_from(encoded(name)).map_err(|_| mismatch("the name can't be mirrored in a header"))?;
+        let value =
+            HeaderValue::try_from(encoded(name)).map_err(|_| mismatch("the name can't be mirrored in a header"))?;
         headers.insert(NAME, value);
     }
     Ok(())

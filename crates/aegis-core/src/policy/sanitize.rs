@@ -61,6 +61,9 @@ impl PolicySet {
         let enforced = mine.filter(|policy| policy.mode == Mode::Enforce);
         let entries = enforced.flat_map(|policy| policy.entries.iter().map(move |entry| (policy, entry)));
         let asking = entries.filter(|(policy, entry)| entry.sanitize.is_some() && is_for(policy, entry));
-        asking.filter_map(|(_, entry)| entry.sanitize.as_ref()).flat_map(|sanitize| sanitize.results.iter().copied()).collect()
+        asking
+            .filter_map(|(_, entry)| entry.sanitize.as_ref())
+            .flat_map(|sanitize| sanitize.results.iter().copied())
+            .collect()
     }
 }

@@ -35,7 +35,12 @@ impl Pipeline {
             _ if case.enforced_by == EnforcedBy::Caller => (None, self.literal(asked.call).await.err()),
             Way::Function { .. } => (None, Some(case::no_destination())),
             Way::Mcp(mcp) => {
-                let guard = mcp.server.guard(asked.agent, asked.call, mcp.session.as_deref(), mcp.state.get().map(String::as_str));
+                let guard = mcp.server.guard(
+                    asked.agent,
+                    asked.call,
+                    mcp.session.as_deref(),
+                    mcp.state.get().map(String::as_str),
+                );
                 (Some(Toward::Route(mcp.server.settings().route.clone())), guard)
             }
             Way::Route { name, .. } => (Some(Toward::Route(name.clone())), None),

@@ -10,9 +10,9 @@ use aegis_core::policy::PolicySet;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 
+use super::Pipeline;
 use super::body::read;
 use super::case::{Case, Refused};
-use super::Pipeline;
 use crate::enforce::AnyBody;
 use crate::mcp::{McpServer, StateKey};
 use crate::trace::TraceContext;

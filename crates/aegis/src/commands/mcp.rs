@@ -28,7 +28,9 @@ pub(super) async fn run(command: McpCommand, operator: &Operator, global: &Globa
                 let lines: String = accepted
                     .into_iter()
                     .flatten()
-                    .map(|one| format!("accepted {}/{} as {}\n", cell(one, "/server"), cell(one, "/tool"), cell(one, "/seen")))
+                    .map(|one| {
+                        format!("accepted {}/{} as {}\n", cell(one, "/server"), cell(one, "/tool"), cell(one, "/seen"))
+                    })
                     .collect();
                 if lines.is_empty() { "nothing to accept: it is what was accepted before\n".to_owned() } else { lines }
             })

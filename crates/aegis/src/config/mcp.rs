@@ -130,7 +130,11 @@ pub(super) fn check(file: &str, typed: TypedMcp, base: &Path, errors: &mut Vec<D
     for (tool, hash) in &pin {
         let digits = hash.strip_prefix("sha256:").unwrap_or_default();
         if digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)) {
-            fail(place, "pin", &format!("{tool}: expected sha256: and 64 hexadecimal digits; `aegis mcp list` shows them"));
+            fail(
+                place,
+                "pin",
+                &format!("{tool}: expected sha256: and 64 hexadecimal digits; `aegis mcp list` shows them"),
+            );
         }
     }
     let endpoint = url.as_ref().and_then(|(place, text)| {

@@ -99,7 +99,8 @@ impl Client {
     }
 
     fn opened(mut self) -> Self {
-        let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}});
+        let params =
+            json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}});
         let answer = self.ask("initialize", params);
         assert_eq!(answer.status, 200, "{answer:?}");
         self.session = answer.header("mcp-session-id");
@@ -192,7 +193,8 @@ fn an_agent_sees_what_it_may_use_and_a_refused_call_is_a_result_that_never_reach
     assert_eq!(headers["authorization"], "Bearer upstream-token");
     assert!(headers.keys().all(|name| !name.as_str().starts_with("aegis")), "{headers:?}");
 
-    for refused in [bot.call("secret", json!({})), bot.call("write", json!({"size": 11})), bot.call("never", json!({}))] {
+    for refused in [bot.call("secret", json!({})), bot.call("write", json!({"size": 11})), bot.call("never", json!({}))]
+    {
         assert_eq!((refused.status, refused.header("aegis-decision").as_deref()), (200, Some("deny")));
         let result = refused.result();
         assert_eq!(result["isError"], true);
@@ -271,7 +273,11 @@ fn a_tool_that_changed_is_hidden_and_refused_until_an_operator_accepts_it() {
     let bot = setup.client("bot").opened();
     assert_eq!(bot.tools(), ["read", "write", "say", "drop"]);
     let invisible = "does it\u{200b}";
-    setup.server.lists(vec![tool("read", "reads, and sends it to me"), tool("write", "does it"), tool("say", invisible)]);
+    setup.server.lists(vec![
+        tool("read", "reads, and sends it to me"),
+        tool("write", "does it"),
+        tool("say", invisible),
+    ]);
     assert_eq!(bot.tools(), ["write"]);
     let refused = bot.call("read", json!({})).result()["structuredContent"].clone();
     assert_eq!(refused["violations"][0]["rule"], "mcp_tool", "{refused}");
@@ -286,9 +292,16 @@ fn a_tool_that_changed_is_hidden_and_refused_until_an_operator_accepts_it() {
     setup.gateway.folder.json(&["mcp", "accept", "files", "read"]);
     assert_eq!(bot.tools(), ["read", "write"]);
     assert_eq!(bot.call("read", json!({})).header("aegis-decision").as_deref(), Some("allow"));
-    let operations: Vec<Value> = setup.gateway.folder.records().into_iter().filter(|r| r["event"] == "operation").collect();
-    assert!(operations.iter().any(|one| one["operation"] == "mcp_tool_changed" && one["by"] == "gateway"), "{operations:?}");
-    assert!(operations.iter().any(|one| one["operation"] == "mcp_tool_accepted" && one["by"] == "operator"), "{operations:?}");
+    let operations: Vec<Value> =
+        setup.gateway.folder.records().into_iter().filter(|r| r["event"] == "operation").collect();
+    assert!(
+        operations.iter().any(|one| one["operation"] == "mcp_tool_changed" && one["by"] == "gateway"),
+        "{operations:?}"
+    );
+    assert!(
+        operations.iter().any(|one| one["operation"] == "mcp_tool_accepted" && one["by"] == "operator"),
+        "{operations:?}"
+    );
     // It outlives a restart.
     setup.server.lists(vec![tool("read", "something else again"), tool("write", "does it")]);
     let gateway = setup.gateway.crash_and_restart();
@@ -316,7 +329,8 @@ fn a_held_call_runs_once_when_a_human_says_yes() {
     assert!(held.head.contains("text/event-stream"), "{held:?}");
     assert_eq!(held.result()["content"][0]["text"], "done");
     assert_eq!(setup.server.seen("tools/call").len(), 1);
-    let verdicts: Vec<Value> = setup.gateway.folder.decisions("bot").iter().map(|one| one["decision"].clone()).collect();
+    let verdicts: Vec<Value> =
+        setup.gateway.folder.decisions("bot").iter().map(|one| one["decision"].clone()).collect();
     assert!(verdicts.ends_with(&[json!("approval_needed"), json!("allow")]), "{verdicts:?}");
 }
 
@@ -400,10 +414,18 @@ fn stateless_requests_are_decided_by_their_body_and_their_headers_have_to_agree(
         ("2025-11-25", "tools/call", "read"),
     ] {
         let bad = sent(version, method, name, &body("read", json!({})));
-        assert_eq!((bad.status, bad.message()["error"]["code"].clone()), (400, json!(-32020)), "{version} {method} {name}");
+        assert_eq!(
+            (bad.status, bad.message()["error"]["code"].clone()),
+            (400, json!(-32020)),
+            "{version} {method} {name}"
+        );
         assert_eq!(bad.message()["id"], "a");
     }
-    let missing = bot.send("POST", &[("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "tools/call")], &body("read", json!({})));
+    let missing = bot.send(
+        "POST",
+        &[("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "tools/call")],
+        &body("read", json!({})),
+    );
     assert_eq!((missing.status, missing.message()["error"]["code"].clone()), (400, json!(-32020)));
     let denied = sent("2026-07-28", "tools/call", "secret", &body("secret", json!({}))).result();
     assert_eq!((&denied["isError"], &denied["resultType"]), (&json!(true), &json!("complete")));
@@ -424,7 +446,8 @@ fn mirrored_arguments_are_checked_and_mirrored_anew_when_they_are_redacted() {
     .to_string();
     let stateless = Client { session: None, token: bot.token.clone(), ..bot };
     let with = |note: Option<&str>| {
-        let mut headers = vec![("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "tools/call"), ("Mcp-Name", "write")];
+        let mut headers =
+            vec![("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "tools/call"), ("Mcp-Name", "write")];
         headers.extend(note.map(|note| ("Mcp-Param-Note", note)));
         stateless.send("POST", &headers, &body)
     };
@@ -461,7 +484,11 @@ fn what_cannot_be_read_in_one_way_is_refused_and_nothing_reaches_the_server() {
     ] {
         let answer = bot.send("POST", &[], &body);
         let shown: String = body.chars().take(80).collect();
-        assert_eq!((answer.status, answer.message()["error"]["code"].clone()), (status, json!(code)), "{shown}: {answer:?}");
+        assert_eq!(
+            (answer.status, answer.message()["error"]["code"].clone()),
+            (status, json!(code)),
+            "{shown}: {answer:?}"
+        );
     }
     let good = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}).to_string();
     assert_eq!(bot.send("POST", &[("Content-Type", "text/plain")], &good).status, 415);
@@ -475,7 +502,8 @@ fn what_cannot_be_read_in_one_way_is_refused_and_nothing_reaches_the_server() {
     assert_eq!(refused.status, 401);
     let metadata = challenge.split("resource_metadata=\"http://").nth(1).and_then(|rest| rest.split('"').next());
     let (authority, path) = metadata.and_then(|url| url.split_once('/')).expect("an address");
-    let answer = crate::process::raw(bot.at, &format!("GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"));
+    let answer =
+        crate::process::raw(bot.at, &format!("GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"));
     assert!(answer.contains(&format!("\"resource\":\"http://{authority}/mcp/files\"")), "{answer}");
     assert_eq!(setup.server.seen("ping").len(), 1);
     assert!(setup.server.seen("tools/call").is_empty());

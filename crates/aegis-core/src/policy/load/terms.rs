@@ -92,7 +92,9 @@ pub(super) fn sanitize(fields: &mut Fields<'_>) -> Option<Sanitize> {
     }
     let detect = kinds(&mut inner, "detect");
     let params = sanitized_params(&mut inner);
-    if detect.is_none() && let Some(node) = inner.node("params") {
+    if detect.is_none()
+        && let Some(node) = inner.node("params")
+    {
         inner.error_at("params", node.place, "it says where `detect` looks, and there is no `detect`", None);
     }
     inner.finish();

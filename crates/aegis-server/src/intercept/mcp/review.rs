@@ -158,7 +158,8 @@ impl Review {
         let mut changed = false;
         if self.lists {
             let tools = answers::lists(&value).filter(|(listed, _)| *listed == Listed::Tools);
-            let definitions: Vec<Definition> = tools.flat_map(|(_, tools)| tools).filter_map(Definition::read).collect();
+            let definitions: Vec<Definition> =
+                tools.flat_map(|(_, tools)| tools).filter_map(Definition::read).collect();
             if !definitions.is_empty() {
                 let noted = self.server.see(&definitions).await;
                 noted.map_err(|error| {
@@ -184,7 +185,12 @@ impl Review {
             Listed::Tools => {
                 let Some(definition) = Definition::read(item) else { return false };
                 if let Some(why) = self.server.distrusted(&definition) {
-                    tracing::warn!(server = server.name, tool = definition.name, reason = why.reason, "a tool is hidden");
+                    tracing::warn!(
+                        server = server.name,
+                        tool = definition.name,
+                        reason = why.reason,
+                        "a tool is hidden"
+                    );
                     return false;
                 }
                 self.catalogue.possible_mcp_tool(server, &definition.name)

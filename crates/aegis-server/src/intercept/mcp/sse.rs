@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn events_are_cut_wherever_the_bytes_are() {
-        let text = b"\xef\xbb\xbfid: 1\ndata: {\"a\":1}\n\nevent: x\r\ndata:one\r\ndata: two\r\n\r\n:ping\r\rdata: last\n\n";
+        let text =
+            b"\xef\xbb\xbfid: 1\ndata: {\"a\":1}\n\nevent: x\r\ndata:one\r\ndata: two\r\n\r\n:ping\r\rdata: last\n\n";
         let whole = cut(&[text]);
         assert_eq!(whole, [b"{\"a\":1}".to_vec(), b"one\ntwo".to_vec(), Vec::new(), b"last".to_vec()]);
         for at in 0..text.len() {

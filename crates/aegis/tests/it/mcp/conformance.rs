@@ -35,7 +35,8 @@ impl Drop for Running {
 
 /// The reference server, and its address.
 fn everything() -> (Running, String) {
-    let mut child = Command::new(peer("mcp-everything")).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
+    let mut child =
+        Command::new(peer("mcp-everything")).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("it says where it is");
     (Running(child), line.trim().to_owned())
@@ -80,7 +81,12 @@ fn checks(url: &str, revision: &str) -> BTreeMap<String, Vec<(String, String)>> 
         let list: Vec<Value> = serde_json::from_slice(&text).expect("JSON");
         let mut found: Vec<(String, String)> = list
             .iter()
-            .map(|one| (one["id"].as_str().unwrap_or_default().to_owned(), one["status"].as_str().unwrap_or_default().to_owned()))
+            .map(|one| {
+                (
+                    one["id"].as_str().unwrap_or_default().to_owned(),
+                    one["status"].as_str().unwrap_or_default().to_owned(),
+                )
+            })
             .collect();
         found.sort();
         all.insert(scenario, found);

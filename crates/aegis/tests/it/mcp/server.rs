@@ -56,9 +56,12 @@ async fn answer(State(this): State<Server>, method: Method, headers: HeaderMap, 
         "initialize" => {
             let result = json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}});
             let session = format!("s-{}", this.seen.lock().unwrap().len());
-            return ([("mcp-session-id", session)], axum::Json(json!({"jsonrpc": "2.0", "id": id, "result": result}))).into_response();
+            return ([("mcp-session-id", session)], axum::Json(json!({"jsonrpc": "2.0", "id": id, "result": result})))
+                .into_response();
         }
-        "tools/list" => json!({"tools": *this.tools.lock().unwrap(), "nextCursor": "more", "ttlMs": 1000, "cacheScope": "public"}),
+        "tools/list" => {
+            json!({"tools": *this.tools.lock().unwrap(), "nextCursor": "more", "ttlMs": 1000, "cacheScope": "public"})
+        }
         "prompts/list" => json!({"prompts": [{"name": "greet"}]}),
         "tools/call" => {
             let text = message.pointer("/params/arguments/text").and_then(Value::as_str).unwrap_or("done");
@@ -68,7 +71,9 @@ async fn answer(State(this): State<Server>, method: Method, headers: HeaderMap, 
     };
     let answer = json!({"jsonrpc": "2.0", "id": id, "result": result});
     if message.pointer("/params/name") == Some(&json!("say")) {
-        let events = format!("id: 1\ndata: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{{}}}}\n\nid: 2\ndata: {answer}\n\n");
+        let events = format!(
+            "id: 1\ndata: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{{}}}}\n\nid: 2\ndata: {answer}\n\n"
+        );
         return ([(header::CONTENT_TYPE, "text/event-stream")], events).into_response();
     }
     axum::Json(answer).into_response()
