@@ -199,6 +199,19 @@ impl Evaluation {
     /// A digest of the question, with these members of its context; `None` where one of them is missing. Equal questions have
     /// equal digests, in whatever order and spacing they are written.
     pub fn digest(&self, members: &BTreeSet<String>) -> Option<String> {
+        let text = self.text(members)?;
+        let digest = Sha256::new().chain_update("aegis/question/v1\n").chain_update(text).finalize();
+        Some(digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}")))
+    }
+
+    /// How much of a caller's the question holds, in bytes.
+    pub fn size(&self) -> usize {
+        self.text(&self.context_members()).map_or(0, |text| text.len())
+    }
+
+    /// The question in one form, whatever order and spacing it came in: objects are in key order (`serde_json` without
+    /// `preserve_order`).
+    fn text(&self, members: &BTreeSet<String>) -> Option<String> {
         let context = self.stated(members);
         if context.len() != members.len() {
             return None;
@@ -209,9 +222,7 @@ impl Evaluation {
             "resource": entity(&self.resource),
             "context": context,
         });
-        // Objects are in key order (`serde_json` without `preserve_order`), so the text is canonical.
-        let digest = Sha256::new().chain_update("aegis/question/v1\n").chain_update(document.to_string()).finalize();
-        Some(digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}")))
+        Some(document.to_string())
     }
 
     fn stated(&self, members: &BTreeSet<String>) -> Map<String, Value> {

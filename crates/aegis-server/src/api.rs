@@ -15,6 +15,7 @@ mod bundles;
 mod candidate;
 mod guard;
 mod mcp;
+mod openapi;
 mod public;
 mod reports;
 #[cfg(test)]
@@ -76,6 +77,7 @@ pub struct ApiState {
 pub fn router(state: ApiState) -> Router {
     let public = Router::new()
         .route("/healthz", get(public::healthz))
+        .route("/openapi.json", get(openapi::show))
         .route("/readyz", get(public::readyz))
         .route("/.well-known/jwks.json", get(public::jwks))
         .route("/oauth2/token", post(public::token));

@@ -33,6 +33,8 @@ const BODY_LIMIT: usize = 1 << 20;
 const ROOM: usize = 64 << 20;
 /// How long a request waits for room.
 const ROOM_TIME: Duration = Duration::from_secs(5);
+/// How long a body may take to come: while it does, it has its room.
+const BODY_TIME: Duration = Duration::from_secs(10);
 /// How many idempotency keys are remembered, and for how long.
 const KEYS: u64 = 10_000;
 const KEY_TIME: Duration = Duration::from_hours(24);

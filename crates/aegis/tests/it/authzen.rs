@@ -2,6 +2,7 @@
 
 mod approvals;
 mod certification;
+mod page;
 mod questions;
 mod todo;
 

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::super::answer::{self, ApiError};
 use super::super::{ApiState, guard};
-use super::{BODY_LIMIT, Decisions, ROOM_TIME};
+use super::{BODY_LIMIT, BODY_TIME, Decisions, ROOM_TIME};
 use crate::identify::{Credential, Rejected};
 
 const TOKEN: HeaderName = HeaderName::from_static("aegis-token");
@@ -89,5 +89,7 @@ pub(super) async fn body(
     let permits = u32::try_from(size / 1024 + 1).unwrap_or(u32::MAX);
     let room = timeout(ROOM_TIME, decisions.0.room.clone().acquire_many_owned(permits)).await;
     let room = room.ok().and_then(Result::ok).ok_or_else(|| ApiError::unavailable("no room for another body"))?;
-    Ok((answer::read(request, &()).await?, room))
+    let slow = |_| ApiError::bad_request(format!("the body didn't come within {} seconds", BODY_TIME.as_secs()));
+    let body = timeout(BODY_TIME, answer::read(request, &())).await.map_err(slow)??;
+    Ok((body, room))
 }

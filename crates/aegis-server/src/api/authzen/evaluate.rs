@@ -87,8 +87,8 @@ impl Asking {
         let (Some(key), Some(digest)) = (self.key(&question), question.digest(&question.context_members())) else {
             return self.decide(Ok(()), Some(&question)).await;
         };
-        let tried = self.decisions.0.attempts.of(key);
-        let mut tried = tried.lock().await;
+        let call = self.decisions.0.attempts.of(key, question.size());
+        let mut tried = call.tried.lock().await;
         if tried.question.get_or_insert_with(|| digest.clone()) != &digest {
             let message = "context.call_id is another call's: each call has an id of its own in its session";
             let reused = Unreadable { reason: "call_id_reused".to_owned(), message: message.to_owned() };
