@@ -39,8 +39,8 @@ pub(crate) const TOOL_RULE: &str = "mcp_tool";
 pub struct McpSettings {
     /// Its name, and which of its tools are actions of the catalogue.
     pub server: Server,
-    /// The route that leads to it.
-    pub route: String,
+    /// The route that leads to it; `None` where the agent's side runs it, behind `aegis mcp`.
+    pub route: Option<String>,
     /// The path of its one endpoint.
     pub path: PathAndQuery,
     /// Whether Aegis proves itself to it.
@@ -78,6 +78,11 @@ impl McpServer {
     /// Its name, and which of its tools are actions of the catalogue.
     pub(crate) fn server(&self) -> &Server {
         &self.settings.server
+    }
+
+    /// Whether the agent's side runs it.
+    pub(crate) fn is_bridged(&self) -> bool {
+        self.settings.route.is_none()
     }
 
     pub(crate) fn settings(&self) -> &McpSettings {
@@ -150,7 +155,7 @@ impl McpServer {
             let message = "what this call brings back was not given for it, or is too old: make the call without it";
             return Some(Violation::of_gateway("mcp_request_state", "not_for_this_call", message));
         }
-        if message.kind() == Kind::Answer && session.is_none() {
+        if message.kind() == Kind::Answer && session.is_none() && !self.is_bridged() {
             let message = "an answer belongs to a session, and this one names none";
             return Some(Violation::of_gateway(SESSION_RULE, "missing", message));
         }

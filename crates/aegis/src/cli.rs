@@ -79,9 +79,19 @@ pub(crate) enum Command {
     /// What waits for a human, and the human's answer
     #[command(subcommand, after_help = "Example:\n  aegis approvals list --status pending")]
     Approvals(ApprovalsCommand),
-    /// MCP servers' tools, and whether they are what was accepted
-    #[command(subcommand, after_help = "Example:\n  aegis mcp list --server files")]
-    Mcp(McpCommand),
+    /// An MCP server over standard input and output, decided by the gateway; and what servers' tools are
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  aegis mcp --server files -- npx -y some-mcp-server /srv   what a client starts instead of the server\n  aegis mcp list --server files"
+    )]
+    Mcp {
+        /// What servers' tools are
+        #[command(subcommand)]
+        command: Option<McpCommand>,
+        /// The server to start
+        #[command(flatten)]
+        bridge: Option<BridgeArgs>,
+    },
     /// The record of every decision
     #[command(subcommand, after_help = "Example:\n  aegis audit tail --follow")]
     Audit(AuditCommand),
@@ -382,6 +392,22 @@ pub(crate) struct RouteArgs {
     /// The route's cluster
     #[arg(long, value_name = "NAME", requires = "route_tool")]
     pub(crate) cluster: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BridgeArgs {
+    /// Its name in the gateway's configuration (`mcp:`)
+    #[arg(long, default_value = "local")]
+    pub(crate) server: String,
+    /// The gateway's proxy
+    #[arg(long, env = "AEGIS_PROXY_URL", default_value = "http://127.0.0.1:4180")]
+    pub(crate) gateway: String,
+    /// The agent's token; the server doesn't get it
+    #[arg(long, env = "AEGIS_TOKEN", hide_env_values = true)]
+    pub(crate) token: String,
+    /// The server's command, after `--`
+    #[arg(last = true, required = true)]
+    pub(crate) command: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

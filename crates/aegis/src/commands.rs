@@ -45,7 +45,13 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Approvals(command) => {
             operate(&global, async |operator| approvals::run(command, operator, &global).await)
         }
-        Command::Mcp(command) => operate(&global, async |operator| mcp::run(command, operator, &global).await),
+        Command::Mcp { command: Some(command), .. } => {
+            operate(&global, async |operator| mcp::run(command, operator, &global).await)
+        }
+        Command::Mcp { command: None, bridge: Some(args) } => runtime()?.block_on(mcp::bridge(args)),
+        Command::Mcp { command: None, bridge: None } => {
+            anyhow::bail!("name a server's command after `--`, or one of: list, accept (see `aegis mcp --help`)")
+        }
         Command::Audit(command) => operate(&global, async |operator| audit::run(command, operator, &global).await),
         Command::Report(command) => operate(&global, async |operator| report::run(command, operator, &global).await),
         Command::Tools(command) => tools::run(command, &global),

@@ -103,13 +103,13 @@ fn unusable_routes(config: &Config) -> Vec<Diagnostic> {
         Some(Diagnostic::error(file, place, key, error.to_string()))
     };
     let routes = config.routes.iter().map(|route| why(&route.upstream, &route.file, route.place, "routes"));
-    let servers = config.mcp.iter().map(|server| why(&server.upstream, &server.file, server.place, "mcp"));
+    let servers = config.mcp.iter().map(|server| why(server.upstream.as_ref()?, &server.file, server.place, "mcp"));
     routes.chain(servers).flatten().collect()
 }
 
 /// Where routes and MCP servers lead.
 fn upstreams(config: &Config) -> Vec<RouteUpstream> {
-    let servers = config.mcp.iter().map(|server| server.upstream.clone());
+    let servers = config.mcp.iter().filter_map(|server| server.upstream.clone());
     config.routes.iter().map(|route| route.upstream.clone()).chain(servers).collect()
 }
 

@@ -7,6 +7,7 @@
 //! Invariants: an answer is never forwarded that had to be looked through and couldn't be; a web page of another origin gets
 //! nowhere. Deliberately absent: HTTP+SSE of 2024-11-05, batches, and any belief in what a server says of its own tools.
 
+mod bridge;
 mod hold;
 mod render;
 mod review;
@@ -96,10 +97,14 @@ impl McpDesk {
         if let Some(name) = request.uri().path().strip_prefix(METADATA) {
             return self.metadata(name, &request, secure);
         }
+        let said = bridge::brings_answer(request.headers());
         let Taken { incoming, way, base, streams } = self.take_in(request, secure, body_idle);
         let name = way.as_ref().map(|way| way.server.server().name.clone()).unwrap_or_default();
         let method = incoming.head.method.clone();
         let context = Context { way, method, metadata: format!("{base}{METADATA}{name}") };
+        if said && context.way.as_ref().is_some_and(|way| way.server.is_bridged()) {
+            return bridge::said(&pipeline, incoming, context).await;
+        }
         let again = hold::Again::of(&incoming);
         let handled = pipeline.handle(incoming).await;
         match hold::waits_for(&handled, &context) {
@@ -132,10 +137,14 @@ impl McpDesk {
             (Err(unreadable), _) | (_, Err(unreadable)) => (Err(unreadable), None),
         };
         let way = found.as_ref().ok().cloned();
+        let enforced_by = match &way {
+            Some(way) if way.server.is_bridged() => EnforcedBy::Caller,
+            _ => EnforcedBy::Gateway,
+        };
         let incoming = Incoming {
             way: found.map(Way::Mcp),
             via: VIA,
-            enforced_by: EnforcedBy::Gateway,
+            enforced_by,
             fits: None,
             proxied: false,
             credential,
@@ -184,6 +193,11 @@ async fn finish(pipeline: &Pipeline, handled: Handled, context: &Context) -> Res
         Handled::Forwarded { explanation, response } => {
             let response = review::reviewed(pipeline, &explanation, response, context).await;
             answer::passed(response, &explanation)
+        }
+        Handled::Admitted { explanation, call } => {
+            let mut response = bridge::forward(*call);
+            answer::stamp(response.headers_mut(), &explanation);
+            response
         }
         refused => render::refused(refused, context),
     }

@@ -31,18 +31,14 @@ impl Pipeline {
 
     async fn find(&self, case: &Case, way: &Way, asked: Asked<'_>) -> (Option<Toward>, Option<Violation>) {
         match way {
+            Way::Mcp(mcp) => {
+                let state = mcp.state.get().map(String::as_str);
+                let guard = mcp.server.guard(asked.agent, asked.call, mcp.session.as_deref(), state);
+                (mcp.server.settings().route.clone().map(Toward::Route), guard)
+            }
             // Whoever lets it through resolves names and connects; an address that stands in the call is judged all the same.
             _ if case.enforced_by == EnforcedBy::Caller => (None, self.literal(asked.call).await.err()),
             Way::Function { .. } => (None, Some(case::no_destination())),
-            Way::Mcp(mcp) => {
-                let guard = mcp.server.guard(
-                    asked.agent,
-                    asked.call,
-                    mcp.session.as_deref(),
-                    mcp.state.get().map(String::as_str),
-                );
-                (Some(Toward::Route(mcp.server.settings().route.clone())), guard)
-            }
             Way::Route { name, .. } => (Some(Toward::Route(name.clone())), None),
             Way::Forward { .. } | Way::Tunnel { .. } if !case.policies.may_reach(asked) => (None, None),
             Way::Forward { .. } | Way::Tunnel { .. } => match self.toward(None, asked.call).await {

@@ -13,7 +13,10 @@ use http::{HeaderMap, Method, header};
 use super::Pipeline;
 use super::body::read;
 use super::case::{Case, Refused};
+use jiff::Timestamp;
+
 use crate::enforce::AnyBody;
+use crate::identify::Credential;
 use crate::mcp::{McpServer, StateKey};
 use crate::trace::TraceContext;
 
@@ -42,7 +45,7 @@ pub(super) async fn describe(
     let server = way.server.server();
     let target = way.server.settings().path.clone();
     if method != Method::POST {
-        if !matches!(method, Method::GET | Method::DELETE) {
+        if !matches!(method, Method::GET | Method::DELETE) || way.server.is_bridged() {
             return Err(unreadable("mcp_http_method", "messages are sent with POST").into());
         }
         let request = HttpRequest { method, target, headers, body: Body::Whole(Bytes::new()) };
@@ -63,7 +66,9 @@ pub(super) async fn describe(
     join(case, &message);
     let mirrors = message.name().filter(|_| message.method() == Message::CALL).map(|tool| way.server.mirrors(tool));
     let mirrors = mirrors.flatten();
-    headers::check(&headers, &message, mirrors.as_deref())?;
+    if !way.server.is_bridged() {
+        headers::check(&headers, &message, mirrors.as_deref())?;
+    }
     let request = HttpRequest { method, target, headers, body: Body::Whole(bytes) };
     Ok(case.catalogue.describe_mcp(server, Some(message), request, mirrors)?)
 }
@@ -105,6 +110,11 @@ impl Pipeline {
     /// What an agent's lists are judged by: the set that judges the agent, and the catalogue.
     pub(crate) fn view_of(&self, agent: &Agent) -> (Arc<PolicySet>, Arc<Catalogue>) {
         (Arc::clone(self.governing().judge_of(agent)), self.0.catalogue.load_full())
+    }
+
+    /// The agent that a credential proves; for what isn't a call.
+    pub(crate) fn agent_of(&self, credential: &Credential) -> Option<Agent> {
+        self.0.identify.verify(credential, Timestamp::now()).ok()
     }
 
     /// What is remembered.

@@ -1,14 +1,21 @@
-//! `aegis mcp`: what MCP servers say of their tools, and an operator's word that a change of it is accepted.
+//! `aegis mcp`: the bridge to a server that runs where the agent is; what MCP servers say of their tools, and an operator's word that a change of it is accepted.
+
+mod bridge;
 
 use anyhow::Result;
 use http::Method;
 use serde_json::{Value, json};
 
 use super::print;
-use crate::cli::{Global, McpCommand};
+use crate::cli::{BridgeArgs, Global, McpCommand};
 use crate::operator::{Operator, query};
 use crate::style::Style;
 use crate::table::{self, cell, time};
+
+/// Stands between a client and the server that `args` name.
+pub(super) async fn bridge(args: BridgeArgs) -> Result<()> {
+    bridge::run(args).await
+}
 
 pub(super) async fn run(command: McpCommand, operator: &Operator, global: &Global) -> Result<()> {
     match command {

@@ -36,8 +36,8 @@ pub(crate) struct Mcp {
     pub(crate) place: Place,
     /// What the gateway is told of it.
     pub(crate) settings: McpSettings,
-    /// How it is reached.
-    pub(crate) upstream: RouteUpstream,
+    /// How it is reached; `None` where the agent's side runs it, behind `aegis mcp`.
+    pub(crate) upstream: Option<RouteUpstream>,
 }
 
 /// Reads one element; `None` when it isn't a mapping.
@@ -47,7 +47,7 @@ pub(super) fn read(file: &str, index: usize, node: &Node, errors: &mut Vec<Diagn
     let mut mcp = TypedMcp {
         place: node.place,
         name: fields.required_text("name"),
-        url: fields.required("url").and_then(|_| routes::placed(&mut fields, "url")),
+        url: routes::placed(&mut fields, "url"),
         ca: None,
         client_cert: None,
         client_key: None,
@@ -137,6 +137,14 @@ pub(super) fn check(file: &str, typed: TypedMcp, base: &Path, errors: &mut Vec<D
             );
         }
     }
+    if url.is_none() && (ca.is_some() || client_cert.is_some() || credential.is_some() || !origins.is_empty()) {
+        fail(place, "url", "missing: without it the server runs where the agent is, and `tls`, `credential` and `origins` mean nothing");
+    }
+    if let Some(name) = &name
+        && (name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)))
+    {
+        fail(place, "name", "a server's name is one path segment: letters, digits, - and _, up to 64");
+    }
     let endpoint = url.as_ref().and_then(|(place, text)| {
         let uri: Option<http::Uri> = text.parse().ok();
         let parts = uri.filter(|uri| uri.query().is_none() && !text.contains('#')).and_then(|uri| {
@@ -153,26 +161,32 @@ pub(super) fn check(file: &str, typed: TypedMcp, base: &Path, errors: &mut Vec<D
     if errors.len() > before {
         return None;
     }
-    let (at, (origin, endpoint)) = endpoint?;
-    let route = TypedRoute {
-        path,
-        place,
-        name: name.clone(),
-        upstream: Some((at, origin)),
-        tool: None,
-        cluster: None,
-        ca,
-        client_cert,
-        client_key,
-        credential,
+    let (upstream, endpoint) = match endpoint {
+        None => (None, PathAndQuery::from_static("/")),
+        Some((at, (origin, endpoint))) => {
+            let (name, upstream) = (name.clone(), Some((at, origin)));
+            let route = TypedRoute {
+                path,
+                place,
+                name,
+                upstream,
+                tool: None,
+                cluster: None,
+                ca,
+                client_cert,
+                client_key,
+                credential,
+            };
+            let mut upstream = routes::check(file, route, base, errors)?.upstream;
+            upstream.name = route_name(&upstream.name);
+            (Some(upstream), endpoint)
+        }
     };
-    let mut upstream = routes::check(file, route, base, errors)?.upstream;
     let name = name?;
-    upstream.name = route_name(&name);
     let settings = McpSettings {
-        route: route_name(&name),
+        route: upstream.as_ref().map(|upstream| upstream.name.clone()),
         path: endpoint,
-        credential: upstream.credential.is_some(),
+        credential: upstream.as_ref().is_some_and(|upstream| upstream.credential.is_some()),
         pinned: pin,
         origins,
         server: Server { name, map },

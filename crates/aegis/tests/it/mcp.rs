@@ -2,6 +2,7 @@
 
 mod conformance;
 mod server;
+mod stdio;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

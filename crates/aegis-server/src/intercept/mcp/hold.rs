@@ -41,6 +41,7 @@ pub(super) struct Again {
     credential: Credential,
     trace: TraceContext,
     head: http::request::Parts,
+    enforced_by: EnforcedBy,
 }
 
 /// A call that is held.
@@ -57,9 +58,10 @@ pub(super) struct Held {
 
 impl Again {
     pub(super) fn of(incoming: &Incoming) -> Self {
-        let Incoming { way, credential, trace, head, .. } = incoming;
+        let Incoming { way, credential, trace, head, enforced_by, .. } = incoming;
         let way = way.as_ref().ok().cloned();
-        Self { way, credential: credential.clone(), trace: trace.clone(), head: head.clone() }
+        let (credential, trace, head) = (credential.clone(), trace.clone(), head.clone());
+        Self { way, credential, trace, head, enforced_by: *enforced_by }
     }
 
     fn incoming(self, message: &Message) -> Option<Incoming> {
@@ -67,7 +69,7 @@ impl Again {
         Some(Incoming {
             way: Ok(self.way?),
             via: VIA,
-            enforced_by: EnforcedBy::Gateway,
+            enforced_by: self.enforced_by,
             fits: None,
             proxied: false,
             credential: self.credential,

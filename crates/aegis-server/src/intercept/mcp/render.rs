@@ -64,6 +64,13 @@ pub(super) fn json(status: StatusCode, document: &Value) -> Response<AnyBody> {
     response
 }
 
+/// A JSON document that is text already.
+pub(super) fn text(status: StatusCode, document: String) -> Response<AnyBody> {
+    let mut response = json(status, &Value::Null);
+    *response.body_mut() = Full::new(Bytes::from(document)).map_err(|never| match never {}).boxed();
+    response
+}
+
 /// The answer that a server gives which can't be shown.
 pub(super) fn unshown(id: Option<&Value>, detail: &str) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "error": {"code": REFUSED, "message": detail}})

@@ -37,7 +37,7 @@ use crate::pipeline::Pipeline;
 const WAITING: usize = 16;
 
 /// What is done to the answers of one request.
-struct Review {
+pub(super) struct Review {
     server: Arc<McpServer>,
     agent: Agent,
     policies: Arc<PolicySet>,
@@ -58,7 +58,7 @@ pub(super) async fn reviewed(
 ) -> Response<AnyBody> {
     let (Some(way), Some(agent)) = (&context.way, &explanation.agent) else { return response };
     sessions(&way.server, agent, &response, context);
-    let Some(review) = Review::of(pipeline, explanation, agent, context) else { return response };
+    let Some(review) = Review::of(pipeline, &explanation.decision_id, agent, context) else { return response };
     if response.headers().contains_key(CONTENT_ENCODING) {
         return cannot(context, "the server's answer is compressed, and it has to be looked through");
     }
@@ -122,7 +122,7 @@ pub(super) async fn whole(mut body: AnyBody, limit: usize) -> Option<Bytes> {
 
 impl Review {
     /// `None` where nothing has to be done.
-    fn of(pipeline: &Pipeline, explanation: &Explanation, agent: &Agent, context: &Context) -> Option<Self> {
+    pub(super) fn of(pipeline: &Pipeline, decision_id: &str, agent: &Agent, context: &Context) -> Option<Self> {
         let way = context.way.as_ref()?;
         let (policies, catalogue) = pipeline.view_of(agent);
         let message = context.message();
@@ -145,7 +145,7 @@ impl Review {
             redacts,
             lists,
             limit: pipeline.message_limit(),
-            decision_id: explanation.decision_id.clone(),
+            decision_id: decision_id.to_owned(),
         })
     }
 
@@ -153,7 +153,7 @@ impl Review {
     ///
     /// # Errors
     /// Why it may not be shown.
-    async fn bytes(&self, bytes: &[u8]) -> Result<Option<String>, String> {
+    pub(super) async fn bytes(&self, bytes: &[u8]) -> Result<Option<String>, String> {
         let mut value = answers::read(bytes).map_err(|why| format!("the server's answer can't be read: {why}"))?;
         let mut changed = false;
         if self.lists {

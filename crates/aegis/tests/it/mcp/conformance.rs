@@ -16,7 +16,7 @@ const POLICY: &str = "agent: suite
 actions: [{name: everything/*}, {name: everything/unknown}]
 ";
 
-fn peer(name: &str) -> PathBuf {
+pub(super) fn peer(name: &str) -> PathBuf {
     let folder = std::env::var_os("AEGIS_TOOLS").expect("AEGIS_TOOLS names the folder with the peers: run ./test e2e");
     let path = PathBuf::from(folder).join(name);
     assert!(path.exists(), "{} is missing: scripts/tools {name}", path.display());
