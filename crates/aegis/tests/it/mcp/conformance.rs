@@ -48,7 +48,7 @@ fn in_front(folder: &Path, to: &str, token: Option<&str>) -> (Running, String) {
     let token = token.map(|token| format!("proxy_set_header Authorization \"Bearer {token}\";")).unwrap_or_default();
     let at = |name: &str| folder.join(name).display().to_string();
     let config = format!(
-        "daemon off; pid {pid}; error_log {log}; events {{}}
+        "daemon off; master_process off; pid {pid}; error_log {log}; events {{}}
 http {{ access_log off; client_body_temp_path {t}1; proxy_temp_path {t}2; fastcgi_temp_path {t}3; uwsgi_temp_path {t}4; scgi_temp_path {t}5;
  server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {to}; proxy_http_version 1.1; proxy_set_header Connection \"\";
   proxy_buffering off; proxy_request_buffering off; proxy_read_timeout 120s; proxy_set_header Host $http_host; {token} }} }} }}",
