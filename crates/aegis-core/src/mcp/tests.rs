@@ -141,7 +141,8 @@ fn a_name_that_stands_for_several_actions_is_one_only_where_the_target_says_whic
     assert!(workload.action == "unknown" || workload.classes.contains("deploy"), "{workload:?}");
     assert_eq!(named("apply", json!({"name": "web"})).action, ToolCall::UNKNOWN);
     assert_eq!(named("no_such_action", json!({})).action, ToolCall::UNKNOWN);
-    let function = catalogue.describe_function("deploy", "run", json!({"env": "x"}).as_object().cloned().expect("an object"));
+    let function =
+        catalogue.describe_function("deploy", "run", json!({"env": "x"}).as_object().cloned().expect("an object"));
     assert_eq!((function.action.as_str(), &function.shape), ("run", &Shape::Open));
 }
 
@@ -150,7 +151,12 @@ fn the_digest_is_of_what_is_meant() {
     let digest = |message: Value| describe(&message).digest().expect("a digest");
     let first = digest(call(1, "drop", json!({"n": 1}), json!({"progressToken": 1, "traceparent": "00-a"})));
     assert_eq!(first, digest(call(2, "drop", json!({"n": 1}), json!({"progressToken": 2}))));
-    assert_eq!(first, digest(json!({"jsonrpc": "2.0", "id": "x", "method": "tools/call", "params": {"arguments": {"n": 1}, "name": "drop"}})));
+    assert_eq!(
+        first,
+        digest(
+            json!({"jsonrpc": "2.0", "id": "x", "method": "tools/call", "params": {"arguments": {"n": 1}, "name": "drop"}})
+        )
+    );
     for other in [
         call(1, "drop", json!({"n": 2}), json!({})),
         call(1, "drop", json!({"n": 1}), json!({"vendor/dry-run": false})),
@@ -200,7 +206,10 @@ fn headers_have_to_say_what_the_body_says() {
 fn definitions_are_told_apart_by_all_that_a_model_reads() {
     let hash = |tool: Value| Definition::read(&tool).expect("a tool").hash;
     let tool = |description: &str| json!({"name": "a", "description": description, "inputSchema": {"type": "object"}});
-    assert_eq!(hash(tool("x")), hash(json!({"inputSchema": {"type": "object"}, "description": "x", "name": "a", "_meta": {"n": 1}})));
+    assert_eq!(
+        hash(tool("x")),
+        hash(json!({"inputSchema": {"type": "object"}, "description": "x", "name": "a", "_meta": {"n": 1}}))
+    );
     let mut annotated = tool("x");
     annotated["annotations"] = json!({"readOnlyHint": true});
     assert!(hash(tool("x")) != hash(tool("y")) && hash(tool("x")) != hash(annotated));
@@ -237,7 +246,10 @@ fn answers_are_redacted_wherever_a_text_stands_and_files_are_left_alone() {
     let result = &message["result"];
     assert_eq!(result["content"][0]["text"], "to [REDACTED:email]");
     assert_eq!(result["structuredContent"]["to"][0], "[REDACTED:email]");
-    assert_eq!((&result["content"][1]["data"], &result["contents"][0]["blob"], &message["id"]), (&json!(mail), &json!(mail), &json!(mail)));
+    assert_eq!(
+        (&result["content"][1]["data"], &result["contents"][0]["blob"], &message["id"]),
+        (&json!(mail), &json!(mail), &json!(mail))
+    );
     assert!(answers::redact(&mut message, &BTreeSet::new()).is_empty());
 }
 

@@ -138,10 +138,16 @@ pub(super) fn check(file: &str, typed: TypedMcp, base: &Path, errors: &mut Vec<D
         }
     }
     if url.is_none() && (ca.is_some() || client_cert.is_some() || credential.is_some() || !origins.is_empty()) {
-        fail(place, "url", "missing: without it the server runs where the agent is, and `tls`, `credential` and `origins` mean nothing");
+        fail(
+            place,
+            "url",
+            "missing: without it the server runs where the agent is, and `tls`, `credential` and `origins` mean nothing",
+        );
     }
     if let Some(name) = &name
-        && (name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)))
+        && (name.is_empty()
+            || name.len() > 64
+            || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)))
     {
         fail(place, "name", "a server's name is one path segment: letters, digits, - and _, up to 64");
     }

@@ -169,7 +169,9 @@ impl Bridge {
                 self.refuse(id, "the gateway doesn't take the token: it may have expired");
             }
             // A refusal, in the client's own terms.
-            Ok(answer) if id.is_some() && serde_json::from_slice::<Value>(answer.body()).is_ok_and(|v| v.is_object()) => {
+            Ok(answer)
+                if id.is_some() && serde_json::from_slice::<Value>(answer.body()).is_ok_and(|v| v.is_object()) =>
+            {
                 self.to_client(answer.body());
             }
             Ok(answer) => self.refuse(id, &format!("the gateway refused it with status {}", answer.status())),
@@ -185,9 +187,8 @@ impl Bridge {
                 continue;
             };
             let answers = said.get("method").is_none().then(|| said.get("id")).flatten();
-            let request = answers.and_then(|id| {
-                self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&id.to_string())
-            });
+            let request = answers
+                .and_then(|id| self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&id.to_string()));
             if answers.is_some() && request.is_none() {
                 eprintln!("aegis mcp: the server answered what nobody asked; it is dropped");
                 continue;
@@ -251,7 +252,8 @@ impl Bridge {
 
 /// A message on one line: whoever wrote it may have broken it into several, which only white space can be.
 fn one_line(message: &[u8]) -> Vec<u8> {
-    let mut line: Vec<u8> = message.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect();
+    let mut line: Vec<u8> =
+        message.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect();
     while line.last() == Some(&b' ') {
         line.pop();
     }

@@ -73,7 +73,8 @@ fn a_server_behind_pipes_is_decided_by_the_gateway_and_nothing_passes_without_it
     let token = gateway.folder.agent("bot");
     let mut pipe = Pipe::start(&gateway, &token);
     let listed = pipe.ask("tools/list", json!({}));
-    let names: Vec<&str> = listed["result"]["tools"].as_array().expect("a list").iter().filter_map(|t| t["name"].as_str()).collect();
+    let names: Vec<&str> =
+        listed["result"]["tools"].as_array().expect("a list").iter().filter_map(|t| t["name"].as_str()).collect();
     assert_eq!(names, ["echo", "get-sum"], "{listed}");
 
     let echoed = pipe.call("echo", json!({"message": "call +44 20 7946 0958"}));
