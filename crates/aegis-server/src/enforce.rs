@@ -19,6 +19,8 @@ mod egress;
 mod exchange;
 mod headers;
 mod profile;
+mod proxy;
+mod raw;
 mod relay;
 mod settings;
 mod shards;
@@ -42,6 +44,7 @@ use aegis_store::{Admitted, Receipt, Store};
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http_body_util::combinators::BoxBody;
+pub use proxy::{BadProxy, Direct, UpstreamProxy};
 pub use settings::{
     ClientCertificate, Credential, PrivateNetworks, Protocol, Roots, RouteUpstream, Secret, Settings, SettingsError,
     Timeouts, Tls, Upstream,
@@ -71,6 +74,8 @@ pub enum Toward {
     Route(String),
     /// A destination that the agent named, at the addresses that were checked. Nothing resolves the name again.
     Addresses(Vec<SocketAddr>),
+    /// A destination that the agent named, through the proxy, which is asked for this `host:port`.
+    Proxied(String),
 }
 
 /// The parts of a request that can't wait in a permit: its live connection.
@@ -172,12 +177,12 @@ impl Enforcer {
         self.inner.egress.dialer.own.store(Arc::new(addresses));
     }
 
-    /// The addresses that a named destination may be reached at: overrides first, else resolved once, every one checked.
+    /// Where a named destination may be reached: overrides first, else resolved once, every address checked; or through the proxy.
     /// An IP literal passes the same check; the policy has listed it, or nobody would ask.
     ///
     /// # Errors
     /// The guard that refuses it: rule `egress_guard`, reason `private_network`, `own_address` or `unresolvable`.
-    pub async fn resolve(&self, destination: &Destination) -> Result<Vec<SocketAddr>, Violation> {
+    pub async fn resolve(&self, destination: &Destination) -> Result<Toward, Violation> {
         self.inner.egress.resolve(destination).await
     }
 

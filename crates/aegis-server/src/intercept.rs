@@ -13,7 +13,6 @@ mod credential;
 pub mod ext_authz;
 mod frame;
 mod headers;
-mod hosts;
 pub(crate) mod listener;
 mod mcp;
 mod preface;
@@ -29,13 +28,14 @@ use std::time::Duration;
 
 use aegis_core::call::Destination;
 use aegis_core::describe::Unreadable;
-pub use hosts::{BadPattern, HostPattern};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming as WireBody;
 pub use mcp::McpDesk;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 pub use within::Interception;
+
+pub use crate::hosts::{BadPattern, HostPattern};
 
 use self::listener::Listener;
 use self::within::Via;

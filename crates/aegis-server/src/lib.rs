@@ -10,6 +10,7 @@ pub mod enforce;
 pub mod events;
 pub mod gateway;
 mod hop;
+mod hosts;
 pub mod identify;
 pub mod intercept;
 pub mod mcp;

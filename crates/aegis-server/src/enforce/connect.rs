@@ -22,6 +22,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::proxy::UpstreamProxy;
+use super::raw::Raw;
 use super::settings::{Timeouts, host_port};
 
 /// Why there is no connection.
@@ -39,6 +41,8 @@ pub(super) enum DialError {
     Certificate(String),
     #[error("TLS failed: {0}")]
     Tls(String),
+    #[error("by way of the proxy: {0}")]
+    Proxy(String),
 }
 
 type LookupFuture = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
@@ -57,6 +61,7 @@ pub(super) struct Dialer {
     pub(super) overrides: Arc<HashMap<String, SocketAddr>>,
     pub(super) own: Arc<ArcSwap<Vec<SocketAddr>>>,
     pub(super) timeouts: Timeouts,
+    pub(super) proxy: Option<Arc<UpstreamProxy>>,
 }
 
 impl Dialer {
@@ -84,6 +89,12 @@ impl Dialer {
             return Err(DialError::Unresolvable("it has no address".to_owned()));
         }
         Ok(found)
+    }
+
+    /// Connects to `authority` through the proxy.
+    pub(super) async fn proxied(&self, authority: &str) -> Result<Raw, DialError> {
+        let proxy = self.proxy.as_ref().ok_or_else(|| DialError::Proxy("there is none".to_owned()))?;
+        self.through(proxy, authority).await
     }
 
     /// Connects to the first of `addresses` that answers, sharing the time among them.
@@ -124,12 +135,14 @@ fn is_local(ip: IpAddr) -> bool {
 }
 
 /// Where a profile's connections go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum At {
     /// To the addresses that were checked.
     Addresses(Vec<SocketAddr>),
-    /// To a host that the operator named, resolved for each new connection.
+    /// To a host that the operator named, resolved for each new connection, or reached through the proxy.
     Host(String, u16),
+    /// To this `host:port`, through the proxy.
+    Proxied(String),
 }
 
 /// The connector of one profile. It takes no notice of the URI: where it leads is fixed.
@@ -142,10 +155,27 @@ pub(super) struct Connector {
 }
 
 impl Connector {
+    /// The proxy that takes plain requests in absolute form, where it is one that resolves.
+    pub(super) fn forwards(&self) -> Option<&UpstreamProxy> {
+        let proxy = match &self.at {
+            At::Addresses(_) => None,
+            At::Host(host, port) => self.dialer.proxy_for(host, *port),
+            At::Proxied(_) => self.dialer.proxy.as_ref().filter(|proxy| proxy.resolves),
+        };
+        proxy.filter(|_| self.tls.is_none()).map(|proxy| &**proxy)
+    }
+
     async fn connect(self) -> Result<TokioIo<Stream>, DialError> {
+        if let Some(proxy) = self.forwards() {
+            return Ok(TokioIo::new(Stream::Forwarding(self.dialer.to_proxy(proxy).await?)));
+        }
         let stream = match &self.at {
-            At::Addresses(addresses) => self.dialer.dial(addresses).await?,
-            At::Host(host, port) => self.dialer.dial(&self.dialer.addresses(host, *port).await?).await?,
+            At::Addresses(addresses) => Raw::Tcp(self.dialer.dial(addresses).await?),
+            At::Host(host, port) => match self.dialer.proxy_for(host, *port) {
+                Some(proxy) => self.dialer.through(proxy, &host_port(host, *port)).await?,
+                None => Raw::Tcp(self.dialer.dial(&self.dialer.addresses(host, *port).await?).await?),
+            },
+            At::Proxied(authority) => self.dialer.proxied(authority).await?,
         };
         let Some((tls, name)) = self.tls else {
             return Ok(TokioIo::new(Stream::Plain(stream)));
@@ -187,15 +217,18 @@ impl tower_service::Service<Uri> for Connector {
 /// A connection to an upstream.
 pub(super) enum Stream {
     /// As it is.
-    Plain(TcpStream),
+    Plain(Raw),
+    /// To a proxy, which takes requests in absolute form.
+    Forwarding(TcpStream),
     /// Under TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Raw>>),
 }
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
         match self {
             Self::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => Connected::new().negotiated_h2(),
+            Self::Forwarding(_) => Connected::new().proxy(true),
             Self::Plain(_) | Self::Tls(_) => Connected::new(),
         }
     }
@@ -205,6 +238,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Forwarding(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -214,6 +248,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Forwarding(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
@@ -221,6 +256,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Forwarding(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -228,6 +264,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Forwarding(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
@@ -239,6 +276,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Forwarding(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
@@ -246,6 +284,7 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Forwarding(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
         }
     }

@@ -1,7 +1,7 @@
 //! The way out: which addresses an agent-named destination may be reached at, and the profile that a call goes by.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const PROFILES: u64 = 1024;
 const PROFILE_IDLE: Duration = Duration::from_secs(90);
 
 /// Two destinations share connections only if they are one, at the same addresses.
-type ProfileKey = (String, String, u16, Protocol, Vec<SocketAddr>);
+type ProfileKey = (String, String, u16, Protocol, At);
 
 /// See the module.
 pub(super) struct Egress {
@@ -42,6 +42,7 @@ impl Egress {
             overrides: Arc::new(settings.overrides),
             own: Arc::new(ArcSwap::from_pointee(settings.own_addresses)),
             timeouts: settings.timeouts,
+            proxy: settings.proxy.map(Arc::new),
         };
         let system = tls::system_roots();
         let mut routes = HashMap::new();
@@ -66,7 +67,24 @@ impl Egress {
     }
 
     /// See [`super::Enforcer::resolve`].
-    pub(super) async fn resolve(&self, destination: &Destination) -> Result<Vec<SocketAddr>, Violation> {
+    pub(super) async fn resolve(&self, destination: &Destination) -> Result<Toward, Violation> {
+        let Destination { host, port, .. } = destination;
+        let proxy = self.dialer.proxy_for(host, *port);
+        let names_only = proxy.is_some_and(|proxy| proxy.resolves) && host.parse::<IpAddr>().is_err();
+        if names_only {
+            return Ok(Toward::Proxied(destination.to_string()));
+        }
+        let addresses = self.checked(destination).await?;
+        let asked = addresses.iter().find(|address| proxy.is_some_and(|proxy| !proxy.is_direct(address.ip())));
+        match asked {
+            // What was checked is what the proxy is asked for: it resolves nothing.
+            Some(address) => Ok(Toward::Proxied(address.to_string())),
+            None => Ok(Toward::Addresses(addresses)),
+        }
+    }
+
+    /// The addresses of a destination, every one checked.
+    async fn checked(&self, destination: &Destination) -> Result<Vec<SocketAddr>, Violation> {
         let Destination { host, port, .. } = destination;
         let overridden = self.dialer.overridden(host, *port).is_some();
         let addresses = self.dialer.addresses(host, *port).await.map_err(|error| match error {
@@ -109,10 +127,15 @@ impl Egress {
             Toward::Route(name) => {
                 self.routes.get(name).cloned().ok_or_else(|| unreachable(format!("there is no route {name:?}")))
             }
-            Toward::Addresses(addresses) => {
+            Toward::Addresses(_) | Toward::Proxied(_) => {
+                let at = match toward {
+                    Toward::Proxied(authority) => At::Proxied(authority.clone()),
+                    Toward::Addresses(addresses) => At::Addresses(addresses.clone()),
+                    Toward::Route(name) => return Err(unreachable(format!("there is no route {name:?}"))),
+                };
                 let destination = destination.ok_or_else(|| unreachable("the call names no destination".to_owned()))?;
                 let protocol = if grpc { Protocol::Http2 } else { Protocol::Http1 };
-                self.named_profile(destination, addresses, protocol).map_err(unreachable)
+                self.named_profile(destination, at, protocol).map_err(unreachable)
             }
         }
     }
@@ -120,12 +143,12 @@ impl Egress {
     fn named_profile(
         &self,
         destination: &Destination,
-        addresses: &[SocketAddr],
+        at: At,
         protocol: Protocol,
     ) -> Result<Arc<Profile>, String> {
         let Destination { scheme, host, port } = destination;
         let protocol = if scheme == "https" { protocol } else { Protocol::Http1 };
-        let key = (scheme.clone(), host.clone(), *port, protocol, addresses.to_vec());
+        let key = (scheme.clone(), host.clone(), *port, protocol, at.clone());
         if let Some(profile) = self.named.get(&key) {
             return Ok(profile);
         }
@@ -138,7 +161,6 @@ impl Egress {
         let config = if protocol == Protocol::Http2 { http2 } else { http1 };
         let config = if secure { Some(config.clone()?) } else { None };
         let origin = Upstream { secure, host: host.clone(), port: *port, base_path: String::new() };
-        let at = At::Addresses(addresses.to_vec());
         let profile = Profile::of_destination(origin, at, config, protocol, &self.dialer)?;
         let profile = Arc::new(profile);
         self.named.insert(key, Arc::clone(&profile));

@@ -11,13 +11,13 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::{Error as ClientError, ResponseFuture};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::body::{End, Metered, in_words};
 use super::connect::DialError;
 use super::egress::Egress;
+use super::raw::Raw;
 use super::relay::relay;
 use super::shards::{Held, UnderWay};
 use super::trailers::Trailed;
@@ -38,7 +38,7 @@ pub(super) enum Rest {
     /// Another protocol, both ways.
     Upgrade { client: OnUpgrade, upstream: OnUpgrade },
     /// A tunnel.
-    Tunnel { client: OnUpgrade, upstream: TcpStream, host: String },
+    Tunnel { client: OnUpgrade, upstream: Raw, host: String },
 }
 
 impl Egress {
@@ -90,6 +90,9 @@ impl Egress {
                 });
             }
         };
+        if profile.forwards() && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return Err(Failure::NotSent("the proxy that Aegis goes through refuses its credential".to_owned()));
+        }
         meter.status.store(response.status().as_u16(), Ordering::Relaxed);
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let unasked = || Failure::Unreachable("the upstream switched protocols unasked".to_owned());
@@ -137,11 +140,15 @@ impl Egress {
         toward: &Toward,
         meter: &Meter,
     ) -> Result<Opened, Failure> {
-        let (Some(destination), Some(client), Toward::Addresses(addresses)) = (destination, live.upgrade, toward)
-        else {
-            return Err(Failure::Unreachable("a tunnel needs a destination, its addresses and a client".to_owned()));
+        let (Some(destination), Some(client)) = (destination, live.upgrade) else {
+            return Err(Failure::Unreachable("a tunnel needs a destination and a client".to_owned()));
         };
-        let upstream = self.dialer.dial(addresses).await.map_err(|error| dial_failure(&error))?;
+        let upstream = match toward {
+            Toward::Addresses(addresses) => self.dialer.dial(addresses).await.map(Raw::Tcp),
+            Toward::Proxied(authority) => self.dialer.proxied(authority).await,
+            Toward::Route(_) => return Err(Failure::Unreachable("a tunnel needs its addresses".to_owned())),
+        };
+        let upstream = upstream.map_err(|error| dial_failure(&error))?;
         meter.status.store(StatusCode::OK.as_u16(), Ordering::Relaxed);
         let response = Response::new(empty());
         Ok(Opened { response, rest: Rest::Tunnel { client, upstream, host: destination.host.clone() } })

@@ -34,6 +34,8 @@ pub(super) struct Profile {
     credential: Option<(HeaderName, HeaderValue)>,
     authenticated: bool,
     http2: bool,
+    /// It leads to a proxy that takes plain requests; with what that is shown.
+    forwards: Option<Option<HeaderValue>>,
 }
 
 /// What makes an origin's TLS: the configuration and the name to verify.
@@ -84,6 +86,7 @@ impl Profile {
         let http2 = protocol == Protocol::Http2;
         let tls = verified.map(|(config, name)| (TlsConnector::from(config), name));
         let connector = Connector { dialer: dialer.clone(), at, tls, http2 };
+        let forwards = connector.forwards().map(|proxy| proxy.authorization().cloned());
         let client = || {
             Client::builder(TokioExecutor::new())
                 .timer(TokioTimer::new())
@@ -97,13 +100,18 @@ impl Profile {
         let clients = Shards::of(client, if http2 { HTTP2_CONNECTIONS } else { 1 });
         let authority = origin.authority();
         let authority = HeaderValue::from_str(&authority).map_err(|_| format!("{authority:?} can't be a host"))?;
-        Ok(Self { clients, origin, authority, credential: None, authenticated: false, http2 })
+        Ok(Self { clients, origin, authority, credential: None, authenticated: false, http2, forwards })
     }
 
     /// What sends. It repeats a request only when a pooled connection was closed before anything of it was written. Held until
     /// the answer has ended.
     pub(super) fn client(&self) -> Held {
         self.clients.least_used()
+    }
+
+    /// Whether it leads to a proxy that takes plain requests.
+    pub(super) fn forwards(&self) -> bool {
+        self.forwards.is_some()
     }
 
     /// Whether it is spoken to over HTTP/2.
@@ -132,6 +140,9 @@ impl Profile {
         let mut fields = call.headers;
         headers::strip_request(&mut fields, self.authenticated);
         fields.extend(trace.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
+        if let Some(Some(value)) = &self.forwards {
+            fields.insert(header::PROXY_AUTHORIZATION, value.clone());
+        }
         if let Some((name, value)) = &self.credential {
             fields.insert(name, value.clone());
         }

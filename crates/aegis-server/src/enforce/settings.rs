@@ -21,6 +21,8 @@ pub struct Settings {
     pub private_networks: PrivateNetworks,
     /// Whom the hosts that agents name may be certified by.
     pub named_roots: Roots,
+    /// The proxy that everything goes through that isn't listed as direct.
+    pub proxy: Option<super::UpstreamProxy>,
     /// Aegis's own listeners: nothing is ever forwarded to them. See also [`super::Enforcer::guard_own`].
     pub own_addresses: Vec<SocketAddr>,
     /// How long each step may take.

@@ -11,9 +11,9 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::raw::Raw;
 use super::relay::relay;
 use super::{Meter, Timeouts};
 use crate::sni;
@@ -44,7 +44,7 @@ pub(super) enum Closed {
 /// Runs a tunnel from the client's 200 to its end.
 pub(super) async fn run(
     client: OnUpgrade,
-    upstream: TcpStream,
+    upstream: Raw,
     host: &str,
     meter: &Meter,
     timeouts: &Timeouts,
@@ -56,7 +56,7 @@ pub(super) async fn run(
 
 async fn converse(
     mut client: impl AsyncRead + AsyncWrite + Unpin,
-    mut upstream: TcpStream,
+    mut upstream: impl AsyncRead + AsyncWrite + Unpin,
     host: &str,
     meter: &Meter,
     timeouts: &Timeouts,
@@ -96,7 +96,7 @@ async fn client_hello(client: &mut (impl AsyncRead + Unpin), host: &str) -> Resu
 }
 
 /// The upstream's first bytes, when they begin a TLS record that answers a ClientHello.
-async fn first_record(upstream: &mut TcpStream, limit: Duration) -> Result<Vec<u8>, Closed> {
+async fn first_record(upstream: &mut (impl AsyncRead + Unpin), limit: Duration) -> Result<Vec<u8>, Closed> {
     let mut buffer = vec![0; 4096];
     let read = async {
         let mut filled = 0;

@@ -52,7 +52,7 @@ impl Pipeline {
     pub(super) async fn toward(&self, known: Option<Toward>, call: &ToolCall) -> Result<Toward, Violation> {
         match (known, &call.destination) {
             (Some(toward), _) => Ok(toward),
-            (None, Some(destination)) => Ok(Toward::Addresses(self.0.enforcer.resolve(destination).await?)),
+            (None, Some(destination)) => self.0.enforcer.resolve(destination).await,
             (None, None) => Err(case::no_destination()),
         }
     }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use aegis_core::call::Destination;
+
 use super::Egress;
 use crate::enforce::Toward;
 use crate::enforce::connect::Lookup;
@@ -30,10 +32,19 @@ fn flipping(first: &[&str]) -> (Lookup, Arc<AtomicUsize>) {
 
 async fn resolve(settings: Settings, answer: &[&str], host: &str) -> Result<Vec<SocketAddr>, String> {
     let egress = Egress::new(settings, flipping(answer).0).expect("settings");
-    egress.resolve(&destination("https", host, 443)).await.map_err(|violation| {
-        assert_eq!((violation.rule.as_str(), violation.param.as_deref()), ("egress_guard", Some("host")));
-        violation.reason
-    })
+    at(&egress, &destination("https", host, 443)).await
+}
+
+/// The addresses, or the guard's reason.
+async fn at(egress: &Egress, to: &Destination) -> Result<Vec<SocketAddr>, String> {
+    match egress.resolve(to).await {
+        Ok(Toward::Addresses(addresses)) => Ok(addresses),
+        Ok(other) => panic!("{other:?}"),
+        Err(violation) => {
+            assert_eq!((violation.rule.as_str(), violation.param.as_deref()), ("egress_guard", Some("host")));
+            Err(violation.reason)
+        }
+    }
 }
 
 #[tokio::test]
@@ -69,7 +80,7 @@ async fn an_override_is_the_operators_word() {
     let settings = Settings { overrides: [("a.example:443".to_owned(), local)].into(), ..Settings::default() };
     let (lookup, asked) = flipping(&[PUBLIC]);
     let egress = Egress::new(settings, lookup).expect("settings");
-    assert_eq!(egress.resolve(&destination("https", "a.example", 443)).await, Ok(vec![local]));
+    assert_eq!(at(&egress, &destination("https", "a.example", 443)).await, Ok(vec![local]));
     assert_eq!(asked.load(Ordering::SeqCst), 0);
 }
 

@@ -213,7 +213,7 @@ async fn a_name_that_changes_its_mind_is_asked_once() {
     let settings = Settings { private_networks: PrivateNetworks::Allow, ..Settings::default() };
     let egress = Egress::new(settings, lookup).expect("settings");
     let destination = destination("http", "a.example", tool.port);
-    let checked = egress.resolve(&destination).await.expect("an address");
+    let Ok(Toward::Addresses(checked)) = egress.resolve(&destination).await else { panic!("addresses") };
     let call = call(Payload::Http(request(Method::GET, "/", &[], "")), Some(destination));
     let opened = egress.open(call, Live::default(), &Toward::Addresses(checked), &[], &Meter::default()).await;
     assert_eq!(opened.expect("an answer").response.status(), StatusCode::OK);

@@ -1,6 +1,6 @@
-//! Which hosts are intercepted: `host`, `*.suffix`, `*`, an IP address, each with `:port` or for any port.
+//! Hosts that an operator lists (to intercept, to reach without a proxy): `host`, `*.suffix`, `*`, an IP address, each with `:port` or for any port.
 //!
-//! Any port, unlike in `egress.allow`: a listed host must not be a tunnel on another port. `*.` stands for one or more labels.
+//! Any port, unlike in `egress.allow`: a host that is intercepted must not be a tunnel on another port. `*.` stands for one or more labels.
 
 use std::net::IpAddr;
 use std::str::FromStr;
