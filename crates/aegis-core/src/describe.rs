@@ -74,6 +74,15 @@ pub enum Arrival<'a> {
         /// Canonical destination.
         destination: &'a Destination,
     },
+    /// An intercepted connection: the agent names the destination, and the operator may say what is there.
+    Intercepted {
+        /// Canonical destination.
+        destination: &'a Destination,
+        /// The tool that the operator says is there.
+        tool: Option<&'a str>,
+        /// The operator's name for the cluster there, for the environment map.
+        cluster: Option<&'a str>,
+    },
 }
 
 /// Whether a request's body has to be read before the call can be described.

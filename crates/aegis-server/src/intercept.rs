@@ -33,7 +33,7 @@ use hyper::body::Incoming as WireBody;
 pub use mcp::McpDesk;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-pub use within::Interception;
+pub use within::{InterceptedHost, Interception};
 
 pub use crate::hosts::{BadPattern, HostPattern};
 
@@ -162,7 +162,7 @@ impl Intercept {
         let upgrade = (form == way::Form::Tunnel || upgrading).then(|| hyper::upgrade::on(&mut request));
         let (mut head, wire_body) = request.into_parts();
         let found = frame::check(&head).and_then(|()| match via {
-            Some(via) => way::within(&head, &via.destination),
+            Some(via) => way::within(&head, via),
             None => way::read(form, &head, &self.routes),
         });
         let credential = via.map_or_else(|| credential::of(form, &head.headers), |via| via.credential.clone());

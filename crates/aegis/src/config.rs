@@ -11,6 +11,7 @@
 mod bundle;
 mod checked;
 mod decisions;
+mod egress;
 mod interception;
 mod mcp;
 mod routes;
@@ -27,7 +28,7 @@ use std::time::Duration;
 
 use aegis_core::document::{self, Diagnostic, Node, Place};
 use aegis_core::policy::{Engine, Mode};
-use aegis_server::enforce::PrivateNetworks;
+use aegis_server::enforce::{PrivateNetworks, UpstreamProxy};
 use aegis_server::events::Otlp;
 use aegis_store::Durability;
 
@@ -68,6 +69,8 @@ pub(crate) struct Config {
     pub(crate) interception: Interception,
     /// Whether agents may name hosts in private networks.
     pub(crate) private_networks: PrivateNetworks,
+    /// The proxy that everything goes through.
+    pub(crate) proxy: Option<UpstreamProxy>,
     /// How long an issued token holds.
     pub(crate) token_ttl: Duration,
     /// The back end that decides.

@@ -119,6 +119,7 @@ fn enforcement(config: &Config) -> enforce::Settings {
         routes: upstreams(config),
         overrides: config.upstreams.clone(),
         private_networks: config.private_networks,
+        proxy: config.proxy.clone(),
         named_roots: config.interception.upstream_ca.clone().map_or(Roots::System, Roots::SystemAnd),
         ..enforce::Settings::default()
     }

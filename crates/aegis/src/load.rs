@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use aegis_core::describe::Catalogue;
-use aegis_core::document::{self, Diagnostic};
+use aegis_core::document::{self, Diagnostic, Place};
 use aegis_core::policy::{DefinedAction, Options, PolicySet, Source};
 use jiff::Timestamp;
 
@@ -24,18 +24,29 @@ pub(crate) fn catalogue(config: &Config) -> Result<Catalogue, Vec<Diagnostic>> {
     };
     let environments = config.environments.as_ref().map(|(file, node)| (file.as_str(), node));
     let catalogue = Catalogue::load(&sources, environments)?;
-    let routes = config.routes.iter().filter_map(|route| unknown_tool(&catalogue, route));
-    let unknown: Vec<Diagnostic> =
-        routes.chain(config.mcp.iter().flat_map(|server| misfits(&catalogue, server))).collect();
+    let routes = config.routes.iter().filter_map(|route| {
+        let what = format!("route {:?}", route.upstream.name);
+        unknown_tool(&catalogue, route.tool.as_ref(), &what, (&route.file, route.place))
+    });
+    let (file, place) = &config.interception.at;
+    let hosts = config.interception.hosts.iter();
+    let hosts = hosts.filter_map(|host| unknown_tool(&catalogue, host.tool.as_ref(), "interception", (file, *place)));
+    let servers = config.mcp.iter().flat_map(|server| misfits(&catalogue, server));
+    let unknown: Vec<Diagnostic> = routes.chain(hosts).chain(servers).collect();
     if unknown.is_empty() { Ok(catalogue) } else { Err(unknown) }
 }
 
-fn unknown_tool(catalogue: &Catalogue, route: &crate::config::Route) -> Option<Diagnostic> {
-    let tool = route.tool.as_ref().filter(|tool| !catalogue.has_tool(tool))?;
+fn unknown_tool(
+    catalogue: &Catalogue,
+    tool: Option<&String>,
+    what: &str,
+    (file, place): (&str, Place),
+) -> Option<Diagnostic> {
+    let tool = tool.filter(|tool| !catalogue.has_tool(tool))?;
     let names: Vec<String> = catalogue.tools().into_iter().map(|listing| listing.tool).collect();
-    let message = format!("route {:?}: there is no tool {tool:?}", route.upstream.name);
+    let message = format!("{what}: there is no tool {tool:?}");
     let suggestion = format!("tools: {}; add your own under `tools:`", names.join(", "));
-    Some(Diagnostic::error(&route.file, route.place, "tool", message).suggest(Some(suggestion)))
+    Some(Diagnostic::error(file, place, "tool", message).suggest(Some(suggestion)))
 }
 
 /// What of an MCP server doesn't fit the catalogue: a name that would make its tools another tool's actions, and actions that

@@ -28,12 +28,15 @@ const METHOD_OVERRIDE_KEY: &str = "_method";
 impl Catalogue {
     pub(super) fn tool_behind<'a>(&'a self, arrival: &Arrival<'a>) -> Behind<'a> {
         match arrival {
-            Arrival::Route { tool: Some(ToolCall::HTTP), .. } => Behind::Nothing,
-            Arrival::Route { tool: Some(name), .. } => {
+            Arrival::Route { tool: Some(ToolCall::HTTP), .. }
+            | Arrival::Intercepted { tool: Some(ToolCall::HTTP), .. } => Behind::Nothing,
+            Arrival::Route { tool: Some(name), .. } | Arrival::Intercepted { tool: Some(name), .. } => {
                 self.tools.get(*name).map_or(Behind::Undefined(name), Behind::Known)
             }
             Arrival::Route { tool: None, upstream, .. } => self.tool_on(&upstream.host),
-            Arrival::Forward { destination } => self.tool_on(&destination.host),
+            Arrival::Forward { destination } | Arrival::Intercepted { destination, .. } => {
+                self.tool_on(&destination.host)
+            }
         }
     }
 
@@ -136,7 +139,9 @@ impl Catalogue {
             ("path".to_owned(), target.canonical.path().into()),
         ]);
         match arrival {
-            Arrival::Route { upstream: destination, .. } | Arrival::Forward { destination } => {
+            Arrival::Route { upstream: destination, .. }
+            | Arrival::Forward { destination }
+            | Arrival::Intercepted { destination, .. } => {
                 add_destination(&mut params, destination);
             }
         }
@@ -204,6 +209,10 @@ fn facts_of(arrival: &Arrival<'_>) -> BTreeMap<String, String> {
         Arrival::Forward { destination } => {
             facts.insert("host".to_owned(), destination.host.clone());
         }
+        Arrival::Intercepted { destination, cluster, .. } => {
+            facts.insert("host".to_owned(), destination.host.clone());
+            facts.extend(cluster.map(|cluster| ("cluster".to_owned(), cluster.to_owned())));
+        }
     }
     facts
 }
@@ -211,7 +220,9 @@ fn facts_of(arrival: &Arrival<'_>) -> BTreeMap<String, String> {
 fn placed(call: ToolCall, arrival: &Arrival<'_>) -> ToolCall {
     match arrival {
         Arrival::Route { .. } => call,
-        Arrival::Forward { destination } => ToolCall { destination: Some((*destination).clone()), ..call },
+        Arrival::Forward { destination } | Arrival::Intercepted { destination, .. } => {
+            ToolCall { destination: Some((*destination).clone()), ..call }
+        }
     }
 }
 

@@ -116,15 +116,14 @@ impl Leaves {
 
     /// Reads the CA again where its file has changed.
     fn look(&self) -> Result<(), CaError> {
-        {
-            // Nothing panics while it is held.
-            let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-            if looked.elapsed() < LOOK_EVERY {
-                return Ok(());
-            }
+        // Nothing panics while it is held.
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked.elapsed() >= LOOK_EVERY {
+            // One that can't be read is looked at for each leaf: none is signed until it can.
+            self.look_now()?;
             *looked = Instant::now();
         }
-        self.look_now()
+        Ok(())
     }
 
     /// The same, now.

@@ -140,12 +140,7 @@ impl Egress {
         }
     }
 
-    fn named_profile(
-        &self,
-        destination: &Destination,
-        at: At,
-        protocol: Protocol,
-    ) -> Result<Arc<Profile>, String> {
+    fn named_profile(&self, destination: &Destination, at: At, protocol: Protocol) -> Result<Arc<Profile>, String> {
         let Destination { scheme, host, port } = destination;
         let protocol = if scheme == "https" { protocol } else { Protocol::Http1 };
         let key = (scheme.clone(), host.clone(), *port, protocol, at.clone());

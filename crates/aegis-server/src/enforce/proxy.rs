@@ -158,8 +158,7 @@ impl Dialer {
 
 async fn tunnel(stream: TcpStream, proxy: &UpstreamProxy, authority: &str) -> Result<Raw, DialError> {
     let broken = |error: hyper::Error| DialError::Proxy(format!("it broke off: {error}"));
-    let (mut sender, connection) =
-        http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.map_err(broken)?;
+    let (mut sender, connection) = http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.map_err(broken)?;
     let driven = tokio::spawn(connection.with_upgrades());
     let mut request = Request::builder().method(Method::CONNECT).uri(authority).header(HOST, authority);
     if let Some(value) = &proxy.authorization {

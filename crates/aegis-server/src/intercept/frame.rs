@@ -5,7 +5,7 @@
 //! by the coding, and closes the connection after (RFC 9112 §6.3).
 
 use aegis_core::describe::Unreadable;
-use http::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING, UPGRADE};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{Method, Version};
 
@@ -17,6 +17,7 @@ pub(super) fn check(head: &Parts) -> Result<(), Unreadable> {
     method(&head.method)?;
     framing(head)?;
     host(head)?;
+    credential(head)?;
     upgrade(head)
 }
 
@@ -31,6 +32,20 @@ fn method(method: &Method) -> Result<(), Unreadable> {
         return Ok(());
     }
     Err(unreadable("method", "the method is not in capital letters"))
+}
+
+/// NTLM and Negotiate prove a connection. Connections to upstreams are shared, so the next agent would be who this one is.
+fn credential(head: &Parts) -> Result<(), Unreadable> {
+    let schemes = head.headers.get_all(AUTHORIZATION).iter().map(|value| value.as_bytes());
+    let of_connection = |value: &[u8]| {
+        let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+        [&b"ntlm"[..], b"negotiate"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+    };
+    if schemes.into_iter().any(of_connection) {
+        let message = "NTLM and Negotiate prove a connection and not a request; connections are shared here";
+        return Err(unreadable("connection_credential", message));
+    }
+    Ok(())
 }
 
 fn framing(head: &Parts) -> Result<(), Unreadable> {

@@ -47,6 +47,8 @@ fn what_can_be_read_in_two_ways_breaks_the_frame() {
         ("CONNECT", "a.example:443", &[("host", "b.example:443")], "host_mismatch"),
         ("CONNECT", "a.example:8443", &[("host", "a.example")], "host_mismatch"),
         ("CONNECT", "a.example:443", &[("host", "a.example:443"), ("content-length", "3")], "connect_body"),
+        ("GET", "/r/a/", &[("host", "a"), ("authorization", "NTLM TlRMTVNTUAAB")], "connection_credential"),
+        ("GET", "/r/a/", &[("host", "a"), ("authorization", "negotiate YII")], "connection_credential"),
         ("get", "/r/a/", &[("host", "a")], "method"),
         ("Post", "/r/a/", &[("host", "a")], "method"),
         ("TRACE", "/r/a/", &[("host", "a")], "method"),
@@ -205,7 +207,44 @@ fn the_form_follows_from_the_request_line() {
     assert_eq!(form("GET", "http://a.example/r/k8s", Version::HTTP_2), Some(Form::Forward));
 }
 
+fn via() -> Via {
+    let destination = aegis_core::describe::canonical_destination("tunnel", "a.example", 443).expect("a host");
+    let over = tokio_util::sync::CancellationToken::new();
+    Via { destination, tool: None, cluster: None, credential: Credential::Missing, over }
+}
+
+#[test]
+fn inside_of_an_intercepted_connection_there_is_one_host() {
+    let within = |uri: &str, host: &str| {
+        let found = way::within(&head("GET", uri, &[("host", host)]), &via());
+        found.map(|found| found.target.to_string()).map_err(|unreadable| unreadable.reason)
+    };
+    assert_eq!(within("/x?y=1", "A.example."), Ok("/x?y=1".to_owned()));
+    assert_eq!(within("https://a.example/x", "a.example"), Ok("/x".to_owned()));
+    assert_eq!(within("/x", "b.example"), Err("authority_mismatch".to_owned()));
+    assert_eq!(within("/x", "a.example:444"), Err("authority_mismatch".to_owned()));
+    assert_eq!(within("http://a.example/x", "a.example"), Err("absolute_scheme".to_owned()));
+    let connect = head("CONNECT", "a.example:443", &[("host", "a.example")]);
+    assert_eq!(way::within(&connect, &via()).expect_err("refused").reason, "connect_within");
+    let nameless = head("GET", "/x", &[]);
+    assert_eq!(way::within(&nameless, &via()).expect_err("refused").reason, "host_missing");
+}
+
 proptest::proptest! {
+    #[test]
+    fn no_text_names_another_host_inside(text in "[a-zA-Z0-9.:@%\\[\\]/\\\\ -]{0,16}a?\\.?e?x?a?m?p?l?e?\\.?(:443)?") {
+        let mut request = head("GET", "/x", &[]);
+        if let Ok(value) = http::HeaderValue::from_str(&text) {
+            request.headers.insert(http::header::HOST, value);
+            if let Ok(found) = way::within(&request, &via()) {
+                let name = text.to_ascii_lowercase();
+                let name = name.strip_suffix(":443").unwrap_or(&name).trim_end_matches('.');
+                proptest::prop_assert_eq!(name, "a.example");
+                proptest::prop_assert!(matches!(found.way, crate::pipeline::Way::Intercepted { .. }));
+            }
+        }
+    }
+
     #[test]
     fn an_authority_is_itself_again(text in "[a-z0-9.:@\\[\\]/ +-]{0,24}") {
         if let Ok((host, port)) = frame::authority(&text) {

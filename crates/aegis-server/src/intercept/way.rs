@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version};
 
+use super::within::Via;
 use super::{Route, frame, unreadable};
 use crate::pipeline::Way;
 
@@ -73,8 +74,9 @@ impl Form {
     }
 }
 
-/// Where a request leads that came inside of an intercepted connection to `destination`: there, and it must say so itself.
-pub(super) fn within(head: &Parts, destination: &Destination) -> Result<Found, Unreadable> {
+/// Where a request leads that came inside of an intercepted connection: to its host, and it must say so itself.
+pub(super) fn within(head: &Parts, via: &Via) -> Result<Found, Unreadable> {
+    let Via { destination, tool, cluster, .. } = via;
     if head.method == Method::CONNECT {
         return Err(unreadable("connect_within", "a tunnel inside of an intercepted connection leads nowhere"));
     }
@@ -92,7 +94,8 @@ pub(super) fn within(head: &Parts, destination: &Destination) -> Result<Found, U
     }
     let raw = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let destination = Destination { scheme: "https".to_owned(), ..destination.clone() };
-    Ok(Found { way: Way::Forward { destination }, target: canonical_target(&raw)?, injected: false })
+    let way = Way::Intercepted { destination, tool: tool.clone(), cluster: cluster.clone() };
+    Ok(Found { way, target: canonical_target(&raw)?, injected: false })
 }
 
 /// Where a request of this form leads.

@@ -39,54 +39,82 @@ use crate::trace::TraceContext;
 /// Which hosts are intercepted, and in whose name.
 #[derive(Debug)]
 pub struct Interception {
-    /// The hosts.
-    pub hosts: Vec<HostPattern>,
+    /// The hosts; the first that matches counts.
+    pub hosts: Vec<InterceptedHost>,
     /// Their certificates.
     pub leaves: Leaves,
+}
+
+/// Hosts that are intercepted, and what the operator says is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterceptedHost {
+    /// Which.
+    pub pattern: HostPattern,
+    /// The tool; without, the catalogue says which by the host.
+    pub tool: Option<String>,
+    /// The operator's name for the cluster.
+    pub cluster: Option<String>,
 }
 
 /// What the requests of one intercepted connection share.
 pub(super) struct Via {
     pub(super) destination: Destination,
+    pub(super) tool: Option<String>,
+    pub(super) cluster: Option<String>,
     pub(super) credential: Credential,
     /// Cancelled when the connection is to take no more requests.
     pub(super) over: CancellationToken,
 }
 
 impl Interception {
-    fn is_for(&self, destination: &Destination) -> bool {
-        self.hosts.iter().any(|pattern| pattern.matches(destination))
+    fn of(&self, destination: &Destination) -> Option<&InterceptedHost> {
+        self.hosts.iter().find(|host| host.pattern.matches(destination))
     }
+}
+
+/// What is needed to answer the CONNECT of an intercepted host.
+pub(super) struct Intercepted {
+    interception: Arc<Interception>,
+    listener: Option<Listener>,
+    host: InterceptedHost,
+    destination: Destination,
 }
 
 impl Intercept {
     /// The host of an intercepted CONNECT.
-    pub(super) fn intercepted(&self, incoming: &Incoming) -> Option<(Arc<Interception>, Listener, Destination)> {
+    pub(super) fn intercepted(&self, incoming: &Incoming) -> Option<Intercepted> {
         let Ok(Way::Tunnel { destination }) = &incoming.way else { return None };
-        let interception = self.interception.as_ref().filter(|interception| interception.is_for(destination))?;
-        Some((Arc::clone(interception), self.listener.clone()?, destination.clone()))
+        let interception = Arc::clone(self.interception.as_ref()?);
+        let host = interception.of(destination)?.clone();
+        let (listener, destination) = (self.listener.clone(), destination.clone());
+        Some(Intercepted { interception, listener, host, destination })
     }
 
     /// Answers the CONNECT of an intercepted host.
-    pub(super) async fn connect(
-        &self,
-        mut incoming: Incoming,
-        (interception, listener, destination): (Arc<Interception>, Listener, Destination),
-    ) -> Response<AnyBody> {
+    pub(super) async fn connect(&self, mut incoming: Incoming, found: Intercepted) -> Response<AnyBody> {
+        let Intercepted { interception, listener, host, destination } = found;
         let config = interception.leaves.config(&destination.host, Timestamp::now());
-        let Some(client) = incoming.upgrade.take() else {
+        let (Some(client), Some(listener)) = (incoming.upgrade.take(), listener) else {
             return crate::answer::undecided(StatusCode::BAD_REQUEST, "This connection can't become a tunnel.");
         };
         let (credential, head) = (incoming.credential.clone(), incoming.head.clone());
         let unusable = config.as_ref().err().map(ToString::to_string);
-        let agent = match self.pipeline.open(incoming, unusable).await {
-            Ok(agent) => agent,
-            Err(response) => return response,
+        let pipeline = self.pipeline.clone();
+        // A task of its own: a client that hangs up must not stop the record of a refusal.
+        let opened = self.calls.spawn(async move { pipeline.open(incoming, unusable).await });
+        let agent = match opened.await {
+            Ok(Ok(agent)) => agent,
+            Ok(Err(response)) => return response,
+            Err(error) => {
+                tracing::error!(%error, "a connection ended without an answer");
+                return crate::answer::undecided(StatusCode::SERVICE_UNAVAILABLE, "The gateway failed to decide this.");
+            }
         };
         let Ok(config) = config else {
             return crate::answer::undecided(StatusCode::SERVICE_UNAVAILABLE, "Aegis has no certificate to show.");
         };
-        let via = Via { destination, credential, over: listener.drain.child_token() };
+        let InterceptedHost { tool, cluster, .. } = host;
+        let via = Via { destination, tool, cluster, credential, over: listener.drain.child_token() };
         let connection = Connection { intercept: self.clone(), listener, via: Arc::new(via), agent, head };
         let connections = connection.listener.connections.clone();
         connections.spawn(connection.run(client, config));
@@ -212,3 +240,6 @@ fn distrusts(alert: rustls::AlertDescription) -> bool {
     use rustls::AlertDescription as Alert;
     matches!(alert, Alert::UnknownCA | Alert::BadCertificate | Alert::CertificateUnknown)
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,9 @@ pub(super) async fn describe(
         }
         Way::Mcp(way) => return Ok((mcp::describe(case, way, head, body, limit).await?, None)),
         Way::Forward { destination } => Arrival::Forward { destination },
+        Way::Intercepted { destination, tool, cluster } => {
+            Arrival::Intercepted { destination, tool: tool.as_deref(), cluster: cluster.as_deref() }
+        }
         Way::Route { name, tool, cluster, upstream } => {
             Arrival::Route { name, tool: tool.as_deref(), cluster: cluster.as_deref(), upstream }
         }

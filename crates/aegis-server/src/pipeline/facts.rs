@@ -40,11 +40,15 @@ impl Pipeline {
             _ if case.enforced_by == EnforcedBy::Caller => (None, self.literal(asked.call).await.err()),
             Way::Function { .. } => (None, Some(case::no_destination())),
             Way::Route { name, .. } => (Some(Toward::Route(name.clone())), None),
-            Way::Forward { .. } | Way::Tunnel { .. } if !case.policies.may_reach(asked) => (None, None),
-            Way::Forward { .. } | Way::Tunnel { .. } => match self.toward(None, asked.call).await {
-                Ok(toward) => (Some(toward), None),
-                Err(violation) => (None, Some(violation)),
-            },
+            Way::Forward { .. } | Way::Intercepted { .. } | Way::Tunnel { .. } if !case.policies.may_reach(asked) => {
+                (None, None)
+            }
+            Way::Forward { .. } | Way::Intercepted { .. } | Way::Tunnel { .. } => {
+                match self.toward(None, asked.call).await {
+                    Ok(toward) => (Some(toward), None),
+                    Err(violation) => (None, Some(violation)),
+                }
+            }
         }
     }
 

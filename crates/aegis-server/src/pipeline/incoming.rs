@@ -30,6 +30,15 @@ pub enum Way {
         /// Canonical destination.
         destination: Destination,
     },
+    /// Inside of an intercepted CONNECT.
+    Intercepted {
+        /// Canonical destination: the CONNECT's.
+        destination: Destination,
+        /// The tool that the operator says is there.
+        tool: Option<String>,
+        /// The operator's name for the cluster there.
+        cluster: Option<String>,
+    },
     /// The forward proxy, CONNECT.
     Tunnel {
         /// Canonical destination.

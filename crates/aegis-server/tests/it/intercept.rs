@@ -2,6 +2,7 @@
 
 mod calls;
 mod connections;
+mod egress;
 mod ext_authz;
 mod framing;
 mod secure;

@@ -2,26 +2,29 @@
 
 use std::path::{Path, PathBuf};
 
-use aegis_core::document::{Diagnostic, Fields, Place, Value};
-use aegis_server::intercept::HostPattern;
+use aegis_core::document::{Diagnostic, Fields, Node, Place, Value};
+use aegis_server::intercept::{BadPattern, InterceptedHost};
 
+use super::START;
 use super::checked::absolute;
 
 /// As written.
 #[derive(Default)]
 pub(super) struct TypedInterception {
     place: Option<Place>,
-    hosts: Vec<HostPattern>,
+    pub(super) hosts: Vec<InterceptedHost>,
     certificate: Option<String>,
     key: Option<String>,
     upstream_ca: Option<(Place, String)>,
 }
 
 /// Which hosts are intercepted, in whose name, and whom their upstreams may be certified by.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Interception {
+    /// The file and the place that it stands in.
+    pub(crate) at: (String, Place),
     /// The hosts; none, and nothing is intercepted.
-    pub(crate) hosts: Vec<HostPattern>,
+    pub(crate) hosts: Vec<InterceptedHost>,
     /// Certificate and key of the operator's own CA; `None` is Aegis's.
     pub(crate) ca: Option<(PathBuf, PathBuf)>,
     /// Certificate authorities of upstreams, beside the system's, in PEM.
@@ -33,15 +36,7 @@ pub(super) fn read(root: &mut Fields<'_>) -> TypedInterception {
     let Some(mut fields) = root.map("interception") else { return TypedInterception::default() };
     let mut typed = TypedInterception { place: Some(fields.place()), ..TypedInterception::default() };
     fields.required("hosts");
-    let listed = fields.list("hosts");
-    for (index, node) in listed.into_iter().flatten().enumerate() {
-        let key = format!("hosts[{index}]");
-        match node.text().map(str::parse::<HostPattern>) {
-            Some(Ok(pattern)) => typed.hosts.push(pattern),
-            Some(Err(error)) => fields.error_at(&key, node.place, error.to_string(), None),
-            None => fields.error_at(&key, node.place, "expected a host such as api.github.com or *.internal", None),
-        }
-    }
+    fields.list("hosts"); // says that it is a list; its elements are read by `hosts`
     match fields.node("ca").map(|node| &node.value) {
         Some(Value::Map(_)) => {
             if let Some(mut ca) = fields.map("ca") {
@@ -61,6 +56,45 @@ pub(super) fn read(root: &mut Fields<'_>) -> TypedInterception {
     typed
 }
 
+/// Reads the elements of `interception.hosts`.
+pub(super) fn hosts(file: &str, root: &Node, errors: &mut Vec<Diagnostic>) -> Vec<InterceptedHost> {
+    let listed = root.get("interception").and_then(|node| node.get("hosts")).map(|node| &node.value);
+    let Some(Value::List(items)) = listed else { return Vec::new() };
+    let read = |(index, node)| host(file, &format!("interception.hosts[{index}]"), node, errors);
+    items.iter().enumerate().filter_map(read).collect()
+}
+
+/// A host, or a mapping of one with what is there.
+fn host(file: &str, path: &str, node: &Node, errors: &mut Vec<Diagnostic>) -> Option<InterceptedHost> {
+    let mut wrong = |place: Place, message: String| {
+        errors.push(Diagnostic::error(file, place, path, message));
+        None
+    };
+    if let Some(text) = node.text() {
+        return match text.parse() {
+            Ok(pattern) => Some(InterceptedHost { pattern, tool: None, cluster: None }),
+            Err(error) => wrong(node.place, BadPattern::to_string(&error)),
+        };
+    }
+    if !matches!(node.value, Value::Map(_)) {
+        return wrong(
+            node.place,
+            "expected a host such as api.github.com or *.internal, or {host: …, tool: …}".to_owned(),
+        );
+    }
+    let mut fields = Fields::of(file, path, node, errors)?;
+    let (host, place) = (fields.required_text("host"), node.place);
+    let (tool, cluster) = (fields.text("tool"), fields.text("cluster"));
+    fields.finish();
+    match host?.parse() {
+        Ok(pattern) => Some(InterceptedHost { pattern, tool, cluster }),
+        Err(error) => {
+            errors.push(Diagnostic::error(file, place, path, BadPattern::to_string(&error)));
+            None
+        }
+    }
+}
+
 /// Checks it; its files are relative to `base`.
 pub(super) fn check(file: &str, typed: TypedInterception, base: &Path, errors: &mut Vec<Diagnostic>) -> Interception {
     let mut fail = |place: Place, key: &str, message: String| {
@@ -77,5 +111,6 @@ pub(super) fn check(file: &str, typed: TypedInterception, base: &Path, errors: &
     {
         fail(place, "hosts", "expected at least one host; without interception leave `interception` out".to_owned());
     }
-    Interception { hosts: typed.hosts, ca, upstream_ca }
+    let at = (file.to_owned(), typed.place.unwrap_or(START));
+    Interception { at, hosts: typed.hosts, ca, upstream_ca }
 }

@@ -50,8 +50,8 @@ routes:
     tls: {ca: ca.pem}
     credential: {bearer: "${file:token}"}
 upstreams: {"API.github.com:443": 127.0.0.1:8443}
-interception: {hosts: [api.github.com, "*.internal:8443"], ca: auto, upstream_ca: ca.pem}
-egress: {private_networks: allow}
+interception: {hosts: [api.github.com, {host: "*.internal:8443", tool: kubernetes, cluster: main}], ca: auto, upstream_ca: ca.pem}
+egress: {private_networks: allow, proxy: "http://u:${file:token}@proxy.corp:3128", no_proxy: [.corp, 10.0.0.0/8], proxy_resolves: true}
 identity: {token_ttl: 5m}
 engine: rego
 engine_check: 2.5%
@@ -67,6 +67,8 @@ limits: {body: 1MiB, header: 32KiB, connections: 10, hold: 45s}
     assert_eq!(config.private_networks, PrivateNetworks::Allow);
     assert!(config.upstreams.contains_key("api.github.com:443"));
     assert_eq!((config.interception.hosts.len(), &config.interception.ca), (2, &None));
+    let proxy = config.proxy.as_ref().expect("a proxy");
+    assert_eq!((proxy.direct.len(), proxy.resolves), (2, true));
     assert_eq!(config.interception.upstream_ca.as_deref(), Some(&b"pem"[..]));
     let route = config.routes.first().expect("a route");
     assert!(matches!(&route.upstream.tls.roots, Roots::Pem(pem) if pem == b"pem"));
@@ -128,10 +130,16 @@ fn cross_checks() {
     assert!(refused("routes: [{name: a, upstream: 'https://u@h'}]").contains("expected http://HOST"));
     assert!(refused("routes: [{name: a, upstream: 'https://h', credential: {}}]").contains("exactly one of"));
     for (text, expected) in [
+        ("egress: {proxy: 'https://p:1'}", "expected http://"),
+        ("egress: {proxy: 'http://p:1', no_proxy: [a b]}", "egress.no_proxy[0]"),
+        ("egress: {proxy: 'http://p:1', no_proxy: a}", "expected a list"),
+        ("egress: {no_proxy: [a]}", "means nothing without `egress.proxy`"),
+        ("egress: {proxy_resolves: true}", "means nothing without `egress.proxy`"),
         ("interception: {}", "interception.hosts"),
         ("interception: {hosts: []}", "at least one host"),
         ("interception: {hosts: [https://a]}", "write a host"),
         ("interception: {hosts: [1]}", "expected a host"),
+        ("interception: {hosts: [{tool: x}]}", "`host` is missing"),
         ("interception: {hosts: [a], ca: mine}", "expected auto"),
         ("interception: {hosts: [a], ca: {certificate: c}}", "interception.ca: `key` is missing"),
         ("interception: {hosts: [a], upstream_ca: /no/such}", "can't be read"),

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use aegis_core::document::{Diagnostic, Fields, Node, Value, nearest};
 use aegis_core::policy::{Engine, Mode};
-use aegis_server::enforce::PrivateNetworks;
 use aegis_server::events::{Otlp, Protocol};
 use aegis_store::Durability;
 
 use super::bundle::{self, TypedBundle};
 use super::decisions::{self, DecisionApi};
+use super::egress::{self, Egress};
 use super::interception::{self, TypedInterception};
 use super::mcp::{self, TypedMcp};
 use super::routes::{self, TypedRoute};
@@ -39,7 +39,7 @@ pub(super) struct Typed {
     pub(super) mcp: Vec<TypedMcp>,
     pub(super) upstreams: HashMap<String, SocketAddr>,
     pub(super) interception: TypedInterception,
-    pub(super) private_networks: Option<PrivateNetworks>,
+    pub(super) egress: Egress,
     pub(super) token_ttl: Option<Duration>,
     pub(super) engine: Option<Engine>,
     pub(super) engine_check: Option<f64>,
@@ -80,11 +80,7 @@ impl Typed {
         fields.list("mcp");
         typed.upstreams(&mut fields);
         typed.interception = interception::read(&mut fields);
-        if let Some(mut egress) = fields.map("egress") {
-            let networks = [("deny", PrivateNetworks::Deny), ("allow", PrivateNetworks::Allow)];
-            typed.private_networks = choice(&mut egress, "private_networks", &networks);
-            egress.finish();
-        }
+        typed.egress = egress::read(&mut fields);
         if let Some(mut identity) = fields.map("identity") {
             typed.token_ttl = converted(&mut identity, "token_ttl", "a duration such as 15m", units::duration);
             not_yet(&mut identity, "issuers");
@@ -114,6 +110,7 @@ impl Typed {
         if let Some(node @ Node { value: Value::Map(_), .. }) = root.get("policies") {
             typed.bundle = bundle::read(file, node, errors);
         }
+        typed.interception.hosts = interception::hosts(file, root, errors);
         if let Some(Value::List(routes)) = root.get("routes").map(|node| &node.value) {
             let read = |(index, node)| routes::read(file, index, node, errors);
             typed.routes = routes.iter().enumerate().filter_map(read).collect();
@@ -219,7 +216,7 @@ pub(super) fn converted<T>(
 }
 
 /// One of a few words under `key`.
-fn choice<T: Copy>(fields: &mut Fields<'_>, key: &str, values: &[(&str, T)]) -> Option<T> {
+pub(super) fn choice<T: Copy>(fields: &mut Fields<'_>, key: &str, values: &[(&str, T)]) -> Option<T> {
     let node = fields.node(key)?;
     let text = node.text().unwrap_or_default();
     if let Some((_, value)) = values.iter().find(|(name, _)| *name == text) {

@@ -19,6 +19,7 @@ mod curl;
 mod diff;
 mod envoy;
 mod guide;
+mod interception;
 mod kubectl;
 mod kubernetes_sidecar;
 mod mcp;

@@ -91,6 +91,11 @@ fn levels() -> Vec<Level> {
         level("config", "/properties/interception/properties", json!({"interception": bad()})),
         level(
             "config",
+            "/properties/interception/properties/hosts/items/oneOf/1/properties",
+            json!({"interception": {"hosts": [bad()]}}),
+        ),
+        level(
+            "config",
             "/properties/interception/properties/ca/oneOf/1/properties",
             json!({"interception": {"hosts": ["a"], "ca": bad()}}),
         ),

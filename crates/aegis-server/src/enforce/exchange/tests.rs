@@ -220,6 +220,38 @@ async fn a_name_that_changes_its_mind_is_asked_once() {
     assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
 
+/// Two machines on one port: what was checked is the one, what the name says afterwards is the other.
+#[tokio::test]
+async fn a_name_that_is_rebound_leads_nowhere_else_however_often_it_is_connected() {
+    let checked = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = checked.local_addr().expect("an address").port();
+    let other = tokio::net::TcpListener::bind(("127.0.0.2", port)).await.expect("the same port");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let lookup: Lookup = Arc::new(move |_, port| {
+        let last = if counter.fetch_add(1, Ordering::SeqCst) == 0 { 1 } else { 2 };
+        Box::pin(async move { Ok(vec![SocketAddr::from(([127, 0, 0, last], port))]) })
+    });
+    let settings = Settings { private_networks: PrivateNetworks::Allow, ..Settings::default() };
+    let egress = Egress::new(settings, lookup).expect("settings");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = checked.accept().await {
+            read_until(&mut stream, "\r\n\r\n").await;
+            let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+            let _ = stream.write_all(answer).await;
+        }
+    });
+    let to = destination("http", "a.example", port);
+    let toward = egress.resolve(&to).await.expect("an address");
+    for _ in 0..3 {
+        let call = call(Payload::Http(request(Method::GET, "/", &[], "")), Some(to.clone()));
+        let opened = egress.open(call, Live::default(), &toward, &[], &Meter::default()).await;
+        assert_eq!(opened.expect("an answer").response.status(), StatusCode::OK);
+    }
+    let reached = tokio::time::timeout(Duration::from_millis(50), other.accept()).await;
+    assert!(reached.is_err() && asked.load(Ordering::SeqCst) == 1);
+}
+
 #[tokio::test]
 async fn a_route_can_speak_http2() {
     let address = upstream(|stream: TcpStream| async move {

@@ -13,6 +13,7 @@ use crate::enforce::{AnyBody, tls};
 
 fn profile(route: &RouteUpstream) -> Result<Profile, String> {
     let dialer = Dialer {
+        proxy: None,
         lookup: system_lookup(),
         overrides: Arc::new(HashMap::new()),
         own: Arc::new(ArcSwap::default()),

@@ -135,7 +135,8 @@ async fn a_proxy_that_refuses_is_a_failure_that_says_so() {
 #[tokio::test]
 async fn a_proxy_changes_nothing_about_what_may_be_named() {
     let nowhere: SocketAddr = "127.0.0.1:9".parse().expect("an address");
-    let private: Lookup = Arc::new(|_, port| Box::pin(async move { Ok(vec![SocketAddr::from(([10, 0, 0, 1], port))]) }));
+    let private: Lookup =
+        Arc::new(|_, port| Box::pin(async move { Ok(vec![SocketAddr::from(([10, 0, 0, 1], port))]) }));
     for resolves in [false, true] {
         let egress = Egress::new(settings(nowhere, resolves, &["10.0.0.0/8"]), Arc::clone(&private)).expect("settings");
         for host in ["10.0.0.1", "127.0.0.1", "169.254.169.254", "::1", "localhost", "a.localhost"] {

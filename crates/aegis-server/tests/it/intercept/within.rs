@@ -6,6 +6,7 @@ use std::time::Duration;
 use aegis_core::decide::Verdict;
 use aegis_core::problem::Code;
 use aegis_server::enforce::Roots;
+use aegis_server::intercept::InterceptedHost;
 use aegis_server::pipeline::Governing;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -50,6 +51,8 @@ impl Setup {
         let now = (2020, 2120);
         let tool = Secure::start(authority.server("a.in.test", now)).await;
         let mut overrides = HashMap::from([("a.in.test:443".to_owned(), tool.address)]);
+        let cluster = Secure::start(authority.server("k8s.in.test", now)).await.address;
+        overrides.insert("k8s.in.test:443".to_owned(), cluster);
         for (host, config) in [
             ("expired.in.test", authority.server("expired.in.test", (2020, 2021))),
             ("early.in.test", authority.server("early.in.test", (2110, 2120))),
@@ -59,7 +62,7 @@ impl Setup {
             overrides.insert(format!("{host}:443"), Secure::start(config).await.address);
         }
         let also = Interceptable {
-            hosts: vec!["*.in.test".parse().expect("a pattern")],
+            hosts: [("k8s.in.test", Some("kubernetes")), ("*.in.test", None)].map(intercepted).into(),
             overrides,
             roots: Roots::SystemAnd(authority.pem().into_bytes()),
             token_ttl,
@@ -128,6 +131,11 @@ impl Setup {
         .await
         .expect("records")
     }
+}
+
+fn intercepted((pattern, tool): (&str, Option<&str>)) -> InterceptedHost {
+    let pattern = pattern.parse().expect("a pattern");
+    InterceptedHost { pattern, tool: tool.map(str::to_owned), cluster: tool.map(|_| "main".to_owned()) }
 }
 
 async fn handshake(stream: TcpStream, sni: &str, ca: &str, alpn: &[&str]) -> std::io::Result<TlsStream<TcpStream>> {
@@ -206,6 +214,24 @@ async fn each_request_inside_is_a_call_of_its_own_over_both_versions() {
     let destination = call.destination.as_ref().expect("a destination");
     assert_eq!((destination.scheme.as_str(), destination.host.as_str(), destination.port), ("https", "a.in.test", 443));
     assert_eq!((call.tool.as_str(), call.action.as_str()), ("http", "request"));
+}
+
+#[tokio::test]
+async fn the_operator_says_what_is_behind_a_host() {
+    let policy =
+        "agent: tester\negress: {allow: ['*.in.test']}\nactions: [{name: kubernetes/scale, max_replicas: 50}]\n";
+    let setup = Setup::with(policy, None).await;
+    for (replicas, status) in [(50, StatusCode::OK), (51, StatusCode::FORBIDDEN)] {
+        let path = "/apis/apps/v1/namespaces/shop/deployments/web/scale";
+        let request = Request::patch(path).header("host", "k8s.in.test");
+        let request = request.header("content-type", "application/merge-patch+json");
+        let request = request.body(Full::from(format!("{{\"spec\":{{\"replicas\":{replicas}}}}}"))).expect("a request");
+        let answer = read(setup.http1("k8s.in.test").await.send_request(request).await.expect("an answer")).await;
+        assert_eq!(answer.0, status, "{}", answer.2);
+        assert!(status == StatusCode::OK || answer.2.contains("\"kind\":\"Status\""), "{}", answer.2);
+    }
+    let decisions = setup.world.decisions().await;
+    assert!(decisions.iter().all(|decision| decision.call.as_ref().is_some_and(|call| call.action == "scale")));
 }
 
 #[tokio::test]

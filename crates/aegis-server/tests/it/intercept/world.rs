@@ -16,7 +16,7 @@ use aegis_server::events::{self, Events};
 use aegis_server::gateway::{self, Gateway};
 use aegis_server::identify::{self, Identify};
 use aegis_server::intercept::ext_authz::ExtAuthz;
-use aegis_server::intercept::{HostPattern, Intercept, Interception, Route};
+use aegis_server::intercept::{Intercept, InterceptedHost, Interception, Route};
 use aegis_server::pipeline::{Governing, Parts, Pipeline};
 use aegis_store::{Durability, Store};
 use jiff::Timestamp;
@@ -66,7 +66,7 @@ pub(super) struct World {
 /// What is intercepted, and where it leads.
 #[derive(Default)]
 pub(super) struct Interceptable {
-    pub(super) hosts: Vec<HostPattern>,
+    pub(super) hosts: Vec<InterceptedHost>,
     pub(super) overrides: HashMap<String, SocketAddr>,
     pub(super) roots: Roots,
     pub(super) token_ttl: Option<Duration>,
