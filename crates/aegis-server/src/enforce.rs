@@ -42,6 +42,7 @@ use aegis_core::decide::Explanation;
 use aegis_core::problem::Violation;
 use aegis_store::{Admitted, Receipt, Store};
 use bytes::Bytes;
+pub(crate) use headers::is_grpc;
 use http::header::{HeaderName, HeaderValue};
 use http_body_util::combinators::BoxBody;
 pub use proxy::{BadProxy, Direct, UpstreamProxy};

@@ -12,6 +12,7 @@ mod body;
 mod credential;
 pub mod ext_authz;
 mod frame;
+mod grpc;
 mod headers;
 pub(crate) mod listener;
 mod mcp;
@@ -137,13 +138,17 @@ impl Intercept {
 
     /// Takes a call through the pipeline.
     async fn run(&self, incoming: Incoming) -> Response<AnyBody> {
-        let pipeline = self.pipeline.clone();
+        let (pipeline, grpc) = (self.pipeline.clone(), grpc::asks(&incoming.head));
         // A task of its own: a client that hangs up must not stop a call between its admission and its outcome.
-        let call = self.calls.spawn(async move { pipeline.run(incoming).await });
-        call.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a call ended without an answer");
-            answer::undecided(StatusCode::SERVICE_UNAVAILABLE, "The gateway failed to decide this call.")
-        })
+        let call = self.calls.spawn(async move { pipeline.handle(incoming).await });
+        match call.await {
+            Ok(handled) if grpc => grpc::answer(handled),
+            Ok(handled) => handled.into_response(),
+            Err(error) => {
+                tracing::error!(%error, "a call ended without an answer");
+                answer::undecided(StatusCode::SERVICE_UNAVAILABLE, "The gateway failed to decide this call.")
+            }
+        }
     }
 
     /// Reads the head. `None` when it isn't for any tool.

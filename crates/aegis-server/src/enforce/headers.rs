@@ -47,7 +47,7 @@ pub(super) fn strip_request(headers: &mut HeaderMap, authenticated: bool) {
 }
 
 /// Whether it is a call of gRPC, which is spoken over HTTP/2 (gRPC-Web isn't).
-pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let rest = kind.get(..GRPC.len()).filter(|start| start.eq_ignore_ascii_case(GRPC)).and(kind.get(GRPC.len()..));
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))

@@ -428,6 +428,15 @@ async fn grpc_is_spoken_over_http2_and_keeps_its_trailers() {
     let seen = setup.tool.seen();
     assert_eq!(seen[0].line, "POST https://a.in.test/grpc.Echo/Say HTTP/2.0");
     assert_eq!((header(&seen[0].headers, "te"), &seen[0].body[..]), ("trailers", &b"message"[..]));
+
+    let denied = Request::post("https://a.in.test/secret.Echo/Say").header("content-type", "application/grpc");
+    let denied = denied.body(Full::from("message")).expect("a request");
+    let (status, headers, body) = read(sender.send_request(denied).await.expect("an answer")).await;
+    assert_eq!((status, body.as_str(), header(&headers, "content-type")), (StatusCode::OK, "", "application/grpc"));
+    assert_eq!((header(&headers, "grpc-status"), header(&headers, "aegis-decision")), ("7", "deny"));
+    let message = header(&headers, "grpc-message");
+    assert!(message.starts_with("PolicyViolation: ") && message.contains("path"), "{message}");
+    assert_eq!(setup.tool.seen().len(), 1);
 }
 
 #[tokio::test]
