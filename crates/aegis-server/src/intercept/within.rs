@@ -124,8 +124,10 @@ impl Intercept {
     /// Answers a request inside of an intercepted connection.
     async fn answer_within(&self, request: Request<WireBody>, via: &Via) -> Response<AnyBody> {
         let response = self.run(self.take_in_within(request, via)).await;
+        let headers = response.headers();
+        let says = |name: &str, text: &str| headers.get(name).is_some_and(|value| value == text);
         let refused = response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
-            || response.headers().get("grpc-status").is_some_and(|status| status == "16");
+            || (says("aegis-decision", "deny") && says("grpc-status", "16"));
         if refused {
             // The credential came with the CONNECT: a better one has to come with another.
             via.over.cancel();
