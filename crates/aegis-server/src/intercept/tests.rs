@@ -240,7 +240,8 @@ proptest::proptest! {
                 let name = text.to_ascii_lowercase();
                 let name = name.strip_suffix(":443").unwrap_or(&name).trim_end_matches('.');
                 proptest::prop_assert_eq!(name, "a.example");
-                proptest::prop_assert!(matches!(found.way, crate::pipeline::Way::Intercepted { .. }));
+                let intercepted = matches!(found.way, crate::pipeline::Way::Intercepted { .. });
+                proptest::prop_assert!(intercepted);
             }
         }
     }

@@ -27,7 +27,11 @@ fn proxy(fields: &mut Fields<'_>) -> Option<UpstreamProxy> {
     let direct = direct(fields);
     let resolves = fields.bool("proxy_resolves");
     match read {
-        Some((_, Ok(proxy))) => Some(UpstreamProxy { direct, resolves: resolves.unwrap_or(false), ..proxy }),
+        Some((_, Ok(mut proxy))) => {
+            proxy.direct = direct;
+            proxy.resolves = resolves.unwrap_or(false);
+            Some(proxy)
+        }
         Some((place, Err(error))) => {
             let message = format!("expected http://[user:password@]host:port: {error}");
             fields.error_at("proxy", place, message, None);

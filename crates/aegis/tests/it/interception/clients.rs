@@ -1,5 +1,6 @@
 //! Each client reaches what the policy allows, prints why not for the rest, and nothing of that reaches the tool.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -20,8 +21,9 @@ actions:
 
 struct Setup {
     gateway: Gateway,
-    secured: Secured,
     tool: Upstream,
+    /// What is in front of it, and one that nobody knows.
+    _fronts: [Secured; 2],
     ca: PathBuf,
     token: String,
 }
@@ -33,16 +35,16 @@ impl Setup {
 
     /// `more` is what else goes into the configuration.
     fn with(more: impl FnOnce(&Secured, &Upstream) -> String) -> Self {
-        let (secured, tool) = (Secured::new(), Upstream::start(None));
+        let (secured, stranger, tool) = (Secured::new(), Secured::new(), Upstream::start(None));
         let front = secured.front("tool.corp.example", tool.address);
-        let expired = Secured::new().front("bad.corp.example", tool.address);
+        let unknown = stranger.front("bad.corp.example", tool.address);
         let config = format!(
             "interception:\n  hosts: [{{host: k8s.corp.example, tool: kubernetes, cluster: main}}, \"*.corp.example\"]\n  \
              upstream_ca: {}\n{}",
             secured.ca().display(),
             match more(&secured, &tool) {
                 more if more.is_empty() => format!(
-                    "upstreams: {{\"tool.corp.example:443\": \"{front}\", \"bad.corp.example:443\": \"{expired}\"}}\n"
+                    "upstreams: {{\"tool.corp.example:443\": \"{front}\", \"bad.corp.example:443\": \"{unknown}\"}}\n"
                 ),
                 more => more,
             }
@@ -50,7 +52,7 @@ impl Setup {
         let gateway = Gateway::start(&config, &[("builder.yaml", POLICY)]);
         let token = gateway.folder.agent("builder");
         let ca = gateway.folder.ca();
-        Self { gateway, secured, tool, ca, token }
+        Self { gateway, tool, ca, token, _fronts: [secured, stranger] }
     }
 
     fn proxy(&self) -> String {
@@ -224,12 +226,23 @@ impl Squid {
         drop(free);
         let (config, log, names) = (folder.path("squid.conf"), folder.path("squid.log"), folder.path("squid.hosts"));
         std::fs::write(&names, hosts).expect("written");
+        std::fs::write(&log, "").expect("written");
+        // Started as root it becomes another user, who has to get here.
+        let open = |path: &std::path::Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("opened");
+        };
+        open(&folder.path(""), 0o755);
+        open(&log, 0o666);
+        let shared = tool("squid").parent().expect("a folder").join("../squid/usr/share/squid");
         let text = format!(
-            "http_port {address}\nhttp_access allow localhost\nhttp_access deny all\naccess_log stdio:{}\ncache_log /dev/null\n\
-             cache deny all\npid_filename none\nhosts_file {}\ndns_nameservers 127.0.0.1\nshutdown_lifetime 0 seconds\n\
-             visible_hostname squid.corp.example\nnetdb_filename none\nlogfile_rotate 0\n",
-            log.display(),
-            names.display()
+            "http_port {address}\nhttp_access allow localhost\nhttp_access deny all\naccess_log stdio:{log}\n\
+             cache_log /dev/null\ncache deny all\npid_filename none\nhosts_file {names}\ndns_nameservers 127.0.0.1\n\
+             shutdown_lifetime 0 seconds\nvisible_hostname squid.corp.example\nnetdb_filename none\nlogfile_rotate 0\n\
+             mime_table {shared}/mime.conf\nicon_directory {shared}/icons\nerror_directory {shared}/errors/English\n\
+             unlinkd_program /bin/true\npinger_enable off\ncoredump_dir /\n",
+            log = log.display(),
+            names = names.display(),
+            shared = shared.display()
         );
         std::fs::write(&config, text).expect("written");
         let mut command = Command::new(tool("squid"));
