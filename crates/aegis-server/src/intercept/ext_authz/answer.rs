@@ -42,7 +42,8 @@ pub(super) fn passing(
                 0 => HeaderAppendAction::OverwriteIfExistsOrAdd,
                 _ => HeaderAppendAction::AppendIfExistsOrAdd,
             };
-            headers.extend(value.to_str().ok().map(|value| option(name.as_str(), value, action)));
+            // `Rewrite` has refused whatever isn't UTF-8: left out here, the header would go on as it came.
+            headers.push(option(name.as_str(), &String::from_utf8_lossy(value.as_bytes()), action));
         }
     }
     headers.extend(trace.iter().map(|(name, value)| option(name, value, HeaderAppendAction::OverwriteIfExistsOrAdd)));

@@ -1,18 +1,22 @@
 //! `envoy.service.auth.v3.Authorization/Check` and `grpc.health.v1.Health`.
 //!
-//! Invariants: so many checks at once, each of so many bytes, each there in time; a caller's deadline is kept, and the decision
-//! goes on record all the same; health is readiness: policies in force, and a store that takes records.
+//! Invariants: so many checks at once, each of so many bytes, each there in time; a caller that sends slowly, or nothing, takes
+//! nobody's turn; a caller's deadline is kept, and the decision goes on record all the same; what can't be read is refused and on
+//! record too, since an error of gRPC passes where the operator has set `failure_mode_allow: true`; health is readiness: policies
+//! in force, and a store that takes records.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::{Authorization, AuthorizationServer};
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use http::header::HeaderMap;
 use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming as WireBody;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -27,14 +31,20 @@ use super::{Checked, ExtAuthz, answer, check};
 use crate::events::upstream_span;
 use crate::pipeline::Handled;
 
-/// How many checks are read and decided at once; the others wait unread.
+/// How many checks are decided at once.
 const AT_ONCE: usize = 256;
+/// What all checks together may take that have come and aren't answered, in KiB. It is taken as the bytes come.
+const ROOM: usize = 256 * 1024;
+/// How long a check may take to come: proxies send one at once.
+const READ_TIME: Duration = Duration::from_secs(5);
 /// How long a check may take, from its head to its answer.
 const CHECK_TIME: Duration = Duration::from_secs(15);
 /// What a message may have besides a body: headers, and what Envoy says of the connection.
 const BESIDES_THE_BODY: usize = 1 << 20;
 /// How often health is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A check that asks nothing: it is refused, like any other that can't be read.
+const EMPTY: &[u8] = &[0; 5];
 /// The service that health is told of, besides all of them together.
 const CHECKS: &str = "envoy.service.auth.v3.Authorization";
 
@@ -46,6 +56,17 @@ pub(crate) struct Services {
     health: HealthServer<HealthService>,
     reporter: HealthReporter,
     at_once: Arc<Semaphore>,
+    room: Arc<Semaphore>,
+    /// The largest message, in bytes.
+    limit: usize,
+}
+
+/// Why there is no message.
+enum Unread {
+    /// It is larger than any may be.
+    TooLarge,
+    /// It broke off, or didn't come in time.
+    Gone,
 }
 
 impl Services {
@@ -58,6 +79,8 @@ impl Services {
             authorizer,
             reporter,
             at_once: Arc::new(Semaphore::new(AT_ONCE)),
+            room: Arc::new(Semaphore::new(ROOM)),
+            limit,
         }
     }
 
@@ -87,11 +110,7 @@ impl Services {
         match service {
             CHECKS => {
                 let time = deadline(request.headers()).map_or(CHECK_TIME, |time| time.min(CHECK_TIME));
-                let checked = async {
-                    // Held until the answer is there: it is what bounds the memory that checks take.
-                    let _permit = self.at_once.acquire().await;
-                    self.checks.call(request).await
-                };
+                let checked = self.check(request);
                 match timeout(time, checked).await {
                     Ok(answered) => answered,
                     Err(_) => Ok(Status::deadline_exceeded("the check took longer than its caller waits").into_http()),
@@ -100,6 +119,43 @@ impl Services {
             "grpc.health.v1.Health" => self.health.call(request).await,
             _ => Ok(Status::unimplemented("only ext_authz v3 and health are served here").into_http()),
         }
+    }
+}
+
+impl Services {
+    /// Reads a check, and answers it.
+    async fn check(&mut self, request: Request<WireBody>) -> Result<Response<Body>, Infallible> {
+        let (head, body) = request.into_parts();
+        // What it holds is held until the answer is there.
+        let (message, _room) = match timeout(READ_TIME, self.message(body)).await.unwrap_or(Err(Unread::Gone)) {
+            Ok(read) => read,
+            Err(Unread::TooLarge) => (Bytes::from_static(EMPTY), Vec::new()),
+            Err(Unread::Gone) => return Ok(Status::cancelled("the check didn't come whole, or in time").into_http()),
+        };
+        let _turn = self.at_once.clone().acquire_owned().await;
+        let answered = self.checks.call(Request::from_parts(head.clone(), Full::new(message))).await?;
+        let wrong = answered.headers().get("grpc-status").filter(|status| *status != "0");
+        let Some(status) = wrong else { return Ok(answered) };
+        tracing::warn!(?status, "a check could not be read: it is refused");
+        self.checks.call(Request::from_parts(head, Full::new(Bytes::from_static(EMPTY)))).await
+    }
+
+    /// The message of a request, and the room that it takes.
+    async fn message(&self, mut body: WireBody) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), Unread> {
+        let (mut bytes, mut held, mut taken) = (BytesMut::new(), Vec::new(), 0);
+        while let Some(frame) = body.frame().await {
+            let data = frame.map_err(|_| Unread::Gone)?.into_data().unwrap_or_default();
+            let length = bytes.len().saturating_add(data.len());
+            if length > self.limit {
+                return Err(Unread::TooLarge);
+            }
+            let more = length.div_ceil(1024).saturating_sub(taken);
+            let permits = u32::try_from(more).unwrap_or(u32::MAX);
+            held.push(self.room.clone().acquire_many_owned(permits).await.map_err(|_| Unread::Gone)?);
+            taken = taken.saturating_add(more);
+            bytes.extend_from_slice(&data);
+        }
+        Ok((bytes.freeze(), held))
     }
 }
 

@@ -154,6 +154,10 @@ fn find(
 
 /// The canonical target, if its path is the proxy's.
 fn canonical(target: &str) -> Result<PathAndQuery, Unreadable> {
+    if target.contains('#') {
+        // `Uri` would drop it, and the proxy would send it on.
+        return Err(unreadable("target", "a request's target has no fragment"));
+    }
     let uri: Uri = target.parse().map_err(|_| unreadable("target", "the path is malformed"))?;
     let raw = uri.into_parts();
     let (None, None, Some(raw)) = (raw.scheme, raw.authority, raw.path_and_query) else {

@@ -54,6 +54,10 @@ impl Rewrite {
             if before == after {
                 continue;
             }
+            // Envoy takes texts: what isn't one it would not be told, and would send on as it was.
+            if after.iter().any(|value| std::str::from_utf8(value.as_bytes()).is_err()) {
+                return Err(Beyond("a header that isn't UTF-8"));
+            }
             let name = HeaderName::try_from(name).map_err(|_| Beyond("a header"))?;
             if after.is_empty() {
                 rewrite.remove.push(name);

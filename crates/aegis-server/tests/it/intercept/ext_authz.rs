@@ -1,9 +1,11 @@
 //! Envoy's checks over gRPC, as a client sends them: what is asked is decided as on a route, recorded, and nothing is sent.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use aegis_core::decide::{Explanation, Verdict};
+use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue, HeaderValueOption};
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
 use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
@@ -12,6 +14,10 @@ use envoy_types::pb::envoy::service::auth::v3::{
     AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse,
 };
 use envoy_types::pb::google::protobuf::value::Kind;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -288,6 +294,7 @@ async fn what_is_said_in_two_ways_or_not_at_all_is_refused_and_recorded() {
         (Check::new(&world, "GET", "/a//b"), "path_empty_segment"),
         (Check::new(&world, "GET", "/%61dmin"), "path_not_canonical"),
         (Check::new(&world, "GET", "http://tool.test/"), "target"),
+        (Check::new(&world, "GET", "/a?x=1#2"), "target"),
         (Check::new(&world, "GET", ""), "target"),
         (Check::new(&world, "CONNECT", "/").context("aegis.route", "k8s"), "connect_target"),
     ] {
@@ -321,6 +328,10 @@ async fn what_is_redacted_in_headers_and_query_is_set_and_a_body_refuses() {
     assert!(clean.contains("REDACTED") && !clean.contains("example"), "{clean}");
     assert!(value(&ok.headers, "x-from").is_some_and(|value| value.contains("REDACTED")), "{ok:?}");
     assert_eq!(value(&ok.response_headers_to_add, "aegis-decision"), Some("sanitize"));
+    // A header that isn't ASCII is set too: left out, it would go on as it came.
+    let note = plain("/find").header("x-note", &format!("f\u{fc}r {mail}")).allowed(&world).await;
+    let note = value(&note.headers, "x-note").expect("the header is set");
+    assert!(note.starts_with("f\u{fc}r ") && note.contains("REDACTED") && !note.contains("example"), "{note}");
 
     let body = json!({"message": mail}).to_string();
     let posted = Check::new(&world, "POST", "/say").body("application/json", &body);
@@ -381,7 +392,9 @@ async fn who_says_nothing_or_speaks_something_else_is_let_go_and_too_much_is_not
     }
     let mut client = client(&world).await;
     let huge = Check::new(&world, "POST", "/upload").change(|http| http.raw_body = vec![b'a'; BODY_LIMIT + (2 << 20)]);
-    client.check(huge.request()).await.expect_err("more than is read");
+    let refused = client.check(huge.request()).await.expect("an answer").into_inner();
+    assert!(matches!(refused.http_response, Some(HttpResponse::DeniedResponse(_))), "{refused:?}");
+    assert_eq!(last(&world).await.decision, Verdict::Deny);
     let after = world.decisions().await.len();
     let mut hurried = tonic::Request::new(Check::new(&world, "GET", "/orders").request());
     hurried.set_timeout(Duration::from_nanos(1));
@@ -397,4 +410,64 @@ async fn checks_under_way_end_before_the_gateway_does() {
     client.check(Check::new(&world, "GET", "/orders").request()).await.expect("an answer");
     world.shutdown.cancel();
     timeout(PATIENCE, world.running).await.expect("it ends").expect("in order");
+}
+
+/// A connection that sends messages as they are.
+async fn raw(world: &World) -> http2::SendRequest<BoxBody<Bytes, Infallible>> {
+    let stream = TcpStream::connect(world.ext_authz).await.expect("a connection");
+    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let (sender, connection) = handshake.expect("a connection");
+    tokio::spawn(connection);
+    sender
+}
+
+fn message(world: &World, body: BoxBody<Bytes, Infallible>) -> http::Request<BoxBody<Bytes, Infallible>> {
+    let uri = format!("http://{}/envoy.service.auth.v3.Authorization/Check", world.ext_authz);
+    let request = http::Request::post(uri).header("content-type", "application/grpc").header("te", "trailers");
+    request.body(body).expect("a request")
+}
+
+#[tokio::test]
+async fn a_check_that_cannot_be_decoded_is_refused_and_on_record() {
+    let world = World::new(POLICY).await;
+    // A path that isn't UTF-8, which Envoy passes on as it came: an error of gRPC would pass with failure_mode_allow.
+    let check = b"\0\0\0\0\x09\x0a\x07\x22\x05\x12\x03\x22\x01\xff";
+    let body = Full::new(Bytes::from_static(check)).boxed();
+    let response = raw(&world).await.send_request(message(&world, body)).await.expect("an answer");
+    assert_eq!(response.headers().get("grpc-status"), None, "{response:?}");
+    let answer = response.into_body().collect().await.expect("a body").to_bytes();
+    let answer: CheckResponse = prost::Message::decode(answer.get(5..).expect("a message")).expect("an answer");
+    assert!(matches!(answer.http_response, Some(HttpResponse::DeniedResponse(_))), "{answer:?}");
+    assert_eq!(last(&world).await.decision, Verdict::Deny);
+}
+
+#[tokio::test]
+async fn checks_that_never_come_keep_no_other_waiting() {
+    let world = World::new(POLICY).await;
+    let mut stalled = Vec::new();
+    for _ in 0..3 {
+        let mut sender = raw(&world).await;
+        for _ in 0..100 {
+            stalled.push(tokio::spawn(sender.send_request(message(&world, Never.boxed()))));
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let check = Check::new(&world, "GET", "/orders").allowed(&world);
+    timeout(Duration::from_secs(2), check).await.expect("nobody is waited for");
+    assert!(stalled.iter().all(|answer| !answer.is_finished()), "they would be waited for");
+}
+
+/// A body that never comes.
+struct Never;
+
+impl http_body::Body for Never {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        std::task::Poll::Pending
+    }
 }
