@@ -177,12 +177,12 @@ impl Template {
             (Some(_), None) => self.fits(other.min_segments()),
             (Some(_), Some(_)) => true,
         };
-        let ends = || self.from_the_end().zip(other.from_the_end()).all(|(a, b)| a.overlaps(b));
+        let ends = || self.backwards().zip(other.backwards()).all(|(a, b)| a.overlaps(b));
         length && self.before.iter().zip(&other.before).all(|(a, b)| a.overlaps(b)) && ends()
     }
 
     /// The segments at the path's end, the last one first, as far as they are known.
-    fn from_the_end(&self) -> impl Iterator<Item = &Segment> {
+    fn backwards(&self) -> impl Iterator<Item = &Segment> {
         let known = self.many.as_ref().map_or(&self.before, |(_, after)| after);
         known.iter().rev()
     }
