@@ -18,6 +18,7 @@ mod connect;
 mod egress;
 mod exchange;
 mod headers;
+mod presented;
 mod profile;
 mod proxy;
 mod raw;

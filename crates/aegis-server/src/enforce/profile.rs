@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::{PathAndQuery, Scheme};
 use http::{Request, Uri};
@@ -17,7 +16,8 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 use super::connect::{At, Connector, Dialer};
-use super::settings::{Credential, Protocol, RouteUpstream, SettingsError, Upstream};
+use super::presented::Presented;
+use super::settings::{Protocol, RouteUpstream, SettingsError, Upstream};
 use super::shards::{HTTP2_CONNECTIONS, Held, Shards};
 use super::{AnyBody, headers, tls};
 
@@ -31,7 +31,7 @@ pub(super) struct Profile {
     clients: Shards,
     origin: Upstream,
     authority: HeaderValue,
-    credential: Option<(HeaderName, HeaderValue)>,
+    credential: Option<Presented>,
     authenticated: bool,
     http2: bool,
     /// It leads to a proxy that takes plain requests; with what that is shown.
@@ -59,7 +59,7 @@ impl Profile {
         } else {
             None
         };
-        let credential = route.credential.as_ref().map(credential_header).transpose().map_err(wrong)?;
+        let credential = route.credential.as_ref().map(Presented::new).transpose().map_err(wrong)?;
         let at = At::Host(route.upstream.host.clone(), route.upstream.port);
         let mut profile = Self::new(route.upstream.clone(), at, verified, route.protocol, dialer).map_err(wrong)?;
         profile.authenticated = credential.is_some() || (route.upstream.secure && route.tls.client.is_some());
@@ -143,8 +143,8 @@ impl Profile {
         if let Some(Some(value)) = &self.forwards {
             fields.insert(header::PROXY_AUTHORIZATION, value.clone());
         }
-        if let Some((name, value)) = &self.credential {
-            fields.insert(name, value.clone());
+        if let Some((name, value)) = self.credential.as_ref().map(Presented::header) {
+            fields.insert(name, value);
         }
         if let Some(protocol) = upgrade {
             fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -186,34 +186,6 @@ fn expects_body(method: &http::Method) -> bool {
 
 fn server_name(name: &str) -> Result<ServerName<'static>, String> {
     ServerName::try_from(name.to_owned()).map_err(|_| format!("{name:?} can't be a server's name"))
-}
-
-fn credential_header(credential: &Credential) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, text) = match credential {
-        Credential::Bearer(token) => (header::AUTHORIZATION, format!("Bearer {}", token.expose())),
-        Credential::Basic { user, .. } if user.contains(':') => {
-            return Err("credential.basic: a user name has no colon".to_owned());
-        }
-        Credential::Basic { user, password } => {
-            let pair = format!("{user}:{}", password.expose());
-            let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
-            (header::AUTHORIZATION, format!("Basic {encoded}"))
-        }
-        Credential::Header { name, value } => {
-            let parsed: HeaderName =
-                name.parse().map_err(|_| format!("credential.header: {name:?} can't be a header's name"))?;
-            let mut alone = header::HeaderMap::new();
-            alone.insert(&parsed, HeaderValue::from_static("x"));
-            headers::strip_request(&mut alone, false);
-            if alone.is_empty() {
-                return Err(format!("credential.header: {name:?} is a header that Aegis sets or takes off"));
-            }
-            (parsed, value.expose().to_owned())
-        }
-    };
-    let mut value = HeaderValue::try_from(text).map_err(|_| "credential: it can't stand in a header".to_owned())?;
-    value.set_sensitive(true);
-    Ok((name, value))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -122,6 +123,8 @@ pub struct ClientCertificate {
 pub enum Credential {
     /// `Authorization: Bearer …`
     Bearer(Secret),
+    /// The same with the token in this file, which is read again while the gateway runs: whoever owns it replaces it.
+    BearerFile(PathBuf),
     /// `Authorization: Basic …`
     Basic {
         /// User name, without a colon (RFC 7617 §2).

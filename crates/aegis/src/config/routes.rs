@@ -70,6 +70,7 @@ pub(super) fn placed(fields: &mut Fields<'_>, key: &str) -> Option<(Place, Strin
 
 pub(super) fn read_credential(mut fields: Fields<'_>) -> Option<Credential> {
     let bearer = fields.text("bearer").map(|token| Credential::Bearer(Secret::new(token)));
+    let bearer_file = fields.text("bearer_file").map(|path| Credential::BearerFile(path.into()));
     let basic = fields.map("basic").and_then(|mut basic| {
         let (user, password) = (basic.required_text("user"), basic.required_text("password"));
         basic.finish();
@@ -80,10 +81,11 @@ pub(super) fn read_credential(mut fields: Fields<'_>) -> Option<Credential> {
         header.finish();
         Some(Credential::Header { name: name?, value: Secret::new(value?) })
     });
-    let mut given: Vec<Credential> = [bearer, basic, header].into_iter().flatten().collect();
-    let keys = ["bearer", "basic", "header"].into_iter().filter(|key| fields.node(key).is_some()).count();
+    let mut given: Vec<Credential> = [bearer, bearer_file, basic, header].into_iter().flatten().collect();
+    let keys =
+        ["bearer", "bearer_file", "basic", "header"].into_iter().filter(|key| fields.node(key).is_some()).count();
     if keys != 1 {
-        let message = "expected exactly one of: bearer, basic, header";
+        let message = "expected exactly one of: bearer, bearer_file, basic, header";
         fields.error_at("bearer", fields.place(), message, None);
     }
     fields.finish();
@@ -143,7 +145,10 @@ pub(super) fn check(file: &str, typed: TypedRoute, base: &Path, errors: &mut Vec
         name: typed.name?,
         upstream: upstream?,
         tls: Tls { roots: ca.map_or(Roots::System, Roots::Pem), client, server_name: None },
-        credential: typed.credential,
+        credential: typed.credential.map(|credential| match credential {
+            Credential::BearerFile(path) => Credential::BearerFile(base.join(path)),
+            other => other,
+        }),
         protocol: Protocol::Http1,
     };
     Some(Route { file: file.to_owned(), place: typed.place, upstream, tool: typed.tool, cluster: typed.cluster })
