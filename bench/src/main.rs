@@ -6,6 +6,7 @@
 mod commit;
 mod decision;
 mod engines;
+mod ext_authz;
 mod load;
 mod opa;
 mod policies;
@@ -36,9 +37,9 @@ struct Options {
     commit: String,
 }
 
-const PARTS: [&str; 7] = ["decision", "engines", "policies", "reload", "route", "commit", "start"];
+const PARTS: [&str; 8] = ["decision", "engines", "policies", "reload", "route", "ext_authz", "commit", "start"];
 const USAGE: &str = "aegis-bench [PART]... --aegis FILE --nginx FILE --opa FILE --scratch DIR --commit TEXT
-PART: decision, engines, policies, reload, route, commit, start. Without one: all of them.
+PART: decision, engines, policies, reload, route, ext_authz, commit, start. Without one: all of them.
 Run it with bench/run, which builds what it needs.";
 
 impl Options {
@@ -90,6 +91,7 @@ fn main() -> Result<()> {
                 "policies" => policies::run(&options.opa, &options.scratch),
                 "reload" => reload::run(),
                 "route" => route::run(&options.aegis, &options.nginx, &options.scratch),
+                "ext_authz" => ext_authz::run(&options.aegis, &options.scratch),
                 "commit" => commit::run(&options.scratch),
                 _ => start::run(&options.aegis, &options.scratch),
             }

@@ -89,7 +89,7 @@ impl Home {
             std::fs::write(policies.join(format!("{}.yaml", scene::agent(index))), scene::policy(index))?;
         }
         let config = format!(
-            "data_dir: ./data\nlisten: {{proxy: \"127.0.0.1:0\", proxy_tls: \"127.0.0.1:0\", api: \"127.0.0.1:0\", ext_authz: off}}\n\
+            "data_dir: ./data\nlisten: {{proxy: \"127.0.0.1:0\", proxy_tls: \"127.0.0.1:0\", api: \"127.0.0.1:0\", ext_authz: \"127.0.0.1:0\"}}\n\
              policies: ./policies\n{}routes:\n  - {{name: k8s, upstream: \"http://{upstream}\", tool: kubernetes, cluster: main, \
              credential: {{bearer: upstream-credential}}}}\n{extra}\n",
             scene::ENVIRONMENTS,
@@ -118,18 +118,23 @@ impl Home {
 
     /// Starts the gateway; where its proxy listens, and how long it took until it said that it is ready.
     pub(crate) fn serve(&self) -> Result<(Process, SocketAddr, Duration)> {
+        self.serve_at("proxy")
+    }
+
+    /// The same; where another listener is.
+    pub(crate) fn serve_at(&self, listener: &str) -> Result<(Process, SocketAddr, Duration)> {
         let started = Instant::now();
         let mut process = Process(self.command(&["serve"]).stdout(Stdio::piped()).spawn()?);
         let output = process.0.stdout.take().context("its output is piped")?;
-        let mut proxy = None;
+        let mut found = None;
         for line in BufReader::new(output).lines() {
             let line: Value = serde_json::from_str(&line?).context("every line that it prints is JSON")?;
-            if line.get("listening").and_then(Value::as_str) == Some("proxy") {
-                proxy = line.get("address").and_then(Value::as_str).map(str::parse).transpose()?;
+            if line.get("listening").and_then(Value::as_str) == Some(listener) {
+                found = line.get("address").and_then(Value::as_str).map(str::parse).transpose()?;
             }
             if line.get("ready").is_some() {
                 let took = started.elapsed();
-                return Ok((process, proxy.context("the proxy listens")?, took));
+                return Ok((process, found.with_context(|| format!("{listener} isn't listening"))?, took));
             }
         }
         bail!("the gateway ended before it was ready")

@@ -29,11 +29,8 @@ const BODY_BYTES: usize = 1024;
 
 /// The route by which it comes.
 pub(crate) static ARRIVAL: LazyLock<Arrival<'static>> = LazyLock::new(|| {
-    static UPSTREAM: LazyLock<Destination> = LazyLock::new(|| Destination {
-        scheme: "http".to_owned(),
-        host: "127.0.0.1".to_owned(),
-        port: 80,
-    });
+    static UPSTREAM: LazyLock<Destination> =
+        LazyLock::new(|| Destination { scheme: "http".to_owned(), host: "127.0.0.1".to_owned(), port: 80 });
     Arrival::Route { name: "k8s", tool: Some("kubernetes"), cluster: Some("main"), upstream: &UPSTREAM }
 });
 

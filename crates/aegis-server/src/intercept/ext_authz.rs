@@ -15,8 +15,13 @@ mod http;
 mod original;
 mod rewrite;
 mod stated;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
 
 use aegis_core::decide::Passage;
+use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 pub(crate) use grpc::Services;
 use tokio::task::JoinError;
 
@@ -69,6 +74,15 @@ impl ExtAuthz {
         let handled = calls.spawn(async move { pipeline.handle(incoming).await }).await?;
         Ok(Checked { handled, held, trace })
     }
+}
+
+/// What becomes of a check before anybody is identified: where it leads and what is described, or why it can't be read. For the
+/// fuzz target.
+#[doc(hidden)]
+pub fn taken_in(request: CheckRequest) -> String {
+    let TakenIn { way, head, held, .. } =
+        check::original(request).take_in(&HashMap::new(), |tool| tool == "kubernetes");
+    format!("{way:?} {} {} {:?} {:?} {:?}", head.method, head.uri, head.headers, held.query, held.body)
 }
 
 /// Whether the proxy can be told to send exactly the call that may pass.

@@ -3,7 +3,7 @@
 //! Envoy says more than one thing twice, and in two encodings, one of which loses something: where what it says differs, or may
 //! have lost something that matters, the call is refused and not guessed at.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aegis_core::describe::Unreadable;
 use bytes::Bytes;
@@ -29,7 +29,8 @@ const MAY_LOSE: [&str; 3] = ["cookie", "referer", "user-agent"];
 /// Reads a check.
 pub(super) fn original(request: CheckRequest) -> Original {
     let AttributeContext { request, context_extensions, .. } = request.attributes.unwrap_or_default();
-    let words = context_extensions.iter().filter_map(|(name, value)| Some((name.strip_prefix(OURS)?, value.as_str())));
+    let context = BTreeMap::from_iter(context_extensions);
+    let words = context.iter().filter_map(|(name, value)| Some((name.strip_prefix(OURS)?, value.as_str())));
     let stated = Stated::read(words);
     let mut wrong = First(None);
     let http = request.and_then(|request| request.http);
@@ -139,7 +140,8 @@ fn raw(headers: Vec<RawHeader>) -> impl Iterator<Item = Header> {
 
 /// One value for each name: lines joined, what isn't UTF-8 replaced.
 fn merged(headers: HashMap<String, String>) -> impl Iterator<Item = Header> {
-    headers.into_iter().map(|(name, value)| {
+    // In order, so that the same check is refused for the same reason.
+    BTreeMap::from_iter(headers).into_iter().map(|(name, value)| {
         let lossy = value.contains(LOST) && !name.starts_with(':') && !MAY_LOSE.contains(&name.as_str());
         Header { name, value: value.into_bytes(), lossy }
     })
