@@ -13,7 +13,7 @@ use super::super::Route;
 use super::body::{Sent, resolve};
 use super::forwarded::{self, Told};
 use super::stated::{Bodies, Stated};
-use super::*;
+use super::taken_in;
 use crate::pipeline::Way;
 
 fn headers(list: &[(&str, &str)]) -> HeaderMap {
