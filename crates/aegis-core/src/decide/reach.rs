@@ -17,7 +17,7 @@ use crate::problem::Code;
 ///
 /// # Errors
 /// The denial, with every reason.
-pub fn reach(policies: &PolicySet, agent: &Agent, call: &ToolCall, facts: &Facts<'_>) -> Result<(), Denial> {
+pub fn reach(policies: &PolicySet, agent: &Agent, call: &ToolCall, facts: &Facts<'_>) -> Result<(), Box<Denial>> {
     let asked = Asked { agent, call, now: facts.now, session: &facts.session };
     let evaluation = policies.evaluate(asked);
     let engines_differ =
@@ -45,5 +45,5 @@ pub fn reach(policies: &PolicySet, agent: &Agent, call: &ToolCall, facts: &Facts
         engine_failures: evaluation.failures.clone(),
         ..refusal
     };
-    Err(Denial { explanation })
+    Err(Box::new(Denial { explanation }))
 }

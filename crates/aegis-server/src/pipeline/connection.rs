@@ -27,16 +27,17 @@ impl Pipeline {
         let mut case = Case::open(self, &incoming);
         match self.may_open(&mut case, incoming, unusable) {
             Ok(agent) => Ok(agent),
-            Err(denial) => Err(self.refuse(&case, denial).await.into_response()),
+            Err(denial) => Err(self.refuse(&case, *denial).await.into_response()),
         }
     }
 
-    fn may_open(&self, case: &mut Case, incoming: Incoming, unusable: Option<String>) -> Result<Agent, Denial> {
+    fn may_open(&self, case: &mut Case, incoming: Incoming, unusable: Option<String>) -> Result<Agent, Box<Denial>> {
+        let unread = |case: &Case, agent: Option<&Agent>, refused| Box::new(case.unread(agent, refused));
         let identified = self.0.identify.verify(&incoming.credential, case.now);
-        let agent = identified.map_err(|Rejected(reason)| case.unread(None, Refused::identity(reason)))?;
+        let agent = identified.map_err(|Rejected(reason)| unread(case, None, Refused::identity(reason)))?;
         case.is_of(&agent);
-        let way = incoming.way.map_err(|unreadable| case.unread(Some(&agent), unreadable.into()))?;
-        let Way::Tunnel { destination } = way else { return Err(case.unread(Some(&agent), Refused::no_tunnel())) };
+        let way = incoming.way.map_err(|unreadable| unread(case, Some(&agent), unreadable.into()))?;
+        let Way::Tunnel { destination } = way else { return Err(unread(case, Some(&agent), Refused::no_tunnel())) };
         let call = case.catalogue.describe_tunnel(&destination);
         let facts = Facts {
             guards: case.guard().into_iter().collect(),
@@ -47,7 +48,7 @@ impl Pipeline {
         reach(&case.policies, &agent, &call, &facts)?;
         match unusable {
             None => Ok(agent),
-            Some(why) => Err(case.unread(Some(&agent), Refused::no_certificate(&why))),
+            Some(why) => Err(unread(case, Some(&agent), Refused::no_certificate(&why))),
         }
     }
 

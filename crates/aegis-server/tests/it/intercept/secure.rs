@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::combinators::BoxBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
@@ -20,6 +20,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
 
 /// A request that reached it.
 #[derive(Debug, Clone)]
@@ -109,8 +110,14 @@ impl Secure {
         *self.connections.lock().expect("no panic")
     }
 
-    async fn answer(self, mut request: Request<Incoming>) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
+    async fn answer(
+        self,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>, Infallible> {
         let upgrade = request.headers().contains_key("upgrade").then(|| hyper::upgrade::on(&mut request));
+        if request.uri().path().starts_with("/grpc.health.v1.Health/") {
+            return Ok(self.health(request).await);
+        }
         let (head, body) = request.into_parts();
         let path = head.uri.path().to_owned();
         let line = format!("{} {} {:?}", head.method, head.uri, head.version);
@@ -119,7 +126,7 @@ impl Secure {
         if let Some(upgrade) = upgrade {
             return Ok(Self::echo(upgrade, head.headers["upgrade"].clone()));
         }
-        let full = |text: &str| Full::new(Bytes::from(text.to_owned())).boxed();
+        let full = |text: &str| Full::new(Bytes::from(text.to_owned())).boxed_unsync();
         Ok(match path.as_str() {
             "/events" => Response::builder().header("content-type", "text/event-stream").body(events()).expect("made"),
             "/away" => Response::builder()
@@ -133,7 +140,20 @@ impl Secure {
         })
     }
 
-    fn echo(upgrade: hyper::upgrade::OnUpgrade, protocol: http::HeaderValue) -> Response<BoxBody<Bytes, Infallible>> {
+    /// A service of tonic's.
+    async fn health(&self, request: Request<Incoming>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+        let line = format!("{} {} {:?}", request.method(), request.uri(), request.version());
+        let (headers, body) = (request.headers().clone(), Bytes::new());
+        self.seen.lock().expect("no panic").push(Seen { line, headers, body });
+        let (_, service) = tonic_health::server::health_reporter();
+        let answer = service.oneshot(request.map(tonic::body::Body::new)).await;
+        answer.expect("it answers").map(|body| body.map_err(|status| panic!("{status}")).boxed_unsync())
+    }
+
+    fn echo(
+        upgrade: hyper::upgrade::OnUpgrade,
+        protocol: http::HeaderValue,
+    ) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
         tokio::spawn(async move {
             let mut stream = TokioIo::new(upgrade.await.expect("upgraded"));
             let mut buffer = [0; 256];
@@ -145,25 +165,25 @@ impl Secure {
         });
         let response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
         let response = response.header("connection", "upgrade").header("upgrade", protocol);
-        response.body(Full::default().boxed()).expect("made")
+        response.body(Full::default().boxed_unsync()).expect("made")
     }
 }
 
 /// The message back, and the status in trailers.
-fn grpc(message: &Bytes) -> Response<BoxBody<Bytes, Infallible>> {
+fn grpc(message: &Bytes) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
     let trailers = async {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
         trailers.insert("aegis-decision", http::HeaderValue::from_static("forged"));
         Some(Ok(trailers))
     };
-    let body = Full::new(message.clone()).with_trailers(trailers).boxed();
+    let body = Full::new(message.clone()).with_trailers(trailers).boxed_unsync();
     Response::builder().header("content-type", "application/grpc").body(body).expect("made")
 }
 
 /// One event at once, and then nothing for long.
-fn events() -> BoxBody<Bytes, Infallible> {
-    Events { said: false, pause: Box::pin(tokio::time::sleep(Duration::from_secs(60))) }.boxed()
+fn events() -> UnsyncBoxBody<Bytes, Infallible> {
+    Events { said: false, pause: Box::pin(tokio::time::sleep(Duration::from_secs(60))) }.boxed_unsync()
 }
 
 struct Events {

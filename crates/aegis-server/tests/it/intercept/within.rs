@@ -22,6 +22,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use super::secure::{Authority, Secure};
 use super::world::{HEAD_TIME, Interceptable, PATIENCE, World, policies, read_answer};
@@ -437,6 +440,31 @@ async fn grpc_is_spoken_over_http2_and_keeps_its_trailers() {
     let message = header(&headers, "grpc-message");
     assert!(message.starts_with("PolicyViolation: ") && message.contains("path"), "{message}");
     assert_eq!(setup.tool.seen().len(), 1);
+}
+
+/// tonic on both ends.
+#[tokio::test]
+async fn a_grpc_service_is_used_through_it_and_refused_in_its_own_words() {
+    let policy = POLICY.replace("['/secret*']", "['*/Watch']");
+    let setup = Setup::with(&policy, None).await;
+    let stream = setup.tls("a.in.test", &["h2"]).await;
+    let handshake = http2::handshake::<_, _, tonic::body::Body>(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let (sender, connection) = handshake.expect("a connection");
+    tokio::spawn(connection);
+    let channel = tower::service_fn(move |request| {
+        let mut sender = sender.clone();
+        async move { sender.send_request(request).await }
+    });
+    let mut client = HealthClient::with_origin(channel, "https://a.in.test".parse().expect("an origin"));
+    let answer = client.check(HealthCheckRequest::default()).await.expect("healthy");
+    assert_eq!(answer.get_ref().status(), ServingStatus::Serving);
+    assert_eq!(answer.metadata().get("aegis-decision").map(|value| value.as_bytes()), Some(&b"allow"[..]));
+    let unknown = client.check(HealthCheckRequest { service: "none".to_owned() }).await.expect_err("the tool's own");
+    assert_eq!(unknown.code(), tonic::Code::NotFound);
+    let refused = client.watch(HealthCheckRequest::default()).await.expect_err("denied");
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+    assert!(refused.message().contains("PolicyViolation") && refused.message().contains("path"), "{refused}");
+    assert_eq!(setup.tool.seen().len(), 2);
 }
 
 #[tokio::test]
