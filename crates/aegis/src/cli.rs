@@ -82,6 +82,7 @@ pub(crate) enum Command {
     /// An MCP server over standard input and output, decided by the gateway; and what servers' tools are
     #[command(
         args_conflicts_with_subcommands = true,
+        subcommand_negates_reqs = true,
         after_help = "Examples:\n  aegis mcp --server files -- npx -y some-mcp-server /srv   what a client starts instead of the server\n  aegis mcp list --server files"
     )]
     Mcp {
