@@ -4,6 +4,10 @@
 pin envoy 1.40.0
 pin mitmdump "$(sed -n 's/^mitmproxy==//p' scripts/mitmproxy/requirements.txt) $(digest scripts/mitmproxy/requirements.txt)"
 
+for name in mcp-python mcp-python1; do
+  pin "$name" "$(sed -n 's/^mcp==//p' "scripts/$name/requirements.txt") $(digest "scripts/$name/requirements.txt")"
+done
+
 python_packages() { # python_packages NAME REQUIREMENT...: makes the virtual environment .tools/NAME
   local name=$1
   shift
@@ -26,3 +30,13 @@ install_mitmdump() {
   link mitmdump "$tools/mitmdump/bin/mitmdump"
   "$bin/mitmdump" --version >/dev/null
 }
+
+# The official MCP SDK, of both generations: a Python that has it.
+mcp_python() {
+  python_packages "$1" --no-deps --requirement "scripts/$1/requirements.txt"
+  command_file "$1" "$tools/$1/bin/python"
+  "$bin/$1" -c 'import mcp'
+}
+
+install_mcp-python() { mcp_python mcp-python; }
+install_mcp-python1() { mcp_python mcp-python1; }

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod page;
+mod python;
 mod server;
 mod stdio;
 

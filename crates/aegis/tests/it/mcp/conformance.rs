@@ -24,7 +24,7 @@ pub(super) fn peer(name: &str) -> PathBuf {
 }
 
 /// A program that ends with the test.
-struct Running(Child);
+pub(super) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -34,7 +34,7 @@ impl Drop for Running {
 }
 
 /// The reference server, and its address.
-fn everything() -> (Running, String) {
+pub(super) fn everything() -> (Running, String) {
     let mut child =
         Command::new(peer("mcp-everything")).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
     let mut line = String::new();
