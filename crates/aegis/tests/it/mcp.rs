@@ -511,3 +511,19 @@ fn what_cannot_be_read_in_one_way_is_refused_and_nothing_reaches_the_server() {
     assert_eq!(setup.server.seen("ping").len(), 1);
     assert!(setup.server.seen("tools/call").is_empty());
 }
+
+#[test]
+fn a_message_that_names_its_trace_is_joined_to_it_and_passed_on_in_it() {
+    let setup = Setup::start("");
+    let bot = setup.client("bot").opened();
+    let (trace, parent) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+    let meta = json!({"traceparent": format!("00-{trace}-{parent}-01"), "progressToken": 7});
+    let answer = bot.ask("tools/call", json!({"name": "read", "_meta": meta}));
+    assert_eq!(answer.header("aegis-decision").as_deref(), Some("allow"));
+    let (message, headers) = setup.server.seen("tools/call").pop().expect("it got there");
+    let passed = message["params"]["_meta"]["traceparent"].as_str().expect("a trace");
+    assert!(passed.starts_with(&format!("00-{trace}-")) && !passed.contains(parent), "{passed}");
+    assert_eq!((headers["traceparent"].to_str().ok(), &message["params"]["_meta"]["progressToken"]), (Some(passed), &json!(7)));
+    let record = setup.gateway.folder.decisions("bot").pop().expect("a decision");
+    assert_eq!(record["trace_id"], trace);
+}
