@@ -202,7 +202,7 @@ impl Judge<'_> {
             let each = |reason| found.push((&rule.rule, reason, effect(entry, &rule.rule, reason)));
             judge(rule, self.asked.call, each);
         }
-        if entry.sanitize.is_some() {
+        if entry.sanitize.as_ref().is_some_and(|sanitize| !sanitize.detect.is_empty()) {
             found.push(("sanitize", Reason::SanitizeRequired, FindingEffect::Sanitize));
         }
         for (rule, reason, effect) in found {

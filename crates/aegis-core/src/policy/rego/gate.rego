@@ -323,6 +323,7 @@ found contains [policy.id, j, "sanitize", "sanitize_required", "sanitize", polic
 	some [i, j] in applying
 	policy := data.aegis_tables.policies[i]
 	policy.entries[j].sanitize != null
+	count(policy.entries[j].sanitize.detect) > 0
 }
 
 # Whether absent images break a rule on them.
