@@ -523,7 +523,10 @@ fn a_message_that_names_its_trace_is_joined_to_it_and_passed_on_in_it() {
     let (message, headers) = setup.server.seen("tools/call").pop().expect("it got there");
     let passed = message["params"]["_meta"]["traceparent"].as_str().expect("a trace");
     assert!(passed.starts_with(&format!("00-{trace}-")) && !passed.contains(parent), "{passed}");
-    assert_eq!((headers["traceparent"].to_str().ok(), &message["params"]["_meta"]["progressToken"]), (Some(passed), &json!(7)));
+    assert_eq!(
+        (headers["traceparent"].to_str().ok(), &message["params"]["_meta"]["progressToken"]),
+        (Some(passed), &json!(7))
+    );
     let record = setup.gateway.folder.decisions("bot").pop().expect("a decision");
     assert_eq!(record["trace_id"], trace);
 }

@@ -30,7 +30,13 @@ fn a_page_of_this_machine_may_ask_and_others_only_where_they_are_listed() {
     for good in ["http://localhost:3000", "http://127.0.0.1", "https://[::1]:8443", "https://chat.example.com"] {
         assert!(check(good), "{good}");
     }
-    for bad in ["http://evil.example", "http://localhost.evil.example", "null", "http://192.168.0.1", "https://chat.example.com.evil"] {
+    for bad in [
+        "http://evil.example",
+        "http://localhost.evil.example",
+        "null",
+        "http://192.168.0.1",
+        "https://chat.example.com.evil",
+    ] {
         assert!(!check(bad), "{bad}");
     }
     assert!(check_origin(&HeaderMap::new(), &[]).is_ok());
@@ -98,7 +104,11 @@ async fn a_client_that_can_is_asked_to_open_the_page_where_the_approval_is_decid
     assert_eq!(input["params"]["url"], "https://aegis.example/approvals/apr_1");
     assert!(asked["requestState"].as_str().is_some_and(|state| state.starts_with("aegis.")));
     // A form is filled in by the agent's own client: it is never asked for.
-    for (capabilities, url) in [(json!({"elicitation": {"form": {}}}), Some("https://a.example")), (json!({}), Some("https://a.example")), (can, None)] {
+    for (capabilities, url) in [
+        (json!({"elicitation": {"form": {}}}), Some("https://a.example")),
+        (json!({}), Some("https://a.example")),
+        (can, None),
+    ] {
         let result = told(capabilities, url).await;
         assert_eq!((&result["isError"], &result["resultType"]), (&json!(true), &json!("complete")), "{result}");
         assert!(result["content"][0]["text"].as_str().is_some_and(|text| text.contains("apr_1")), "{result}");

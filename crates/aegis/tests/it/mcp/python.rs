@@ -39,7 +39,8 @@ fn through_aegis(python: &str) -> Vec<Value> {
     ]);
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/mcp/client.py");
     let endpoint = format!("http://{}/mcp/everything", gateway.address("proxy"));
-    let output = Command::new(peer(python)).arg(script).args([&endpoint, &token, &calls.to_string()]).output().expect("it runs");
+    let output =
+        Command::new(peer(python)).arg(script).args([&endpoint, &token, &calls.to_string()]).output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}{}\n{}", String::from_utf8_lossy(&output.stderr), gateway.log());
     approving.join().expect("approved");
@@ -49,7 +50,11 @@ fn through_aegis(python: &str) -> Vec<Value> {
 fn is_as_the_policy_says(said: &[Value]) {
     assert_eq!(said[0]["tools"], json!(["test_simple_text", "test_tool_with_progress", "test_x_mcp_header"]));
     let [text, hidden, eu, us, held] = &said[1..] else { panic!("five calls: {said:?}") };
-    assert_eq!((&text["error"], &eu["error"], &held["error"]), (&json!(false), &json!(false), &json!(false)), "{said:?}");
+    assert_eq!(
+        (&text["error"], &eu["error"], &held["error"]),
+        (&json!(false), &json!(false), &json!(false)),
+        "{said:?}"
+    );
     for refused in [hidden, us] {
         assert_eq!(refused["error"], true, "{refused}");
         assert!(refused["text"].as_str().is_some_and(|text| text.starts_with("PolicyViolation: ")), "{refused}");
