@@ -211,10 +211,13 @@ impl Setup {
             list.replace("/deployments", ";/deployments"),
             list.replace("shop-staging", "shop%2Dstaging"),
         ] {
-            let answer = self.call(&[], &path);
-            assert_ne!(answer.status, 200, "{path}: {:?}", self.tool.seen().last());
+            self.call(&[], &path);
         }
-        assert_eq!(self.tool.seen().len(), reached, "{:?}", self.tool.seen().last());
+        // Traefik normalises before it asks: what it sends on then is what it asked about.
+        for seen in self.tool.seen().split_off(reached) {
+            let canonical = !["..", "%", ";", "//"].iter().any(|odd| seen.target.contains(odd));
+            assert!(canonical && seen.target != SECRET, "{seen:?}");
+        }
     }
 
     fn fails_closed(&self) {
