@@ -166,10 +166,12 @@ impl Evaluation {
     /// Gives a rewritten call back in the parts that the caller knows; `None` where something was rewritten that isn't an
     /// argument or a property, so that a caller can't put it in place.
     pub fn rewritten(&self, params: &Map<String, Value>, subject: Subject) -> Option<Map<String, Value>> {
-        if self.action.name == TOOLS_CALL && self.resource.kind == TOOL {
-            return Some(params.clone());
-        }
         let before = self.call(subject).ok()?.params;
+        if self.action.name == TOOLS_CALL && self.resource.kind == TOOL {
+            // Without what the catalogue has read out of the arguments besides.
+            let arguments = params.iter().filter(|(name, _)| before.contains_key(*name));
+            return Some(arguments.map(|(name, value)| (name.clone(), value.clone())).collect());
+        }
         if [ID, SUBJECT, CONTEXT].iter().any(|fixed| before.get(*fixed) != params.get(*fixed)) {
             return None;
         }

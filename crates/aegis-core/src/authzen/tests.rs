@@ -175,6 +175,14 @@ fn rewritten_parts_go_back_where_they_came_from() {
         params.insert(fixed.to_owned(), "[redacted]".into());
         assert_eq!(asked.rewritten(&params, Subject::Vouched), None, "{fixed}");
     }
+    let tool = question(json!({
+        "subject": {"type": "agent", "id": "a"},
+        "action": {"name": "tools/call"},
+        "resource": {"type": "tool", "id": "kubernetes/set-image", "properties": {"arguments": {"image": "x", "id": "1"}}},
+    }));
+    let Value::Object(described) = json!({"image": "y", "id": "2", "images": ["y"]}) else { panic!("an object") };
+    let back = tool.rewritten(&described, Subject::Itself).expect("arguments");
+    assert_eq!(Value::Object(back), json!({"image": "y", "id": "2"}));
 }
 
 #[test]
