@@ -1,148 +1,207 @@
-//! Checks of Envoy's external authorization, straight on the gateway's gRPC port: what Envoy would add to a call, without Envoy.
+//! External authorization: checks straight at the port, and what real Envoy takes longer for asking, beside OPA's authorizer.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
-use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
-use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
-use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest};
-use tonic::transport::Channel;
+use anyhow::{Context as _, Result, bail, ensure};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request as Asked};
+use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
+use http::header::{CONTENT_TYPE, HOST, HeaderValue};
+use http::{Request, Version};
+use prost::Message as _;
+use serde_json::{Value, json};
 
-use crate::process::Home;
-use crate::report::{Round, Row, Section, Times, median, number, short};
+use crate::Tools;
+use crate::contest::{self, Contender, Measured, Plan, named};
+use crate::dial::Way;
+use crate::envoy::{self, Authorizer, Envoy};
+use crate::load::Target;
+use crate::process::{self, Home, Serving};
+use crate::report::{Section, short};
 use crate::scene;
 
-const RATE: u32 = 1_000;
-const ROUNDS: usize = 5;
-const OPEN: Duration = Duration::from_secs(3);
-const CLOSED: Duration = Duration::from_secs(2);
+const PLAN: Plan = Plan { rounds: 3, rate: 1_000, open: Duration::from_secs(2), closed: Duration::from_secs(1) };
+/// Agents with a policy of their own.
 const AGENTS: usize = 10;
-/// An Envoy has a connection for each of its workers.
-const CONNECTIONS: usize = 2;
-/// Checks under way at once.
-const AT_ONCE: usize = 32;
+const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
+/// Before a message of gRPC: whether it is compressed, and its length.
+const PREFIX: usize = 5;
 
-type Client = AuthorizationClient<Channel>;
-
-pub(crate) fn run(aegis: &Path, scratch: &Path) -> Result<Section> {
+pub(crate) fn run(aegis: &Path, tools: &Tools, scratch: &Path) -> Result<Section> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut rows = Vec::new();
-    for durability in ["commit", "buffered"] {
-        rows.extend(runtime.block_on(measured(aegis, scratch, durability))?);
-    }
-    let note = format!(
-        "Envoy's `Check` (a PATCH of a Deployment, 1 KiB of JSON) sent by a gRPC client to the `aegis` binary: message, token, description, \
-         policy, record, answer; {AGENTS} policies, {CONNECTIONS} connections, {AT_ONCE} checks at once. {ROUNDS} rounds of {} s and {} s, the \
-         round in the middle is shown; at a fixed rate, latency counts from when a check was due. Client and gateway share the machine. \
-         **Aim:** under 0.5 ms added at p99 at {} checks/s, with a buffered record.",
-        OPEN.as_secs(),
-        CLOSED.as_secs(),
-        number(RATE.into(), ""),
-    );
-    Ok(Section { title: "External authorization", note, rows })
-}
-
-async fn measured(aegis: &Path, scratch: &Path, durability: &str) -> Result<Vec<Row>> {
-    let nobody = "127.0.0.1:9".parse()?;
-    let home = Home::new(aegis, scratch, AGENTS, nobody, &format!("audit: {{durability: {durability}}}"))?;
-    let token = home.token()?;
-    let (process, address, _) = home.serve_at("ext_authz")?;
-    let mut clients = Vec::new();
-    for _ in 0..CONNECTIONS {
-        clients.push(Client::connect(format!("http://{address}")).await?);
-    }
-    let check = Arc::new(check(&token)?);
-    let (mut open, mut closed) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
-        eprintln!("bench: ext_authz, {durability}, round {} of {ROUNDS}", round + 1);
-        open.push(open_loop(&clients, &check).await?);
-        closed.push(closed_loop(&clients, &check).await?);
-    }
-    let (_, most) = process.memory()?;
-    process.stop()?;
-    let open = median(open, |round| round.times.quantile(0.99).as_secs_f64())?;
-    let closed = median(closed, |round| round.rate)?;
-    let at_rate = format!("{} checks/s, {durability}", number(RATE.into(), ""));
-    let fast = format!("as fast as it goes, {durability}");
-    let memory = format!("{:.1} MB", most as f64 / 1024.0);
-    let p99 = short(open.times.quantile(0.99));
-    Ok(vec![
-        Row { ours: p99, memory, ..Row::latencies(at_rate, &open.times) },
-        Row { ours: number(closed.rate, "/s"), ..Row::latencies(fast, &closed.times) },
-    ])
-}
-
-fn check(token: &str) -> Result<CheckRequest> {
-    let body = scene::body(0)?;
-    let headers = [
-        ("authorization", format!("Bearer {token}")),
-        ("content-type", scene::MEDIA_TYPE.to_owned()),
-        ("content-length", body.len().to_string()),
-        ("x-envoy-auth-partial-body", "false".to_owned()),
-        ("user-agent", "kubectl/v1.34.1 (linux/amd64)".to_owned()),
-        ("x-request-id", "0f0e0d0c-0b0a-0908-0706-050403020100".to_owned()),
+    let answer = "  server { listen LISTEN; location / { default_type application/json; \
+                  return 200 '{\"kind\":\"Deployment\",\"apiVersion\":\"apps/v1\",\"metadata\":{\"name\":\"web\"}}'; } }";
+    let (_upstream, upstream, _dir) = process::nginx(&tools.of("nginx"), scratch, answer)?;
+    let gateways = [Gateway::start(aegis, scratch, "commit")?, Gateway::start(aegis, scratch, "buffered")?];
+    let [durable, buffered] = &gateways;
+    let data = runtime.block_on(durable.data())?;
+    let (opa, checks, _files) = envoy::opa(&tools.of("opa-envoy-plugin"), scratch, &data)?;
+    let authorizers = [
+        Authorizer::Aegis(durable.serving.ext_authz),
+        Authorizer::Aegis(buffered.serving.ext_authz),
+        Authorizer::Opa(checks),
     ];
-    let http = HttpRequest {
-        method: scene::METHOD.to_string(),
-        path: scene::TARGET.to_owned(),
-        host: "kubernetes.internal".to_owned(),
-        scheme: "https".to_owned(),
-        protocol: "HTTP/2".to_owned(),
-        headers: headers.map(|(name, value)| (name.to_owned(), value)).into(),
-        raw_body: body.to_vec(),
-        ..HttpRequest::default()
-    };
-    let context = [("aegis.route", "k8s")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let request = Some(Request { http: Some(http), ..Request::default() });
-    let attributes = AttributeContext { request, context_extensions: context, ..AttributeContext::default() };
-    Ok(CheckRequest { attributes: Some(attributes) })
+    let envoy = Envoy::start(&tools.of("envoy"), scratch, upstream, &authorizers)?;
+    let [by_durable, by_buffered, by_opa] = envoy.asking[..] else { bail!("one listener for each authorizer") };
+    for (address, token) in [(by_durable, &durable.token), (by_buffered, &buffered.token), (by_opa, &durable.token)] {
+        runtime.block_on(refuses(address, token))?;
+    }
+    let [durable_process, buffered_process] = [durable, buffered].map(|gateway| Some(&gateway.serving.process));
+    let mut contenders = vec![
+        Contender::new("straight, aegis", straight(authorizers[0], &durable.token)?, durable_process),
+        Contender::new("straight, aegis buffered", straight(authorizers[1], &buffered.token)?, buffered_process),
+        Contender::new("straight, opa-envoy-plugin", straight(authorizers[2], &durable.token)?, Some(&opa)),
+        Contender::new("Envoy alone", through(envoy.alone, &durable.token)?, Some(&envoy.process)),
+        Contender::new("Envoy asks aegis", through(by_durable, &durable.token)?, durable_process),
+        Contender::new("Envoy asks aegis buffered", through(by_buffered, &buffered.token)?, buffered_process),
+        Contender::new("Envoy asks opa-envoy-plugin", through(by_opa, &durable.token)?, Some(&opa)),
+    ];
+    contest::requests(&runtime, &mut contenders, PLAN)?;
+    let all = contest::results(contenders)?;
+    drop(envoy);
+    for (Gateway { home, serving, .. }, name) in gateways.into_iter().zip(["aegis", "aegis buffered"]) {
+        serving.process.stop().context(name)?;
+        let asked = all.iter().filter(|one| one.name.ends_with(name)).map(|one| one.calls).sum();
+        runtime.block_on(home.has_recorded(asked))?;
+    }
+    section(&all)
 }
 
-/// One check, which has to be allowed: no error path is measured.
-async fn exchange(mut client: Client, check: &CheckRequest) -> Result<()> {
-    let response = client.check(check.clone()).await?.into_inner();
-    ensure!(matches!(response.http_response, Some(HttpResponse::OkResponse(_))), "not allowed: {response:?}");
+/// A gateway, and the token of its first agent.
+struct Gateway {
+    home: Home,
+    serving: Serving,
+    token: String,
+}
+
+impl Gateway {
+    fn start(aegis: &Path, scratch: &Path, durability: &str) -> Result<Self> {
+        let policies = (0..AGENTS).map(|index| (scene::agent(index), scene::policy(index)));
+        let config = format!("{}audit: {{durability: {durability}}}\n", scene::ENVIRONMENTS);
+        let home = Home::configured(aegis, scratch, &config, policies)?;
+        let token = home.token(&scene::agent(0))?;
+        let serving = home.serve()?;
+        Ok(Self { home, serving, token })
+    }
+
+    /// What the policy for OPA is told: the agents' limits, and whose tokens are good.
+    async fn data(&self) -> Result<Value> {
+        let api = self.serving.api;
+        let claims: Value = serde_json::from_str(&self.home.run(&["token", "inspect", &self.token, "--json"])?)?;
+        let claim =
+            |name: &str| claims.pointer(&format!("/claims/{name}")).cloned().with_context(|| claims.to_string());
+        let request = Request::get("/.well-known/jwks.json").header(HOST, api.to_string()).body(Bytes::new())?;
+        let (head, keys) = Way::plain(api).connect().await?.send(request).await?;
+        ensure!(head.status.is_success(), "the keys: {}", head.status);
+        let agents: serde_json::Map<_, _> =
+            (0..AGENTS).map(|index| (scene::agent(index), scene::as_data(index))).collect();
+        Ok(json!({
+            "agents": agents,
+            "keys": String::from_utf8(keys.to_vec())?,
+            "issuer": claim("iss")?,
+            "audience": claim("aud")?,
+        }))
+    }
+}
+
+fn through(envoy: SocketAddr, token: &str) -> Result<Target> {
+    Target::new(Way::plain(envoy), scene::http_request(scene::TARGET, &envoy.to_string(), Some(token))?)
+}
+
+/// It doesn't let far too many replicas through: no number is one of a policy that allows everything.
+async fn refuses(envoy: SocketAddr, token: &str) -> Result<()> {
+    let mut request = scene::http_request(scene::TARGET, &envoy.to_string(), Some(token))?;
+    *request.body_mut() = scene::refused_body(0)?;
+    let (head, body) = Way::plain(envoy).connect().await?.send(request).await?;
+    ensure!(head.status == 403, "{envoy}: {} {}", head.status, String::from_utf8_lossy(&body));
     Ok(())
 }
 
-async fn open_loop(clients: &[Client], check: &Arc<CheckRequest>) -> Result<Round> {
-    let started = Instant::now();
-    let count = RATE * u32::try_from(OPEN.as_secs())?;
-    let mut under_way = Vec::new();
-    for (nth, client) in (0..count).zip(clients.iter().cycle()) {
-        let due = started + Duration::from_secs(1) * nth / RATE;
-        tokio::time::sleep_until(due.into()).await;
-        let (client, check) = (client.clone(), Arc::clone(check));
-        under_way.push(tokio::spawn(async move { exchange(client, &check).await.map(|()| due.elapsed()) }));
+/// The check that Envoy would make of the call, as a target.
+fn straight(authorizer: Authorizer, token: &str) -> Result<Target> {
+    let (Authorizer::Aegis(address) | Authorizer::Opa(address)) = authorizer;
+    let call = scene::http_request(scene::TARGET, &address.to_string(), Some(token))?;
+    let mut headers = HashMap::from([(":method", call.method().as_str()), (":path", scene::TARGET)]);
+    for (name, value) in call.headers().iter().filter(|(name, _)| *name != HOST) {
+        headers.insert(name.as_str(), value.to_str()?);
     }
-    let mut times = Times::new();
-    for one in under_way {
-        times.add(one.await.context("a check's task")??);
+    let length = call.body().len().to_string();
+    headers.extend([("content-length", length.as_str()), ("x-envoy-auth-partial-body", "false")]);
+    let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let mut http = HttpRequest {
+        id: "1".to_owned(),
+        method: call.method().to_string(),
+        headers,
+        path: scene::TARGET.to_owned(),
+        host: address.to_string(),
+        scheme: "http".to_owned(),
+        protocol: "HTTP/1.1".to_owned(),
+        size: i64::try_from(call.body().len())?,
+        ..HttpRequest::default()
+    };
+    match authorizer {
+        Authorizer::Aegis(_) => http.raw_body = call.body().to_vec(),
+        Authorizer::Opa(_) => http.body = String::from_utf8(call.body().to_vec())?,
     }
-    Ok(Round::new(times, started))
+    let words = envoy::extensions().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let check = CheckRequest {
+        attributes: Some(AttributeContext {
+            request: Some(Asked { time: None, http: Some(http) }),
+            context_extensions: words,
+            ..AttributeContext::default()
+        }),
+    };
+    let mut message = BytesMut::with_capacity(PREFIX + check.encoded_len());
+    message.put_u8(0);
+    message.put_u32(u32::try_from(check.encoded_len())?);
+    check.encode(&mut message)?;
+    let request = Request::post(CHECK)
+        .header(HOST, address.to_string())
+        .header(CONTENT_TYPE, "application/grpc")
+        .header("te", HeaderValue::from_static("trailers"))
+        .body(message.freeze())?;
+    let target = Target::new(Way { version: Version::HTTP_2, ..Way::plain(address) }, request)?;
+    Ok(Target { is_answer: is_yes, ..target })
 }
 
-async fn closed_loop(clients: &[Client], check: &Arc<CheckRequest>) -> Result<Round> {
-    let started = Instant::now();
-    let sender = |client: &Client| {
-        let (client, check) = (client.clone(), Arc::clone(check));
-        tokio::spawn(async move {
-            let mut times = Times::new();
-            while started.elapsed() < CLOSED {
-                let sent = Instant::now();
-                exchange(client.clone(), &check).await?;
-                times.add(sent.elapsed());
-            }
-            Ok::<_, anyhow::Error>(times)
-        })
-    };
-    let senders: Vec<_> = clients.iter().cycle().take(AT_ONCE).map(sender).collect();
-    let mut times = Times::new();
-    for sender in senders {
-        times.merge(&sender.await??)?;
+/// Whether an answer lets the call through.
+fn is_yes(answer: &[u8]) -> bool {
+    let response = answer.get(PREFIX..).map(CheckResponse::decode);
+    matches!(response, Some(Ok(CheckResponse { status: Some(status), .. })) if status.code == 0)
+}
+
+fn section(all: &[Measured]) -> Result<Section> {
+    let of = |name| named(all, name);
+    let (alone, aegis, opa) = (of("Envoy alone")?, of("Envoy asks aegis")?, of("Envoy asks opa-envoy-plugin")?);
+    let straight = |one: &Measured| one.name.starts_with("straight");
+    let mut rows = Vec::new();
+    for one in all {
+        rows.push(one.at_a_rate(Some(alone).filter(|_| !straight(one)), PLAN.rate)?);
     }
-    Ok(Round::new(times, started))
+    for one in all {
+        rows.push(one.at_most(of(if straight(one) { "straight, aegis" } else { aegis.name })?)?);
+    }
+    let ([our_p50, our_p99], [p50, p99]) = (aegis.added(alone)?, opa.added(alone)?);
+    let note = format!(
+        "The scene's call, with its body. Straight: the `Check` that Envoy would send, on 4 HTTP/2 connections with 8 checks at a \
+         time. Envoy: one worker, HTTP/1.1 with 32 connections, nginx behind; with the filter as `deploy/envoy` has it, and as OPA's \
+         authorizer needs it (headers and body as text). Both authorizers check the token's signature (OPA's cache of verified tokens \
+         is on), the environment, replicas and images of {AGENTS} agents, and refuse too many replicas before anything is measured; \
+         OPA's policy is written for this by hand (`bench/src/envoy/policy.rego`), logs no decision and has no rates. Aegis writes a \
+         record of each, durable, or where it says so buffered. Processor time and memory are the authorizer's, of the row without one Envoy's. {} interleaved \
+         rounds of {} s and {} s, the one in the middle. Ours: added at p50 and p99 to Envoy alone. Asking Aegis adds {} and {}, \
+         asking opa-envoy-plugin {} and {} (p50, p99). As fast as it goes: Aegis, what the row names, and how many times that Aegis does. {}",
+        PLAN.rounds,
+        PLAN.open.as_secs(),
+        PLAN.closed.as_secs(),
+        short(our_p50),
+        short(our_p99),
+        short(p50),
+        short(p99),
+        contest::verdict(&[(aegis, alone), (of("Envoy asks aegis buffered")?, alone)])?,
+    );
+    Ok(Section { title: "External authorization", note, rows })
 }

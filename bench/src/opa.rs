@@ -1,6 +1,6 @@
 //! A stock OPA as a server, with a bundle of ours.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::process::Process;
+use crate::process::{Process, free_address};
 
 /// How long it may take to load its bundle.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -40,7 +40,7 @@ impl Opa {
         let dir = tempfile::tempdir_in(scratch)?;
         let file = dir.path().join("bundle.tar.gz");
         std::fs::write(&file, bundle)?;
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let address = free_address()?;
         let mut command = Command::new(std::path::absolute(opa)?);
         command.args([
             "run",

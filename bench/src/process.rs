@@ -1,11 +1,13 @@
 //! Programs that a run starts and stops, and what the system says of them.
 
+use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use aegis_store::{Durability, Store};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -30,9 +32,42 @@ pub(crate) fn memory_of(process: u32) -> Result<(u64, u64)> {
     Ok((field("VmRSS")?, field("VmHWM")?))
 }
 
+/// The processor time that a process has used.
+pub(crate) fn cpu_of(process: u32) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name, in brackets, may hold spaces; `utime` and `stime` are the 12th and 13th fields after it.
+    let (_, fields) = stat.rsplit_once(") ").context("the form of /proc/PID/stat")?;
+    let ticks: Vec<f64> = fields.split(' ').skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    Ok(Duration::from_secs_f64(ticks.iter().sum::<f64>() / TICKS))
+}
+
+/// A port that is free now.
+pub(crate) fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
 impl Process {
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
-        Ok(Self(command.spawn()?))
+        let program = command.get_program().to_owned();
+        Ok(Self(command.spawn().with_context(|| format!("{}", program.display()))?))
+    }
+
+    /// Starts a server and waits until it listens here.
+    pub(crate) fn listening(command: &mut Command, address: SocketAddr) -> Result<Self> {
+        let mut process = Self::start(command.stdin(Stdio::null()).stdout(Stdio::null()))?;
+        let since = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            if let Some(status) = process.0.try_wait()? {
+                bail!("{:?} ended with {status}", command.get_program());
+            }
+            ensure!(since.elapsed() < PATIENCE, "{:?} doesn't listen", command.get_program());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(process)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
 
     /// What it holds in memory now, and the most that it held, in kB.
@@ -42,11 +77,7 @@ impl Process {
 
     /// The processor time that it has used.
     pub(crate) fn cpu(&self) -> Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        // The name, in brackets, may hold spaces; `utime` and `stime` are the 12th and 13th fields after it.
-        let (_, fields) = stat.rsplit_once(") ").context("the form of /proc/PID/stat")?;
-        let ticks: Vec<f64> = fields.split(' ').skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
-        Ok(Duration::from_secs_f64(ticks.iter().sum::<f64>() / TICKS))
+        cpu_of(self.0.id())
     }
 
     /// Asks it to end, and waits until it has.
@@ -73,6 +104,16 @@ impl Drop for Process {
     }
 }
 
+/// A gateway that is ready.
+pub(crate) struct Serving {
+    pub(crate) process: Process,
+    pub(crate) proxy: SocketAddr,
+    pub(crate) api: SocketAddr,
+    pub(crate) ext_authz: SocketAddr,
+    /// From its start until it said so.
+    pub(crate) took: Duration,
+}
+
 /// A gateway's folder: configuration, policies, data.
 pub(crate) struct Home {
     aegis: PathBuf,
@@ -82,18 +123,31 @@ pub(crate) struct Home {
 impl Home {
     /// Prepares a gateway with the policies of so many agents and a route `k8s` to `upstream`.
     pub(crate) fn new(aegis: &Path, scratch: &Path, agents: usize, upstream: SocketAddr, extra: &str) -> Result<Self> {
-        let dir = tempfile::tempdir_in(scratch)?;
-        let policies = dir.path().join("policies");
-        std::fs::create_dir(&policies)?;
-        for index in 0..agents {
-            std::fs::write(policies.join(format!("{}.yaml", scene::agent(index))), scene::policy(index))?;
-        }
         let config = format!(
-            "data_dir: ./data\nlisten: {{proxy: \"127.0.0.1:0\", proxy_tls: \"127.0.0.1:0\", api: \"127.0.0.1:0\", ext_authz: \"127.0.0.1:0\"}}\n\
-             policies: ./policies\n{}routes:\n  - {{name: k8s, upstream: \"http://{upstream}\", tool: kubernetes, cluster: main, \
+            "{}routes:\n  - {{name: k8s, upstream: \"http://{upstream}\", tool: kubernetes, cluster: main, \
              credential: {{bearer: upstream-credential}}}}\n{extra}\n",
             scene::ENVIRONMENTS,
         );
+        let policies = (0..agents).map(|index| (scene::agent(index), scene::policy(index)));
+        Self::configured(aegis, scratch, &config, policies)
+    }
+
+    /// Prepares a gateway with these policies and, besides where things are, this configuration.
+    pub(crate) fn configured(
+        aegis: &Path,
+        scratch: &Path,
+        config: &str,
+        policies: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self> {
+        let dir = tempfile::tempdir_in(scratch)?;
+        let folder = dir.path().join("policies");
+        std::fs::create_dir(&folder)?;
+        for (name, policy) in policies {
+            std::fs::write(folder.join(format!("{name}.yaml")), policy)?;
+        }
+        let listen =
+            ["proxy", "proxy_tls", "api", "ext_authz"].map(|name| format!("{name}: \"127.0.0.1:0\"")).join(", ");
+        let config = format!("data_dir: ./data\nlisten: {{{listen}}}\npolicies: ./policies\n{config}");
         std::fs::write(dir.path().join("aegis.yaml"), config)?;
         Ok(Self { aegis: std::path::absolute(aegis)?, dir })
     }
@@ -104,40 +158,55 @@ impl Home {
         command
     }
 
-    /// Registers the first agent; a token of it.
-    pub(crate) fn token(&self) -> Result<String> {
-        let run = |arguments: &[&str]| -> Result<String> {
-            let output = self.command(arguments).stderr(Stdio::inherit()).output()?;
-            ensure!(output.status.success(), "aegis {arguments:?}: {}", output.status);
-            Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-        };
-        let agent = scene::agent(0);
-        run(&["agent", "add", &agent])?;
-        run(&["token", "issue", &agent, "--ttl", "1h"])
+    /// What a command of it prints.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.command(arguments).stderr(Stdio::inherit()).output()?;
+        ensure!(output.status.success(), "aegis {arguments:?}: {}", output.status);
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
-    /// Starts the gateway; where its proxy listens, and how long it took until it said that it is ready.
-    pub(crate) fn serve(&self) -> Result<(Process, SocketAddr, Duration)> {
-        self.serve_at("proxy")
+    /// Registers an agent; a token of it.
+    pub(crate) fn token(&self, agent: &str) -> Result<String> {
+        self.run(&["agent", "add", agent])?;
+        self.run(&["token", "issue", agent, "--ttl", "1h"])
     }
 
-    /// The same; where another listener is.
-    pub(crate) fn serve_at(&self, listener: &str) -> Result<(Process, SocketAddr, Duration)> {
+    /// The file with the certificate of its CA.
+    pub(crate) fn authority(&self) -> Result<PathBuf> {
+        let file = self.dir.path().join("authority.pem");
+        std::fs::write(&file, self.run(&["ca", "export"])?)?;
+        Ok(file)
+    }
+
+    /// Starts the gateway.
+    pub(crate) fn serve(&self) -> Result<Serving> {
         let started = Instant::now();
         let mut process = Process(self.command(&["serve"]).stdout(Stdio::piped()).spawn()?);
         let output = process.0.stdout.take().context("its output is piped")?;
-        let mut found = None;
+        let mut listening: HashMap<String, SocketAddr> = HashMap::new();
         for line in BufReader::new(output).lines() {
             let line: Value = serde_json::from_str(&line?).context("every line that it prints is JSON")?;
-            if line.get("listening").and_then(Value::as_str) == Some(listener) {
-                found = line.get("address").and_then(Value::as_str).map(str::parse).transpose()?;
+            let text = |key: &str| line.get(key).and_then(Value::as_str);
+            if let (Some(name), Some(address)) = (text("listening"), text("address")) {
+                listening.insert(name.to_owned(), address.parse()?);
             }
             if line.get("ready").is_some() {
                 let took = started.elapsed();
-                return Ok((process, found.with_context(|| format!("{listener} isn't listening"))?, took));
+                let address = |name: &str| listening.get(name).copied().with_context(|| format!("{name} listens"));
+                let (proxy, api, ext_authz) = (address("proxy")?, address("api")?, address("ext_authz")?);
+                return Ok(Serving { process, proxy, api, ext_authz, took });
             }
         }
         bail!("the gateway ended before it was ready")
+    }
+
+    /// Checks, now that it has ended, that every call that it answered is on record.
+    pub(crate) async fn has_recorded(&self, calls: u64) -> Result<()> {
+        let store = Store::open(&self.data(), Durability::Buffered)?;
+        let records = store.head();
+        store.close().await;
+        ensure!(records >= calls, "{records} records of {calls} calls");
+        Ok(())
     }
 
     /// The gateway's data directory.
@@ -149,7 +218,7 @@ impl Home {
 /// An nginx of one process with this `http` block, in which `LISTEN` stands for its address.
 pub(crate) fn nginx(nginx: &Path, scratch: &Path, http: &str) -> Result<(Process, SocketAddr, TempDir)> {
     let dir = tempfile::tempdir_in(scratch)?;
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let address = free_address()?;
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("  {kind}_temp_path {kind};\n"))
         .concat();
@@ -160,12 +229,6 @@ pub(crate) fn nginx(nginx: &Path, scratch: &Path, http: &str) -> Result<(Process
     );
     std::fs::write(dir.path().join("nginx.conf"), config)?;
     let mut command = Command::new(std::path::absolute(nginx)?);
-    command.arg("-p").arg(dir.path()).args(["-c", "nginx.conf", "-e", "stderr"]).stdin(Stdio::null());
-    let process = Process(command.spawn().with_context(|| format!("{}", nginx.display()))?);
-    let since = Instant::now();
-    while TcpStream::connect(address).is_err() {
-        ensure!(since.elapsed() < PATIENCE, "nginx doesn't listen");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Ok((process, address, dir))
+    command.arg("-p").arg(dir.path()).args(["-c", "nginx.conf", "-e", "stderr"]);
+    Ok((Process::listening(&mut command, address)?, address, dir))
 }

@@ -134,7 +134,7 @@ pub(crate) fn number(value: f64, unit: &str) -> String {
 }
 
 /// What was measured, when, and on what.
-pub(crate) fn head(commit: &str) -> Result<String> {
+pub(crate) fn head(commit: &str, profile: &str) -> Result<String> {
     let read = |path: &str| std::fs::read_to_string(path).with_context(|| path.to_owned());
     let field = |text: &str, name: &str| -> String {
         let line = text.lines().find(|line| line.starts_with(name));
@@ -146,7 +146,7 @@ pub(crate) fn head(commit: &str) -> Result<String> {
     let load = read("/proc/loadavg")?;
     let cores = std::thread::available_parallelism()?;
     Ok(format!(
-        "- **Commit** {commit}, profile `dist`\n- **Date** {}\n- **Machine** {cores} cores of {cpu}, {memory}, Linux {}\n\
+        "- **Commit** {commit}, profile `{profile}`\n- **Date** {}\n- **Machine** {cores} cores of {cpu}, {memory}, Linux {}\n\
          - **Load of the machine before the run** {} (1, 5, 15 minutes)\n",
         Timestamp::now().strftime("%Y-%m-%d %H:%M UTC"),
         kernel.trim(),

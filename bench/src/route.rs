@@ -7,13 +7,13 @@ use std::time::Duration;
 use aegis_core::audit::{Event, Record};
 use aegis_store::{Durability, Query, Store};
 use anyhow::{Context as _, Result, ensure};
-use bytes::Bytes;
-use http::Request;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
 use tempfile::TempDir;
 
+use crate::dial::Way;
 use crate::load::{self, Target};
-use crate::process::{self, Home, Process};
+use crate::process::{self, Home, Process, Serving};
 use crate::report::{Round, Row, Section, median, number, short};
 use crate::scene;
 
@@ -91,8 +91,8 @@ fn servers(aegis: &Path, nginx: &Path, scratch: &Path) -> Result<Vec<Server>> {
     ];
     for (name, durability) in [("aegis, durable", "commit"), ("aegis, buffered", "buffered")] {
         let home = Home::new(aegis, scratch, AGENTS, upstream_at, &format!("audit: {{durability: {durability}}}"))?;
-        let token = home.token()?;
-        let (process, proxy, _) = home.serve()?;
+        let token = home.token(&scene::agent(0))?;
+        let Serving { process, proxy, .. } = home.serve()?;
         let mut target = direct(proxy, &format!("/r/k8s{}", scene::TARGET))?;
         target.request.headers_mut().insert(AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}"))?);
         target.expected.insert("aegis-decision", HeaderValue::from_static("allow"));
@@ -102,15 +102,7 @@ fn servers(aegis: &Path, nginx: &Path, scratch: &Path) -> Result<Vec<Server>> {
 }
 
 fn direct(address: SocketAddr, path: &str) -> Result<Target> {
-    let request = Request::builder()
-        .method(scene::METHOD)
-        .uri(path)
-        .header(HOST, address.to_string())
-        .header(CONTENT_TYPE, scene::MEDIA_TYPE)
-        .header("accept", "application/json")
-        .header("user-agent", "kubectl/v1.34.1 (linux/amd64)")
-        .body::<Bytes>(scene::body(0)?)?;
-    Ok(Target { address, request, expected: HeaderMap::new() })
+    Target::new(Way::plain(address), scene::http_request(path, &address.to_string(), None)?)
 }
 
 impl Server {
@@ -129,7 +121,7 @@ impl Server {
 
     async fn open_round(&mut self) -> Result<()> {
         let before = self.process.cpu()?;
-        let round = load::open_loop(&self.target, RATE, OPEN).await.context(self.name)?;
+        let round = load::open_loop(self.target.callers().await?, RATE, OPEN).await.context(self.name)?;
         self.cpu[0].push(per_call(self.process.cpu()? - before, &round));
         self.open.push(round);
         Ok(())
@@ -137,7 +129,7 @@ impl Server {
 
     async fn closed_round(&mut self) -> Result<()> {
         let before = self.process.cpu()?;
-        let round = load::closed_loop(&self.target, CLOSED).await.context(self.name)?;
+        let round = load::closed_loop(self.target.callers().await?, CLOSED).await.context(self.name)?;
         self.cpu[1].push(per_call(self.process.cpu()? - before, &round));
         self.closed.push(round);
         Ok(())

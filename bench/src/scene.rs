@@ -9,9 +9,11 @@ use aegis_core::document::{self, Diagnostic};
 use aegis_core::policy::{Options, PolicySet, Source};
 use anyhow::{Context as _, Result, anyhow};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::Request;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
 use http::uri::PathAndQuery;
 use jiff::Timestamp;
+use serde_json::Value;
 
 /// The environment map of the scene's gateway.
 pub(crate) const ENVIRONMENTS: &str = r#"environments:
@@ -87,6 +89,16 @@ pub(crate) fn in_cel(index: usize) -> String {
     )
 }
 
+/// The same as data, for a policy that is written for another engine.
+pub(crate) fn as_data(index: usize) -> Value {
+    serde_json::json!({
+        "allowed_environments": ["staging"],
+        "human_above": 15 + index,
+        "max_replicas": maximum(index),
+        "digests": digests(index, 0).collect::<Vec<_>>(),
+    })
+}
+
 /// A digest of the right form that no two agents share.
 fn digest(agent: usize, nth: usize) -> String {
     format!("sha256:{:032x}{:032x}", agent + 1, nth + 1)
@@ -129,6 +141,21 @@ fn body_for(index: usize, replicas: u32) -> Result<Bytes> {
     };
     let padding = BODY_BYTES.checked_sub(json("").len()).context("the call's JSON has outgrown its size")?;
     Ok(Bytes::from(json(&"x".repeat(padding))))
+}
+
+/// The call as HTTP/1.1 has it, to a host, with the agent's token where it doesn't travel otherwise.
+pub(crate) fn http_request(target: &str, host: &str, token: Option<&str>) -> Result<Request<Bytes>> {
+    let mut request = Request::builder()
+        .method(METHOD)
+        .uri(target)
+        .header(HOST, host)
+        .header(CONTENT_TYPE, MEDIA_TYPE)
+        .header(ACCEPT, "application/json")
+        .header(USER_AGENT, "kubectl/v1.34.1 (linux/amd64)");
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+    }
+    Ok(request.body(body(0)?)?)
 }
 
 /// The request, as an adapter hands it to the catalogue.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::process::Home;
+use crate::process::{Home, Serving};
 use crate::report::{Row, Section, Times};
 
 const STARTS: usize = 10;
@@ -40,7 +40,7 @@ pub(crate) fn run(aegis: &Path, scratch: &Path) -> Result<Section> {
 }
 
 fn start(home: &Home) -> Result<(Duration, u64)> {
-    let (process, _, took) = home.serve()?;
+    let Serving { process, took, .. } = home.serve()?;
     let (resident, _) = process.memory()?;
     process.stop()?;
     Ok((took, resident))
