@@ -209,7 +209,7 @@ fn the_form_follows_from_the_request_line() {
 
 fn via() -> Via {
     let destination = aegis_core::describe::canonical_destination("tunnel", "a.example", 443).expect("a host");
-    let over = tokio_util::sync::CancellationToken::new();
+    let over = CancellationToken::new();
     Via { destination, tool: None, cluster: None, credential: Credential::Missing, over }
 }
 
