@@ -17,6 +17,7 @@ use crate::enforce::{AnyBody, BodyError};
 use crate::pipeline::Absent;
 
 /// What came.
+#[derive(Default)]
 pub(super) enum Sent {
     /// These bytes, and nothing says that they are not all.
     Bytes {
@@ -25,6 +26,7 @@ pub(super) enum Sent {
         whole: bool,
     },
     /// The proxy says that it is a part.
+    #[default]
     Part,
     /// Something in it may stand for what was lost on the way here.
     Lossy,
@@ -97,12 +99,6 @@ fn streamed(body: &AnyBody, whole: bool, bodies: Bodies) -> Result<(), Absent> {
 
 /// A body whose length isn't known and that breaks when it is read.
 struct Missing(Option<Absent>);
-
-impl Default for Sent {
-    fn default() -> Self {
-        Self::Part
-    }
-}
 
 impl Body for Missing {
     type Data = Bytes;

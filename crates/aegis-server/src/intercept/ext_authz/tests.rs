@@ -19,7 +19,9 @@ use crate::pipeline::Way;
 fn headers(list: &[(&str, &str)]) -> HeaderMap {
     let pairs = list.iter().map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value")));
     let mut headers = HeaderMap::new();
-    pairs.for_each(|(name, value): (http::HeaderName, http::HeaderValue)| drop(headers.append(name, value)));
+    pairs.for_each(|(name, value): (http::HeaderName, http::HeaderValue)| {
+        headers.append(name, value);
+    });
     headers
 }
 
