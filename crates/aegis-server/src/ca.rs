@@ -7,7 +7,7 @@
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -56,6 +56,14 @@ pub enum CaError {
         /// What is wrong with it.
         detail: String,
     },
+    /// A key that others may read.
+    #[error("{} may be read by others (mode {mode:03o}): run `chmod 600` on it, and make the next CA with `aegis ca rotate` if it was seen", .path.display())]
+    Exposed {
+        /// Which.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// A certificate can't be made.
     #[error("a certificate can't be made: {0}")]
     Make(String),
@@ -92,7 +100,7 @@ impl Ca {
         let dir = data_dir.join(DIR);
         let (key_path, pem_path) = (dir.join(KEY), dir.join(CERTIFICATE));
         let key = if key_path.exists() {
-            read_key(&key_path)?
+            own_key(&key_path)?
         } else if pem_path.exists() {
             return Err(damaged(&pem_path, "the certificate is there, its key ca.key is gone"));
         } else {
@@ -119,7 +127,7 @@ impl Ca {
     /// Reads the CA of `data_dir`, and makes nothing.
     fn reopen(data_dir: &Path) -> Result<Self, CaError> {
         let dir = data_dir.join(DIR);
-        Self::with(read_key(&dir.join(KEY))?, &dir.join(CERTIFICATE), &dir.join(rotate::VOUCHED))
+        Self::with(own_key(&dir.join(KEY))?, &dir.join(CERTIFICATE), &dir.join(rotate::VOUCHED))
     }
 
     /// `vouched` is the predecessor's certificate of the same key, where there is one.
@@ -194,6 +202,15 @@ fn serial() -> SerialNumber {
     let mut bytes: [u8; 16] = crate::pipeline::random();
     bytes[0] &= 0x7f;
     SerialNumber::from_slice(&bytes)
+}
+
+/// Aegis's own key: whoever else may read it can speak in the name of every intercepted host.
+fn own_key(path: &Path) -> Result<KeyPair, CaError> {
+    let mode = path.metadata().map_err(io_error(path))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(CaError::Exposed { path: path.to_owned(), mode: mode & 0o777 });
+    }
+    read_key(path)
 }
 
 fn read_key(path: &Path) -> Result<KeyPair, CaError> {

@@ -85,6 +85,13 @@ impl McpServer {
         self.settings.route.is_none()
     }
 
+    /// The name that its tools are remembered under. What a server says that an agent's side runs is that agent's word: it changes
+    /// nothing for another.
+    fn remembered(&self, agent: &Agent) -> String {
+        let name = &self.settings.server.name;
+        if self.is_bridged() { format!("{name}@{}", agent.id) } else { name.clone() }
+    }
+
     pub(crate) fn settings(&self) -> &McpSettings {
         &self.settings
     }
@@ -112,8 +119,12 @@ impl McpServer {
     ///
     /// # Errors
     /// It can't be noted: the list may not be shown.
-    pub(crate) async fn see(&self, definitions: &[Definition]) -> Result<(), aegis_store::StoreError> {
-        self.store.see_mcp_tools(&self.settings.server.name, definitions).await?;
+    pub(crate) async fn see(&self, agent: &Agent, definitions: &[Definition]) -> Result<(), aegis_store::StoreError> {
+        self.store.see_mcp_tools(&self.remembered(agent), definitions).await?;
+        if self.is_bridged() {
+            // Headers mirror nothing there.
+            return Ok(());
+        }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         for one in definitions {
             if known.len() < MIRRORED || known.contains_key(&one.name) {
@@ -124,11 +135,11 @@ impl McpServer {
     }
 
     /// Why a listed tool isn't shown.
-    pub(crate) fn distrusted(&self, one: &Definition) -> Option<Violation> {
+    pub(crate) fn distrusted(&self, agent: &Agent, one: &Definition) -> Option<Violation> {
         if let Some(pinned) = self.settings.pinned.get(&one.name) {
             return (*pinned != one.hash).then(|| changed(&one.name));
         }
-        match self.store.mcp_tool(&self.settings.server.name, &one.name) {
+        match self.store.mcp_tool(&self.remembered(agent), &one.name) {
             Some(known) if known.seen == one.hash => distrusted(&known),
             _ => Some(changed(&one.name)),
         }
@@ -163,7 +174,7 @@ impl McpServer {
             return None;
         }
         let tool = message.name()?;
-        let known = self.store.mcp_tool(&self.settings.server.name, tool);
+        let known = self.store.mcp_tool(&self.remembered(agent), tool);
         match (self.settings.pinned.get(tool), known) {
             (Some(pinned), Some(known)) => (known.seen != *pinned).then(|| changed(tool)),
             (Some(_), None) => Some(Violation::of_gateway(

@@ -16,6 +16,17 @@ fn it_is_made_once_and_its_key_is_private() {
 }
 
 #[test]
+fn a_key_that_others_may_read_signs_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    Ca::open(dir.path(), Timestamp::now()).expect("made");
+    let key = dir.path().join("ca/ca.key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).expect("changed");
+    let error = Ca::open(dir.path(), Timestamp::now()).expect_err("exposed").to_string();
+    assert!(error.contains("may be read by others (mode 640)"), "{error}");
+    assert!(Leaves::own(dir.path().to_owned(), Timestamp::now()).is_err());
+}
+
+#[test]
 fn half_a_ca_is_refused() {
     let dir = tempfile::tempdir().expect("a folder");
     Ca::open(dir.path(), Timestamp::now()).expect("made");

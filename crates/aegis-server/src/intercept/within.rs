@@ -93,25 +93,22 @@ impl Intercept {
     /// Answers the CONNECT of an intercepted host.
     pub(super) async fn connect(&self, mut incoming: Incoming, found: Intercepted) -> Response<AnyBody> {
         let Intercepted { interception, listener, host, destination } = found;
-        let config = interception.leaves.config(&destination.host, Timestamp::now());
         let (Some(client), Some(listener)) = (incoming.upgrade.take(), listener) else {
             return crate::answer::undecided(StatusCode::BAD_REQUEST, "This connection can't become a tunnel.");
         };
         let (credential, head) = (incoming.credential.clone(), incoming.head.clone());
-        let unusable = config.as_ref().err().map(ToString::to_string);
-        let pipeline = self.pipeline.clone();
+        let (pipeline, name) = (self.pipeline.clone(), destination.host.clone());
+        let certificate =
+            move || interception.leaves.config(&name, Timestamp::now()).map_err(|error| error.to_string());
         // A task of its own: a client that hangs up must not stop the record of a refusal.
-        let opened = self.calls.spawn(async move { pipeline.open(incoming, unusable).await });
-        let agent = match opened.await {
-            Ok(Ok(agent)) => agent,
+        let opened = self.calls.spawn(async move { pipeline.open(incoming, certificate).await });
+        let (agent, config) = match opened.await {
+            Ok(Ok(opened)) => opened,
             Ok(Err(response)) => return response,
             Err(error) => {
                 tracing::error!(%error, "a connection ended without an answer");
                 return crate::answer::undecided(StatusCode::SERVICE_UNAVAILABLE, "The gateway failed to decide this.");
             }
-        };
-        let Ok(config) = config else {
-            return crate::answer::undecided(StatusCode::SERVICE_UNAVAILABLE, "Aegis has no certificate to show.");
         };
         let InterceptedHost { tool, cluster, .. } = host;
         let via = Via { destination, tool, cluster, credential, over: listener.drain.child_token() };

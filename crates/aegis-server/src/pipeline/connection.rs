@@ -19,19 +19,28 @@ use crate::enforce::AnyBody;
 use crate::identify::{Credential, Rejected};
 
 impl Pipeline {
-    /// The agent of a CONNECT that Aegis may answer itself; `unusable` is why it can't.
+    /// The agent of a CONNECT that Aegis may answer itself, and `certificate`'s, which says why there is none. Only for an agent
+    /// that may be connected there is it asked for: making one costs more than asking for it.
     ///
     /// # Errors
     /// The answer to one that is refused, which is on record.
-    pub(crate) async fn open(&self, incoming: Incoming, unusable: Option<String>) -> Result<Agent, Response<AnyBody>> {
+    pub(crate) async fn open<C>(
+        &self,
+        incoming: Incoming,
+        certificate: impl FnOnce() -> Result<C, String>,
+    ) -> Result<(Agent, C), Response<AnyBody>> {
         let mut case = Case::open(self, &incoming);
-        match self.may_open(&mut case, incoming, unusable) {
-            Ok(agent) => Ok(agent),
+        let opened = self.may_open(&mut case, incoming).and_then(|agent| match certificate() {
+            Ok(certificate) => Ok((agent, certificate)),
+            Err(why) => Err(Box::new(case.unread(Some(&agent), Refused::no_certificate(&why)))),
+        });
+        match opened {
+            Ok(opened) => Ok(opened),
             Err(denial) => Err(self.refuse(&case, *denial).await.into_response()),
         }
     }
 
-    fn may_open(&self, case: &mut Case, incoming: Incoming, unusable: Option<String>) -> Result<Agent, Box<Denial>> {
+    fn may_open(&self, case: &mut Case, incoming: Incoming) -> Result<Agent, Box<Denial>> {
         let unread = |case: &Case, agent: Option<&Agent>, refused| Box::new(case.unread(agent, refused));
         let identified = self.0.identify.verify(&incoming.credential, case.now);
         let agent = identified.map_err(|Rejected(reason)| unread(case, None, Refused::identity(reason)))?;
@@ -46,10 +55,7 @@ impl Pipeline {
             ..case.facts()
         };
         reach(&case.policies, &agent, &call, &facts)?;
-        match unusable {
-            None => Ok(agent),
-            Some(why) => Err(unread(case, Some(&agent), Refused::no_certificate(&why))),
-        }
+        Ok(agent)
     }
 
     /// When a credential ends by its own word: what it opened, and nobody reads, ends with it.

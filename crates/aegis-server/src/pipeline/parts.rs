@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aegis_core::agent::Agent;
 use aegis_core::describe::Catalogue;
 use aegis_core::policy::PolicySet;
 use aegis_store::Store;
@@ -85,6 +86,12 @@ impl Pipeline {
     /// Whether it can decide and record: policies are in force, and the store takes records.
     pub async fn ready(&self) -> bool {
         !self.governing().withheld && self.0.store.health().await.is_ok()
+    }
+
+    /// Whether these policies still judge this agent: none others are in force for it, and none are withheld.
+    pub(crate) fn still_judges(&self, agent: &Agent, version: &str) -> bool {
+        let governing = self.governing();
+        governing.guard().is_none() && governing.judge_of(agent).version() == version
     }
 
     /// Whether a proxy's operator may say that this tool is behind it.

@@ -75,6 +75,11 @@ impl Told {
         self.decision
     }
 
+    /// By which policies.
+    pub(super) fn policy_version(&self) -> &str {
+        &self.explanation.policy_version
+    }
+
     /// As an answer among others.
     pub(super) fn into_document(self) -> Value {
         json!({"decision": self.decision, "context": self.context})

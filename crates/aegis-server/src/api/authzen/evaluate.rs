@@ -94,10 +94,11 @@ impl Asking {
             let reused = Unreadable { reason: "call_id_reused".to_owned(), message: message.to_owned() };
             return self.decide(Err(reused), Some(&question)).await;
         }
-        // Whoever was withdrawn meanwhile is refused, whatever it was told before.
+        // Whoever was withdrawn meanwhile is refused, whatever it was told before; and other policies are asked anew.
         let (credential, _) = self.credential(&question);
         if let Some(told) = &tried.yes
-            && self.state.identify.verify(&credential, Timestamp::now()).is_ok()
+            && let Ok(agent) = self.state.identify.verify(&credential, Timestamp::now())
+            && self.decisions.0.pipeline.still_judges(&agent, told.policy_version())
         {
             return told.clone();
         }
@@ -126,18 +127,26 @@ impl Asking {
 
     /// What proves the subject of a question, and whose word its properties are.
     fn credential(&self, question: &Evaluation) -> (Credential, Subject) {
-        if question.is_about(&self.caller.agent.id) {
+        if self.is_itself(question) {
             (self.caller.credential.clone(), Subject::Itself)
         } else {
             (self.caller.asking_for(question.principal()), Subject::Vouched)
         }
     }
 
+    /// Whether the caller asks for itself. The users of an enforcement point choose their names, and may choose its: for it, the
+    /// subject's type counts.
+    fn is_itself(&self, question: &Evaluation) -> bool {
+        let own = &self.caller.agent.id;
+        let asks_for_others = self.state.identify.settings().peps.iter().any(|pep| pep.agent == *own);
+        if asks_for_others { question.principal() == *own } else { question.is_about(own) }
+    }
+
     /// What makes the question the same call as another; `None` where the caller doesn't say.
     fn key(&self, question: &Evaluation) -> Option<Key> {
         let attempt = question.attempt()?;
         let caller = self.caller.agent.id.clone();
-        let subject = if question.is_about(&caller) { caller.clone() } else { question.principal() };
+        let subject = if self.is_itself(question) { caller.clone() } else { question.principal() };
         let registered = self.state.store.agent(&subject)?.created_at.as_microsecond();
         Some(Key { caller, subject, registered, attempt })
     }

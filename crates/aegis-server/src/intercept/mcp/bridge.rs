@@ -2,15 +2,19 @@
 //! the pipes. What the server says comes here too before the agent's client gets it.
 //!
 //! Invariants: what a bridge is told to hand on is on record before; a server's answer that can't be looked through isn't handed
-//! back. Deliberately absent: any belief that the agent runs the bridge and nothing beside it; where that matters, the server
+//! back; what an agent brings as its server's word is looked through for that agent alone, and only where it may use the server. Deliberately absent: any belief that the agent runs the bridge and nothing beside it; where that matters, the server
 //! belongs behind an address of its own.
 
-use aegis_core::call::{Body, Payload, ToolCall};
+use aegis_core::agent::Agent;
+use aegis_core::call::{Body, HttpRequest, Payload, ToolCall};
 use aegis_core::mcp::Message;
+use aegis_core::policy::Asked;
+use aegis_core::session::Session;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::review::{Review, whole};
@@ -52,6 +56,10 @@ pub(super) async fn said(pipeline: &Pipeline, incoming: Incoming, mut context: C
         // Refused, recorded and answered like any other call without an identity.
         return render::refused(pipeline.handle(incoming).await, &context);
     };
+    if !may_use(pipeline, &agent, &context) {
+        let why = "nothing of this server is granted to this agent";
+        return render::json(StatusCode::FORBIDDEN, &render::unshown(None, why));
+    }
     let cannot = |why: &str| render::json(StatusCode::BAD_REQUEST, &render::unshown(None, why));
     let Some(bytes) = whole(incoming.body, pipeline.message_limit().saturating_mul(2)).await else {
         return cannot("what the server said is too large to be looked through");
@@ -72,4 +80,18 @@ pub(super) async fn said(pipeline: &Pipeline, incoming: Incoming, mut context: C
         Ok(changed) => render::text(StatusCode::OK, changed.unwrap_or(text)),
         Err(why) => render::json(StatusCode::BAD_GATEWAY, &render::unshown(said.get("id"), &why)),
     }
+}
+
+/// Whether anything of the server is granted to an agent.
+fn may_use(pipeline: &Pipeline, agent: &Agent, context: &Context) -> bool {
+    let Some(way) = &context.way else { return false };
+    let (policies, catalogue) = pipeline.view_of(agent);
+    let (headers, body) = (HeaderMap::new(), Body::Whole(Bytes::new()));
+    let target = way.server.settings().path.clone();
+    // What comes with any grant.
+    let stream = HttpRequest { method: Method::GET, target, headers, body };
+    let session = Session::default();
+    catalogue
+        .describe_mcp(way.server.server(), None, stream, None)
+        .is_ok_and(|call| policies.may_call(Asked { agent, call: &call, now: Timestamp::now(), session: &session }))
 }

@@ -19,7 +19,7 @@ use aegis_core::policy::{Asked, PolicySet};
 use aegis_core::sanitize::Kind;
 use aegis_core::session::Session;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, Full};
@@ -74,6 +74,13 @@ pub(super) async fn reviewed(
         return cannot(context, "the server's answer broke off, or it is too large to be looked through");
     };
     if bytes.is_empty() || (!head.status.is_success() && serde_json::from_slice::<Value>(&bytes).is_err()) {
+        if !review.redacts.is_empty() && !bytes.is_empty() {
+            // The status says that it failed; its words can't be looked through.
+            for name in [CONTENT_LENGTH, CONTENT_TYPE, ETAG] {
+                head.headers.remove(name);
+            }
+            return Response::from_parts(head, full(Bytes::new()));
+        }
         return Response::from_parts(head, full(bytes));
     }
     match review.bytes(&bytes).await {
@@ -161,7 +168,7 @@ impl Review {
             let definitions: Vec<Definition> =
                 tools.flat_map(|(_, tools)| tools).filter_map(Definition::read).collect();
             if !definitions.is_empty() {
-                let noted = self.server.see(&definitions).await;
+                let noted = self.server.see(&self.agent, &definitions).await;
                 noted.map_err(|error| {
                     tracing::error!(%error, "a list of tools could not be noted");
                     "the list of tools can't be noted, so it isn't shown".to_owned()
@@ -184,7 +191,7 @@ impl Review {
         let call = match listed {
             Listed::Tools => {
                 let Some(definition) = Definition::read(item) else { return false };
-                if let Some(why) = self.server.distrusted(&definition) {
+                if let Some(why) = self.server.distrusted(&self.agent, &definition) {
                     tracing::warn!(
                         server = server.name,
                         tool = definition.name,

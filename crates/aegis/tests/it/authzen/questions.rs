@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::{Client, tool, try_send};
-use crate::process::Gateway;
+use crate::process::{Folder, Gateway, eventually};
 
 const POLICY: &str = r#"agent: deploy-manager
 daily_budget: 3 requests
@@ -169,6 +169,35 @@ fn the_same_call_is_asked_about_twice_and_spends_once() {
     // Who is withdrawn isn't told yes again.
     gateway.folder.json(&["agent", "suspend", "deploy-manager"]);
     assert_eq!(client.post("/access/v1/evaluation", &question("c1", 1)).status, 401);
+}
+
+#[test]
+fn a_yes_of_before_does_not_outlive_the_policies_that_gave_it() {
+    let (gateway, client, _) = start();
+    let mut question = deploy(json!({"environment": "staging", "replicas": 1}));
+    question["context"] = json!({"session_id": "s1", "call_id": "c1"});
+    assert_eq!(client.ask(&question)["decision"], true);
+    gateway.folder.change("policies/policy.yaml", |_| "agent: deploy-manager\nactions: [{name: other}]\n".to_owned());
+    gateway.signal("-HUP");
+    eventually("the other policies are in force", || client.ask(&question)["decision"] == false);
+}
+
+#[test]
+fn a_user_who_is_called_like_the_enforcement_point_is_not_it() {
+    let config = "decision_api: {peps: [{agent: harness, subjects: [\"user/*\"]}]}\n";
+    let folder = Folder::with(config, &[("policy.yaml", "agent: harness\nactions: [{name: deploy}]\n")]);
+    let token = folder.agent("harness");
+    let gateway = folder.serve();
+    let client = Client::of(&gateway, &token);
+    let mut question = tool("harness", "deploy", json!({}));
+    assert_eq!(client.ask(&question)["decision"], true, "it may");
+    question["subject"]["type"] = "user".into();
+    let answer = client.ask(&question);
+    assert_eq!(
+        (&answer["decision"], &answer["context"]["reason"]),
+        (&false.into(), &"identity: subject_unregistered".into()),
+        "{answer}"
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use serde_json::{Value, json};
 
 use super::conformance::peer;
-use crate::process::{Gateway, aegis};
+use crate::process::{Gateway, aegis, raw};
 
 const POLICY: &str = "agent: bot
 actions:
@@ -99,6 +99,32 @@ fn a_server_behind_pipes_is_decided_by_the_gateway_and_nothing_passes_without_it
     let closed = pipe.call("echo", json!({"message": "x"}));
     let words = closed["error"]["message"].as_str().expect("an error");
     assert!(words.contains("nothing was run"), "{closed}");
+}
+
+/// What an agent brings as the word of a server that it runs.
+fn brings(gateway: &Gateway, token: &str, tool: &str) -> String {
+    let list = json!({"tools": [{"name": tool, "description": "another one", "inputSchema": {"type": "object"}}]});
+    let request = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
+    let body = json!({"request": request, "said": {"jsonrpc": "2.0", "id": 1, "result": list}}).to_string();
+    let head = format!("POST /mcp/local HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}", body.len());
+    let more = format!("Authorization: Bearer {token}\r\nAegis-Mcp: said\r\nContent-Type: application/json");
+    raw(gateway.address("proxy"), &format!("{head}\r\n{more}\r\n\r\n{body}"))
+}
+
+#[test]
+fn what_one_agent_says_that_its_server_said_changes_nothing_for_another() {
+    let policies = format!("{POLICY}---\nagent: rival\nactions: [{{name: local/echo}}]\n");
+    let gateway = Gateway::start("mcp: [{name: local}]\n", &[("a.yaml", &policies)]);
+    let (bot, rival) = (gateway.folder.agent("bot"), gateway.folder.agent("rival"));
+    let stranger = gateway.folder.agent("stranger");
+    assert!(brings(&gateway, &rival, "echo").starts_with("HTTP/1.1 200"), "its own server may be anything");
+    assert!(brings(&gateway, &stranger, "get-sum").starts_with("HTTP/1.1 403"), "nothing of it is granted");
+    let mut pipe = Pipe::start(&gateway, &bot);
+    let listed = pipe.ask("tools/list", json!({}));
+    assert_eq!(listed["result"]["tools"].as_array().map(Vec::len), Some(2), "{listed}");
+    brings(&gateway, &rival, "echo");
+    let echoed = pipe.call("echo", json!({"message": "x"}));
+    assert_eq!(echoed["result"]["content"][0]["text"], "Echo: x", "{echoed}");
 }
 
 #[test]
