@@ -22,11 +22,27 @@ pub(super) struct Way {
     pub(super) reached: fn(&Arrived, &Case, &str),
 }
 
-pub(super) const WAYS: [Way; 6] = [
+pub(super) const WAYS: [Way; 8] = [
     Way { name: "route", via: "route", forwards: true, names_host: false, carry: route, reached: as_sent },
     Way { name: "route_tls", via: "route", forwards: true, names_host: false, carry: route_tls, reached: as_sent },
     Way { name: "route_h2", via: "route", forwards: true, names_host: false, carry: route_h2, reached: as_sent },
     Way { name: "proxy", via: "proxy", forwards: true, names_host: true, carry: proxy, reached: as_sent },
+    Way {
+        name: "intercepted",
+        via: "intercepted",
+        forwards: true,
+        names_host: true,
+        carry: intercepted,
+        reached: as_sent,
+    },
+    Way {
+        name: "intercepted_h2",
+        via: "intercepted",
+        forwards: true,
+        names_host: true,
+        carry: intercepted_h2,
+        reached: as_sent,
+    },
     Way {
         name: "ext_authz",
         via: "ext_authz",
@@ -78,6 +94,22 @@ fn secure_route(world: &World, way: &Way, case: &Case, version: &str) -> Result<
     let url = format!("https://{}/r/it{}", world.gateway.address("proxy_tls"), case.request.path);
     let ca = ["--cacert".to_owned(), world.ca.display().to_string(), version.to_owned(), url];
     curl(case, &[&bearer(world, way)[..], &ca].concat())
+}
+
+fn intercepted(world: &World, way: &Way, case: &Case) -> Result<String, String> {
+    in_tunnel(world, way, case, "--http1.1")
+}
+
+fn intercepted_h2(world: &World, way: &Way, case: &Case) -> Result<String, String> {
+    in_tunnel(world, way, case, "--http2")
+}
+
+fn in_tunnel(world: &World, way: &Way, case: &Case, version: &str) -> Result<String, String> {
+    let proxy = format!("http://{}:{}@{}", agent(way), world.token(way), world.gateway.address("proxy"));
+    let trust = ["--cacert".to_owned(), world.ca.display().to_string(), version.to_owned()];
+    let url = format!("https://{}{}", world.host, case.request.path);
+    // What the proxy answers to CONNECT is a decision too, and not this one.
+    curl(case, &[&["--suppress-connect-headers".to_owned(), "--proxy".to_owned(), proxy, url][..], &trust].concat())
 }
 
 fn proxy(world: &World, way: &Way, case: &Case) -> Result<String, String> {

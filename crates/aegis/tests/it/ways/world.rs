@@ -1,10 +1,12 @@
 //! A gateway with every way in, and the tool behind it.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
 use super::carry::{WAYS, Way};
@@ -20,10 +22,13 @@ pub(super) struct World {
     tokens: Vec<(&'static str, String)>,
 }
 
-/// A plain HTTP/1.1 tool that answers everything with 200, and keeps each whole request.
+/// An HTTP/1.1 tool, plain and under TLS, that answers everything with 200, and keeps each whole request.
 #[derive(Clone)]
 pub(super) struct Tool {
-    pub(super) address: SocketAddr,
+    plain: SocketAddr,
+    tls: SocketAddr,
+    /// What signed its certificate.
+    certificate: String,
     requests: Arc<Mutex<Vec<Arrived>>>,
 }
 
@@ -36,15 +41,17 @@ pub(super) struct Arrived {
 
 impl World {
     pub(super) fn start(file: &File) -> Self {
-        let tool = Tool::start();
-        let address = tool.address;
+        let host = file.host.clone().unwrap_or_default();
+        let tool = Tool::start(&host);
+        let address = tool.plain;
         let mut route = file.route.clone();
         // Under the host's own name, so that a route's host and the one that an agent names are the same.
         let upstream = file.host.as_ref().map_or(address.to_string(), Clone::clone);
         route.extend([("name".into(), "it".into()), ("upstream".into(), format!("http://{upstream}").into())]);
         let mut config = format!("environments:\n{}\nroutes: [{}]\n", file.environments, Value::Object(route));
         if let Some(host) = &file.host {
-            config += &format!("upstreams: {{\"{host}:80\": \"{address}\"}}\n");
+            config += &format!("upstreams: {{\"{host}:80\": \"{address}\", \"{host}:443\": \"{}\"}}\n", tool.tls);
+            config += &format!("interception: {{hosts: [\"{host}\"], upstream_ca: ./tool.pem}}\n");
         }
         if file.tools.is_some() {
             config += "tools: ./tools\n";
@@ -54,10 +61,11 @@ impl World {
             std::fs::create_dir(folder.path("tools")).expect("made");
             std::fs::write(folder.path("tools/tool.yaml"), tools).expect("written");
         }
+        std::fs::write(folder.path("tool.pem"), &tool.certificate).expect("written");
         let gateway = folder.serve();
         let tokens = WAYS.iter().map(|way| (way.name, folder.agent(&agent(way)))).collect();
         let ca = folder.ca();
-        Self { gateway, tool, ca, host: file.host.clone().unwrap_or_default(), tokens }
+        Self { gateway, tool, ca, host, tokens }
     }
 
     /// The token of a way's agent.
@@ -102,17 +110,23 @@ pub(super) fn agent(way: &Way) -> String {
 }
 
 impl Tool {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let tool = Self { address: listener.local_addr().expect("bound"), requests: Arc::default() };
-        let requests = Arc::clone(&tool.requests);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let requests = Arc::clone(&requests);
-                std::thread::spawn(move || serve(stream, &requests));
-            }
+    fn start(host: &str) -> Self {
+        let host = if host.is_empty() { "tool.test" } else { host };
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let params = rcgen::CertificateParams::new(vec![host.to_owned()]).expect("a name");
+        let certificate = params.self_signed(&key).expect("signed");
+        let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|it| it.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], private));
+        let config = Arc::new(config.expect("a certificate and its key"));
+        let requests = Arc::default();
+        let plain = listen(&requests, |stream| Some(stream));
+        let tls = listen(&requests, move |stream| {
+            Some(StreamOwned::new(ServerConnection::new(Arc::clone(&config)).ok()?, stream))
         });
-        tool
+        Self { plain, tls, certificate: certificate.pem(), requests }
     }
 
     /// How many requests have arrived.
@@ -126,7 +140,23 @@ impl Tool {
     }
 }
 
-fn serve(mut stream: TcpStream, requests: &Mutex<Vec<Arrived>>) {
+/// Listens on a free port; `open` makes a conversation of each connection.
+fn listen<S: Read + Write>(
+    requests: &Arc<Mutex<Vec<Arrived>>>,
+    open: impl Fn(TcpStream) -> Option<S> + Clone + Send + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let (address, requests) = (listener.local_addr().expect("bound"), Arc::clone(requests));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (requests, open) = (Arc::clone(&requests), open.clone());
+            std::thread::spawn(move || open(stream).map(|stream| serve(stream, &requests)));
+        }
+    });
+    address
+}
+
+fn serve(mut stream: impl Read + Write, requests: &Mutex<Vec<Arrived>>) {
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
         while let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
