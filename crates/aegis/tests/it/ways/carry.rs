@@ -1,5 +1,6 @@
 //! The ways: how each carries a call, and where the id of the decision is in its answer.
 
+mod authzen;
 mod ext_authz;
 
 use std::process::Command;
@@ -16,22 +17,57 @@ pub(super) struct Way {
     pub(super) forwards: bool,
     /// Whether the agent names the host.
     pub(super) names_host: bool,
+    /// Whether it says the call by its name, and not as a request.
+    pub(super) by_name: bool,
     /// Sends the call; the decision's id, or what went wrong.
     pub(super) carry: fn(&World, &Way, &Case) -> Result<String, String>,
     /// Checks what reached the tool: the request, and the body that it should have.
     pub(super) reached: fn(&Arrived, &Case, &str),
 }
 
-pub(super) const WAYS: [Way; 8] = [
-    Way { name: "route", via: "route", forwards: true, names_host: false, carry: route, reached: as_sent },
-    Way { name: "route_tls", via: "route", forwards: true, names_host: false, carry: route_tls, reached: as_sent },
-    Way { name: "route_h2", via: "route", forwards: true, names_host: false, carry: route_h2, reached: as_sent },
-    Way { name: "proxy", via: "proxy", forwards: true, names_host: true, carry: proxy, reached: as_sent },
+pub(super) const WAYS: [Way; 9] = [
+    Way {
+        name: "route",
+        via: "route",
+        forwards: true,
+        names_host: false,
+        by_name: false,
+        carry: route,
+        reached: as_sent,
+    },
+    Way {
+        name: "route_tls",
+        via: "route",
+        forwards: true,
+        names_host: false,
+        by_name: false,
+        carry: route_tls,
+        reached: as_sent,
+    },
+    Way {
+        name: "route_h2",
+        via: "route",
+        forwards: true,
+        names_host: false,
+        by_name: false,
+        carry: route_h2,
+        reached: as_sent,
+    },
+    Way {
+        name: "proxy",
+        via: "proxy",
+        forwards: true,
+        names_host: true,
+        by_name: false,
+        carry: proxy,
+        reached: as_sent,
+    },
     Way {
         name: "intercepted",
         via: "intercepted",
         forwards: true,
         names_host: true,
+        by_name: false,
         carry: intercepted,
         reached: as_sent,
     },
@@ -40,6 +76,7 @@ pub(super) const WAYS: [Way; 8] = [
         via: "intercepted",
         forwards: true,
         names_host: true,
+        by_name: false,
         carry: intercepted_h2,
         reached: as_sent,
     },
@@ -48,6 +85,7 @@ pub(super) const WAYS: [Way; 8] = [
         via: "ext_authz",
         forwards: false,
         names_host: false,
+        by_name: false,
         carry: ext_authz::by_route,
         reached: as_sent,
     },
@@ -56,7 +94,17 @@ pub(super) const WAYS: [Way; 8] = [
         via: "ext_authz",
         forwards: false,
         names_host: true,
+        by_name: false,
         carry: ext_authz::by_host,
+        reached: as_sent,
+    },
+    Way {
+        name: "authzen",
+        via: "authzen",
+        forwards: false,
+        names_host: false,
+        by_name: true,
+        carry: authzen::carry,
         reached: as_sent,
     },
 ];
@@ -64,7 +112,7 @@ pub(super) const WAYS: [Way; 8] = [
 impl Way {
     /// Whether it can carry a case.
     pub(super) fn carries(&self, world: &World, case: &Case) -> bool {
-        if self.names_host && world.host.is_empty() {
+        if (self.names_host && world.host.is_empty()) || (self.by_name && case.call.is_none()) {
             return false;
         }
         case.only.is_empty() || case.only.iter().any(|name| name == self.name)
