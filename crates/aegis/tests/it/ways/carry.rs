@@ -2,6 +2,7 @@
 
 mod authzen;
 mod ext_authz;
+mod mcp;
 
 use std::process::Command;
 
@@ -25,7 +26,7 @@ pub(super) struct Way {
     pub(super) reached: fn(&Arrived, &Case, &str),
 }
 
-pub(super) const WAYS: [Way; 9] = [
+pub(super) const WAYS: [Way; 10] = [
     Way {
         name: "route",
         via: "route",
@@ -107,6 +108,15 @@ pub(super) const WAYS: [Way; 9] = [
         carry: authzen::carry,
         reached: as_sent,
     },
+    Way {
+        name: "mcp",
+        via: "mcp",
+        forwards: true,
+        names_host: false,
+        by_name: true,
+        carry: mcp::carry,
+        reached: mcp::reached,
+    },
 ];
 
 impl Way {
@@ -180,13 +190,29 @@ fn curl(case: &Case, arguments: &[String]) -> Result<String, String> {
     if let Some(body) = &case.request.body {
         command.args(["--data-binary", body]);
     }
-    let output = command.args(arguments).output().expect("curl runs");
-    let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+    command.args(arguments);
+    decision_of(&answer(command))
+}
+
+/// Runs real curl with these arguments; head and body of the answer, and what went wrong.
+fn run(arguments: &[String]) -> String {
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--max-time", "20", "--noproxy", "*", "--include"]).args(arguments);
+    answer(command)
+}
+
+fn answer(mut command: Command) -> String {
+    let output = command.output().expect("curl runs");
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// The decision's id, from the head of an answer.
+fn decision_of(answer: &str) -> Result<String, String> {
     let id = answer.lines().find_map(|line| {
         let (name, value) = line.split_once(": ")?;
         name.eq_ignore_ascii_case("aegis-decision-id").then(|| value.trim().to_owned())
     });
-    id.ok_or_else(|| format!("no decision in {answer}\n{}", String::from_utf8_lossy(&output.stderr)))
+    id.ok_or_else(|| format!("no decision in {answer}"))
 }
 
 /// It arrived with the method and the body that were decided.

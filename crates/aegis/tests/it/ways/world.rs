@@ -1,5 +1,6 @@
 //! A gateway with every way in, and the tool behind it.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -7,10 +8,10 @@ use std::sync::{Arc, Mutex};
 
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::carry::{WAYS, Way};
-use super::data::File;
+use super::data::{Call, File};
 use crate::process::{Folder, Gateway};
 
 pub(super) struct World {
@@ -52,6 +53,18 @@ impl World {
         if let Some(host) = &file.host {
             config += &format!("upstreams: {{\"{host}:80\": \"{address}\", \"{host}:443\": \"{}\"}}\n", tool.tls);
             config += &format!("interception: {{hosts: [\"{host}\"], upstream_ca: ./tool.pem}}\n");
+        }
+        let mapped: Vec<Value> = named(file)
+            .into_iter()
+            .map(|(action, call)| {
+                let params: serde_json::Map<String, Value> =
+                    call.params.keys().map(|name| (name.clone(), format!("/{name}").into())).collect();
+                json!({"tool": action, "as": format!("{}/{action}", call.tool), "params": params})
+            })
+            .collect();
+        if !mapped.is_empty() {
+            let server = json!([{"name": "it", "url": format!("http://{address}/mcp"), "map": mapped}]);
+            config += &format!("mcp: {server}\nlimits: {{hold: 1ms}}\n");
         }
         if file.tools.is_some() {
             config += "tools: ./tools\n";
@@ -102,6 +115,18 @@ impl World {
         let said = self.gateway.folder.run(&["approvals", verb, id]);
         assert!(said.status.success(), "{}", crate::process::text(&said));
     }
+}
+
+/// The actions that a file's cases name, each with the call that names most of its parameters.
+fn named(file: &File) -> BTreeMap<&str, &Call> {
+    let mut named: BTreeMap<&str, &Call> = BTreeMap::new();
+    for call in file.cases.iter().filter_map(|case| case.call.as_ref()) {
+        let most = named.entry(&call.action).or_insert(call);
+        if most.params.len() < call.params.len() {
+            *most = call;
+        }
+    }
+    named
 }
 
 /// The agent that asks by a way: each has its own, so that no approval or budget is shared.
@@ -156,6 +181,11 @@ fn listen<S: Read + Write>(
     address
 }
 
+const DONE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ndone\n";
+/// What an MCP server answers to the call of a tool; the id is the one that every call here has.
+const RPC_DONE: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 77\r\n\r\n\
+    {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"done\"}]}}";
+
 fn serve(mut stream: impl Read + Write, requests: &Mutex<Vec<Arrived>>) {
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
@@ -168,8 +198,9 @@ fn serve(mut stream: impl Read + Write, requests: &Mutex<Vec<Arrived>>) {
             }
             let body = String::from_utf8_lossy(&bytes[end + 4..end + 4 + length]).into_owned();
             bytes.drain(..end + 4 + length);
+            let rpc = head.starts_with("POST /mcp ");
             requests.lock().expect("whole").push(Arrived { head, body });
-            if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ndone\n").is_err() {
+            if stream.write_all(if rpc { RPC_DONE } else { DONE }.as_bytes()).is_err() {
                 return;
             }
         }
