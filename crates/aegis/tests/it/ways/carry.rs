@@ -6,7 +6,7 @@ mod mcp;
 
 use std::process::Command;
 
-use super::data::{Case, Expect};
+use super::data::{Case, Expect, Request};
 use super::world::{Arrived, World, agent};
 
 /// One way in.
@@ -26,97 +26,32 @@ pub(super) struct Way {
     pub(super) reached: fn(&Arrived, &Case, &str),
 }
 
-pub(super) const WAYS: [Way; 10] = [
-    Way {
-        name: "route",
-        via: "route",
-        forwards: true,
-        names_host: false,
-        by_name: false,
-        carry: route,
-        reached: as_sent,
-    },
-    Way {
-        name: "route_tls",
-        via: "route",
-        forwards: true,
-        names_host: false,
-        by_name: false,
-        carry: route_tls,
-        reached: as_sent,
-    },
-    Way {
-        name: "route_h2",
-        via: "route",
-        forwards: true,
-        names_host: false,
-        by_name: false,
-        carry: route_h2,
-        reached: as_sent,
-    },
-    Way {
-        name: "proxy",
-        via: "proxy",
-        forwards: true,
-        names_host: true,
-        by_name: false,
-        carry: proxy,
-        reached: as_sent,
-    },
-    Way {
-        name: "intercepted",
-        via: "intercepted",
-        forwards: true,
-        names_host: true,
-        by_name: false,
-        carry: intercepted,
-        reached: as_sent,
-    },
-    Way {
-        name: "intercepted_h2",
-        via: "intercepted",
-        forwards: true,
-        names_host: true,
-        by_name: false,
-        carry: intercepted_h2,
-        reached: as_sent,
-    },
-    Way {
-        name: "ext_authz",
-        via: "ext_authz",
-        forwards: false,
-        names_host: false,
-        by_name: false,
-        carry: ext_authz::by_route,
-        reached: as_sent,
-    },
-    Way {
-        name: "ext_authz_host",
-        via: "ext_authz",
-        forwards: false,
-        names_host: true,
-        by_name: false,
-        carry: ext_authz::by_host,
-        reached: as_sent,
-    },
-    Way {
-        name: "authzen",
-        via: "authzen",
-        forwards: false,
-        names_host: false,
-        by_name: true,
-        carry: authzen::carry,
-        reached: as_sent,
-    },
-    Way {
-        name: "mcp",
-        via: "mcp",
-        forwards: true,
-        names_host: false,
-        by_name: true,
-        carry: mcp::carry,
-        reached: mcp::reached,
-    },
+/// A request that the gateway forwards, and that names no host.
+const REQUEST: Way = Way {
+    name: "route",
+    via: "route",
+    forwards: true,
+    names_host: false,
+    by_name: false,
+    carry: route,
+    reached: as_sent,
+};
+/// A request that another proxy asks about, and forwards itself.
+const ASKED: Way = Way { name: "ext_authz", via: "ext_authz", forwards: false, carry: ext_authz::by_route, ..REQUEST };
+
+pub(super) const WAYS: [Way; 12] = [
+    REQUEST,
+    Way { name: "route_tls", carry: route_tls, ..REQUEST },
+    Way { name: "route_h2", carry: route_h2, ..REQUEST },
+    Way { name: "proxy", via: "proxy", names_host: true, carry: proxy, ..REQUEST },
+    Way { name: "intercepted", via: "intercepted", names_host: true, carry: intercepted, ..REQUEST },
+    Way { name: "intercepted_h2", via: "intercepted", names_host: true, carry: intercepted_h2, ..REQUEST },
+    ASKED,
+    Way { name: "ext_authz_host", names_host: true, carry: ext_authz::by_host, ..ASKED },
+    Way { name: "ext_authz_http", carry: ext_authz_http, ..ASKED },
+    Way { name: "authorize", via: "authorize", carry: authorize, ..ASKED },
+    Way { name: "authzen", via: "authzen", forwards: false, by_name: true, carry: authzen::carry, ..REQUEST },
+    Way { name: "mcp", via: "mcp", by_name: true, carry: mcp::carry, reached: mcp::reached, ..REQUEST },
 ];
 
 impl Way {
@@ -130,6 +65,10 @@ impl Way {
 
     /// What is expected of a way that can't carry all of a case, and says so.
     pub(super) fn instead(&self, case: &Case) -> Option<Expect> {
+        if self.name == "authorize" && case.request.body.is_some() {
+            let (decision, code) = ("deny".to_owned(), Some("PolicyViolation".to_owned()));
+            return Some(Expect { decision, code, reason: Some("body: not_sent".to_owned()), ..Expect::default() });
+        }
         let instead = case.instead.iter().find(|instead| instead.ways.iter().any(|name| name == self.name));
         instead.map(|instead| instead.expect.clone())
     }
@@ -173,6 +112,34 @@ fn in_tunnel(world: &World, way: &Way, case: &Case, version: &str) -> Result<Str
 fn proxy(world: &World, way: &Way, case: &Case) -> Result<String, String> {
     let proxy = format!("http://{}:{}@{}", agent(way), world.token(way), world.gateway.address("proxy"));
     curl(case, &["--proxy".to_owned(), proxy, format!("http://{}{}", world.host, case.request.path)])
+}
+
+/// Envoy's HTTP service: the request itself, under the operator's words.
+fn ext_authz_http(world: &World, way: &Way, case: &Case) -> Result<String, String> {
+    let api = world.gateway.address("api");
+    let url = format!("http://{api}/v1/ext_authz/route=it&body=65536{}", case.request.path);
+    let headers = [
+        "--header".to_owned(),
+        format!("Host: {}", world.authority()),
+        "--header".to_owned(),
+        "X-Forwarded-Proto: http".to_owned(),
+        "--header".to_owned(),
+        "X-Envoy-Auth-Partial-Body: false".to_owned(),
+        url,
+    ];
+    curl(case, &[&bearer(world, way)[..], &headers].concat())
+}
+
+/// Forward-auth as Caddy and Traefik do it: what is asked about stands in headers, and there is no body.
+fn authorize(world: &World, way: &Way, case: &Case) -> Result<String, String> {
+    let Request { method, path, headers, .. } = &case.request;
+    let told = [("Method", method.as_str()), ("Proto", "http"), ("Host", world.authority()), ("Uri", path)];
+    let told = told.map(|(name, value)| format!("X-Forwarded-{name}: {value}"));
+    let own = headers.iter().map(|(name, value)| format!("{name}: {value}"));
+    let headers = told.into_iter().chain(own).flat_map(|line| ["--header".to_owned(), line]);
+    let url = format!("http://{}/v1/authorize?route=it", world.gateway.address("api"));
+    let arguments: Vec<String> = headers.chain(bearer(world, way)).chain([url]).collect();
+    decision_of(&run(&arguments))
 }
 
 fn bearer(world: &World, way: &Way) -> [String; 2] {

@@ -70,7 +70,7 @@ pub(super) struct Call {
 }
 
 /// What its record says.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Expect {
     pub(super) decision: String,

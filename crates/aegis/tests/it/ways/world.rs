@@ -81,6 +81,11 @@ impl World {
         Self { gateway, tool, ca, host, tokens }
     }
 
+    /// The host that a proxy in front of us is called by.
+    pub(super) fn authority(&self) -> &str {
+        if self.host.is_empty() { "cluster.test" } else { &self.host }
+    }
+
     /// The token of a way's agent.
     pub(super) fn token(&self, way: &Way) -> &str {
         &self.tokens.iter().find(|(name, _)| *name == way.name).expect("each has one").1

@@ -37,7 +37,7 @@ fn check(world: &World, way: &Way, case: &Case, context_extensions: HashMap<Stri
 }
 
 fn request(world: &World, way: &Way, case: &Case) -> HttpRequest {
-    let host = if world.host.is_empty() { "cluster.test" } else { &world.host };
+    let host = world.authority();
     let body = case.request.body.clone().unwrap_or_default().into_bytes();
     let mut headers: HashMap<String, String> = case.request.headers.clone().into_iter().collect();
     for (name, value) in
