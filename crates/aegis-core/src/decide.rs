@@ -165,6 +165,13 @@ impl Denial {
         self.explanation
     }
 
+    /// The same with more to be said in its reason, without raw values.
+    #[must_use]
+    pub fn noting(mut self, more: &str) -> Self {
+        self.explanation.reason.push_str(more);
+        self
+    }
+
     /// A refusal of something that never became a call: no identity, or a request that can't be read.
     ///
     /// `reason` is for records and never holds a raw value; `detail` is for the caller.

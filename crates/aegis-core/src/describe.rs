@@ -12,6 +12,7 @@
 mod address;
 mod body;
 mod cases;
+mod coding;
 mod destination;
 mod environment;
 mod extract;
@@ -35,6 +36,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use address::{AddressClass, address_class};
 pub use cases::{Checked, Failure};
+pub(crate) use coding::{INTEGRITY, is_coded};
+pub use coding::{Undecoded, without_coding};
 pub use destination::canonical_destination;
 pub(crate) use json::parse as strict_json;
 pub(crate) use pointer::fold;
@@ -157,6 +160,10 @@ impl Catalogue {
     /// Whether the body has to be read.
     pub fn body_plan(&self, arrival: &Arrival<'_>, request: &http::request::Parts) -> BodyPlan {
         let target = request.uri.path_and_query().and_then(|raw| target::Target::parse(raw).ok());
+        if recognise::is_posted_form(&request.method, &request.headers) {
+            // A field of it may make it another method.
+            return BodyPlan::Whole;
+        }
         match (self.tool_behind(arrival), target) {
             (recognise::Behind::Known(tool), Some(target)) if tool.reads_body(&request.method, &target) => {
                 BodyPlan::Whole

@@ -8,7 +8,8 @@ use aegis_core::describe::DenyShape;
 use aegis_core::problem::{Code, Problem};
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Full};
@@ -60,7 +61,10 @@ pub fn admitted(explanation: &Explanation) -> Response<AnyBody> {
 
 /// The answer to a call that is not forwarded.
 pub fn refusal(explanation: &Explanation, form: Form) -> Response<AnyBody> {
-    let problem = explanation.problem().unwrap_or_else(|| internal(explanation));
+    let mut problem = explanation.problem().unwrap_or_else(|| internal(explanation));
+    if problem.code == Code::BadRequest {
+        problem.status = own_status(&explanation.reason).as_u16();
+    }
     answer(problem, explanation, form)
 }
 
@@ -78,11 +82,14 @@ pub fn failed(explanation: &Explanation, failure: Failure, form: Form) -> Respon
 }
 
 fn failure_problem(explanation: &Explanation, failure: Failure) -> Problem {
-    let (status, detail) = match failure {
-        Failure::Unreachable(detail) | Failure::NotSent(detail) => (StatusCode::BAD_GATEWAY, detail),
-        Failure::TimedOut(detail) => (StatusCode::GATEWAY_TIMEOUT, detail),
+    let (code, status, detail) = match failure {
+        Failure::Unreachable(detail) | Failure::NotSent(detail) => {
+            (Code::UpstreamFailed, StatusCode::BAD_GATEWAY, detail)
+        }
+        Failure::TimedOut(detail) => (Code::UpstreamFailed, StatusCode::GATEWAY_TIMEOUT, detail),
+        Failure::BodyBroke(detail) => (Code::BadRequest, StatusCode::BAD_REQUEST, detail),
     };
-    let mut problem = explanation.problem_with(Code::UpstreamFailed, detail);
+    let mut problem = explanation.problem_with(code, detail);
     problem.status = status.as_u16();
     problem
 }
@@ -95,6 +102,19 @@ pub fn undecided(status: StatusCode, detail: &str) -> Response<AnyBody> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     response
+}
+
+/// The status that HTTP itself has for some of what makes a bad request, by the reason in the explanation.
+fn own_status(reason: &str) -> StatusCode {
+    // What is counted with others says so behind it.
+    let reason = reason.split(';').next().unwrap_or_default();
+    match reason.strip_prefix("request: ").unwrap_or_default() {
+        "head_too_large" | "too_many_headers" => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "target_too_long" => StatusCode::URI_TOO_LONG,
+        "version" => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+        "content_charset" | "content_encoding" | "content_type" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        _ => StatusCode::BAD_REQUEST,
+    }
 }
 
 /// A refusal without a code: that is our mistake, and it stays a refusal.
@@ -117,6 +137,10 @@ fn answer(mut problem: Problem, explanation: &Explanation, form: Form) -> Respon
         DenyShape::Text => ("text/plain", spoken(&problem) + "\n"),
     };
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    if problem.status == StatusCode::UNSUPPORTED_MEDIA_TYPE.as_u16() {
+        // RFC 9110 §12.5.3: what would have been taken.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate, identity"));
+    }
     stamp(&mut headers, explanation);
     let body = if form.head_only { Empty::new().map_err(|never| match never {}).boxed() } else { full(text) };
     let mut response = Response::new(body);
@@ -209,6 +233,7 @@ fn kubernetes_reason(status: u16) -> &'static str {
         401 | 407 => "Unauthorized",
         403 => "Forbidden",
         413 => "RequestEntityTooLarge",
+        415 => "UnsupportedMediaType",
         429 => "TooManyRequests",
         503 => "ServiceUnavailable",
         504 => "Timeout",

@@ -37,6 +37,7 @@ use tokio::sync::{Notify, watch};
 use crate::bundle::{Bundles, SourceStatus};
 use crate::events::Events;
 use crate::identify::{Identify, OperatorToken};
+use crate::unproven::Unproven;
 use crate::versions::Versions;
 
 /// The largest body that is read, in bytes.
@@ -69,6 +70,8 @@ pub struct ApiState {
     pub events: Events,
     /// Decides for callers that enforce; `None` where nothing decides.
     pub decisions: Option<Decisions>,
+    /// Records refusals of those who prove nothing.
+    pub unproven: Unproven,
     /// Whether `/metrics` is answered without the operator's token.
     pub metrics_public: bool,
 }
@@ -97,6 +100,7 @@ pub fn router(state: ApiState) -> Router {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(guard::no_browsers))
         .layer(from_fn(guard::in_time))
+        .layer(from_fn_with_state(state.clone(), guard::framed))
         .with_state(state)
 }
 

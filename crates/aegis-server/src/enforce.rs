@@ -104,6 +104,9 @@ pub enum Failure {
     /// Nothing was sent, because nobody could be connected to: 502.
     #[error("{0}")]
     NotSent(String),
+    /// The client's own body was malformed, stopped, or came too slowly: 400.
+    #[error("{0}")]
+    BodyBroke(String),
 }
 
 impl Failure {
@@ -111,7 +114,7 @@ impl Failure {
     fn result(&self) -> &'static str {
         match self {
             Self::NotSent(_) => Outcome::NOT_SENT,
-            Self::Unreachable(_) | Self::TimedOut(_) => "failed",
+            Self::Unreachable(_) | Self::TimedOut(_) | Self::BodyBroke(_) => "failed",
         }
     }
 }

@@ -151,6 +151,18 @@ impl Events {
         });
     }
 
+    /// A refusal that another one's record stands for: counted, and neither logged nor exported, so that whoever needs no
+    /// credential for it can't fill disks and collectors.
+    pub fn counted(&self, explanation: &Explanation, latency: Duration) {
+        self.inner.metrics.decided(explanation, latency);
+        self.inner.metrics.unrecorded();
+    }
+
+    /// A request whose head can't be read in one way only, for a fixed `reason`.
+    pub fn malformed(&self, reason: &str) {
+        self.inner.metrics.malformed(reason);
+    }
+
     /// Something that an operator must look at: engines that differ, a record that can't be written. `what` is a fixed
     /// text, never data; `detail` holds no raw parameter value.
     pub fn alarm(&self, what: &str, detail: &str) {

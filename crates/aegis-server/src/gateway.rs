@@ -46,6 +46,8 @@ pub struct Settings {
     pub header_limit: usize,
     /// How long a client may take for its TLS handshake, its HTTP/2 preface, and each request's head.
     pub head_time: Duration,
+    /// How long a client may take nothing of what is sent to it.
+    pub send_idle: Duration,
     /// How long calls under way may take after shutdown began.
     pub drain: Duration,
 }
@@ -109,7 +111,7 @@ impl Gateway {
     /// outlive their client are the enforcer's to wait for.
     pub async fn run(self, intercept: Intercept, api: axum::Router, authorizer: ExtAuthz, shutdown: CancellationToken) {
         let Self { settings, proxy, proxy_tls, api: api_socket, ext_authz } = self;
-        let slots = Slots::new(settings.connections, settings.connections_per_client);
+        let slots = Slots::new(settings.connections, settings.connections_per_client, settings.send_idle);
         let plain = Listener {
             slots,
             tls: None,
@@ -139,7 +141,7 @@ impl Gateway {
         }
         if let Some(socket) = ext_authz {
             // A proxy's connections are few and last; newcomers must not push them out.
-            let slots = Slots::new(settings.api_connections, settings.api_connections);
+            let slots = Slots::new(settings.api_connections, settings.api_connections, settings.send_idle);
             let services = Services::new(authorizer.clone());
             let listener = Listener { slots, prior_knowledge: true, ..plain.clone() };
             connections.spawn(services.clone().tell_health(shutdown.clone()));
@@ -147,7 +149,8 @@ impl Gateway {
             connections.spawn(listener.run(socket.listener, service));
         }
         if let Some(socket) = api_socket {
-            let api_listener = Listener { slots: Slots::where_the_oldest_goes(settings.api_connections), ..plain };
+            let api_listener =
+                Listener { slots: Slots::where_the_oldest_goes(settings.api_connections, settings.send_idle), ..plain };
             let service = service_fn(move |request: Request<WireBody>| {
                 let (authorizer, mut api) = (authorizer.clone(), api.clone());
                 async move {

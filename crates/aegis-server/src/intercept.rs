@@ -11,7 +11,8 @@
 mod body;
 mod credential;
 pub mod ext_authz;
-mod frame;
+pub(crate) mod frame;
+pub mod framing;
 mod grpc;
 mod headers;
 pub(crate) mod listener;
@@ -21,15 +22,16 @@ pub(crate) mod slots;
 #[cfg(test)]
 mod tests;
 mod way;
+pub(crate) mod wire;
 mod within;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aegis_core::call::Destination;
 use aegis_core::describe::Unreadable;
-use http::{Request, Response, StatusCode};
+use http::header::{CONNECTION, EXPECT, HeaderValue};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming as WireBody;
 pub use mcp::McpDesk;
 use tokio_util::sync::CancellationToken;
@@ -38,11 +40,13 @@ pub use within::{InterceptedHost, Interception};
 
 pub use crate::hosts::{BadPattern, HostPattern};
 
+pub use self::body::Pace;
+use self::framing::Malformed;
 use self::listener::Listener;
 use self::within::Via;
 use crate::answer;
 use crate::enforce::AnyBody;
-use crate::pipeline::{EnforcedBy, Incoming, Pipeline, random};
+use crate::pipeline::{EnforcedBy, Headless, Incoming, Pipeline, random};
 use crate::trace::TraceContext;
 
 /// A sidecar route, as far as taking a request in depends on it.
@@ -65,7 +69,7 @@ pub struct Route {
 pub struct Intercept {
     pipeline: Pipeline,
     routes: Arc<HashMap<String, Route>>,
-    body_idle: Duration,
+    pace: Pace,
     calls: TaskTracker,
     interception: Option<Arc<Interception>>,
     /// How the connections inside of intercepted ones are served.
@@ -75,12 +79,12 @@ pub struct Intercept {
 }
 
 impl Intercept {
-    /// An adapter for these routes. A body may pause for `body_idle` at most.
-    pub fn new(pipeline: Pipeline, routes: impl IntoIterator<Item = Route>, body_idle: Duration) -> Self {
+    /// An adapter for these routes, whose bodies keep this pace.
+    pub fn new(pipeline: Pipeline, routes: impl IntoIterator<Item = Route>, pace: Pace) -> Self {
         let routes = routes.into_iter().map(|route| (route.name.clone(), route)).collect();
         let calls = TaskTracker::new();
         let (mcp, secure) = (McpDesk::default(), false);
-        Self { pipeline, routes: Arc::new(routes), body_idle, calls, interception: None, listener: None, mcp, secure }
+        Self { pipeline, routes: Arc::new(routes), pace, calls, interception: None, listener: None, mcp, secure }
     }
 
     /// The same, with these hosts intercepted.
@@ -110,11 +114,11 @@ impl Intercept {
     }
 
     async fn answer_mcp(&self, request: Request<WireBody>) -> Response<AnyBody> {
-        let (desk, pipeline, secure, idle) = (self.mcp.clone(), self.pipeline.clone(), self.secure, self.body_idle);
+        let (desk, pipeline, secure, pace) = (self.mcp.clone(), self.pipeline.clone(), self.secure, self.pace);
         let gone = CancellationToken::new();
         // Dropped with this future, which is dropped when the client hangs up.
         let _guard = gone.clone().drop_guard();
-        let call = self.calls.spawn(async move { desk.answer(pipeline, request, secure, idle, gone).await });
+        let call = self.calls.spawn(async move { desk.answer(pipeline, request, secure, pace, gone).await });
         call.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a message ended without an answer");
             answer::undecided(StatusCode::SERVICE_UNAVAILABLE, "The gateway failed to decide this message.")
@@ -138,22 +142,30 @@ impl Intercept {
 
     /// Takes a call through the pipeline.
     async fn run(&self, incoming: Incoming) -> Response<AnyBody> {
+        let closes = incoming.head.extensions.get::<Closes>().is_some();
         let (pipeline, grpc) = (self.pipeline.clone(), grpc::asks(&incoming.head));
         // A task of its own: a client that hangs up must not stop a call between its admission and its outcome.
         let call = self.calls.spawn(async move { pipeline.handle(incoming).await });
-        match call.await {
+        let mut response = match call.await {
             Ok(handled) if grpc => grpc::answer(handled),
             Ok(handled) => handled.into_response(),
             Err(error) => {
                 tracing::error!(%error, "a call ended without an answer");
                 answer::undecided(StatusCode::SERVICE_UNAVAILABLE, "The gateway failed to decide this call.")
             }
+        };
+        if closes {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        response
     }
 
     /// Reads the head. `None` when it isn't for any tool.
     fn take_in(&self, request: Request<WireBody>) -> Option<Incoming> {
-        let form = way::Form::of(request.method(), request.uri(), request.version())?;
+        let form = match request.extensions().get::<Malformed>() {
+            Some(_) => way::Form::Route,
+            None => way::Form::of(request.method(), request.uri(), request.version())?,
+        };
         Some(self.read(form, request, None))
     }
 
@@ -166,7 +178,17 @@ impl Intercept {
         let upgrading = headers::upgrades(request.headers());
         let upgrade = (form == way::Form::Tunnel || upgrading).then(|| hyper::upgrade::on(&mut request));
         let (mut head, wire_body) = request.into_parts();
-        let found = frame::check(&head).and_then(|()| match via {
+        let framed = match head.extensions.get::<Malformed>().copied() {
+            Some(malformed) => {
+                head.extensions.insert(Headless);
+                Err(malformed.into())
+            }
+            None => frame::check(&head),
+        };
+        if framed.is_err() && head.version < Version::HTTP_2 {
+            head.extensions.insert(Closes);
+        }
+        let found = framed.and_then(|()| match via {
             Some(via) => way::within(&head, via),
             None => way::read(form, &head, &self.routes),
         });
@@ -176,6 +198,7 @@ impl Intercept {
 
         let injected = matches!(&found, Ok(found) if found.injected);
         credential::strip(form, &mut head.headers, injected);
+        let expects = head.headers.contains_key(EXPECT);
         headers::strip_connection(&mut head.headers, upgrading);
         headers::join_cookies(&mut head);
         let way = found.map(|found| {
@@ -186,7 +209,7 @@ impl Intercept {
             (Ok(way), Ok(token)) => (Ok(way), token),
             (Err(unreadable), _) | (_, Err(unreadable)) => (Err(unreadable), None),
         };
-        let body = body::guarded(wire_body, self.body_idle);
+        let body = body::guarded(wire_body, self.pace, expects);
         Incoming {
             way,
             via: form.name(),
@@ -200,6 +223,16 @@ impl Intercept {
             body,
             upgrade,
         }
+    }
+}
+
+/// An extension of a request's head: its frame can be read in two ways, so that nothing behind it is read.
+#[derive(Debug, Clone, Copy)]
+struct Closes;
+
+impl From<Malformed> for Unreadable {
+    fn from(malformed: Malformed) -> Self {
+        unreadable(malformed.reason, malformed.message)
     }
 }
 

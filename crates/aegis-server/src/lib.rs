@@ -17,4 +17,5 @@ pub mod mcp;
 pub mod pipeline;
 mod sni;
 pub mod trace;
+pub mod unproven;
 pub mod versions;

@@ -18,25 +18,26 @@ mod rates;
 mod recorded;
 mod retire;
 mod room;
+mod sender;
 
 use std::sync::Arc;
 
 use aegis_core::decide::{Decision, Denial, Facts, Passage, decide};
 use aegis_core::policy::Asked;
 use aegis_core::problem::{Code, Violation};
-use case::{Case, Refused};
+use case::Case;
 pub(crate) use case::{decision_id, random};
 pub use governing::{Canary, CanaryOf, Governing};
 pub use handled::Handled;
 use http::Response;
 pub use incoming::{Absent, EnforcedBy, Fits, Incoming, Way};
+pub(crate) use incoming::{Client, Headless};
 pub use mcp::McpWay;
 use parts::Inner;
 pub use parts::Parts;
 pub use retire::retire;
 
 use crate::enforce::{AnyBody, Live, Toward};
-use crate::identify::Rejected;
 
 /// The one pipeline. Cheap to clone.
 #[derive(Clone)]
@@ -75,11 +76,7 @@ impl Pipeline {
     /// Steps 2 to 4: who asks, what is asked, what follows.
     async fn judge(&self, case: &mut Case, incoming: Incoming) -> Result<(Decision, Wire), Denial> {
         let Incoming { way, credential, override_token, head, body, upgrade, fits, .. } = incoming;
-        let identified = self.0.identify.verify(&credential, case.now);
-        let agent = identified.map_err(|Rejected(reason)| {
-            let caller = self.0.identify.caller(&credential, case.now);
-            case.unread(caller.as_ref(), Refused::identity(reason))
-        })?;
+        let agent = self.sender(case, &way, &head, &credential)?;
         case.is_of(&agent);
 
         let way = way.map_err(|unreadable| case.unread(Some(&agent), unreadable.into()))?;

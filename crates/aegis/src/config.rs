@@ -134,6 +134,16 @@ pub(crate) struct Limits {
     pub(crate) header: usize,
     /// Most connections at once.
     pub(crate) connections: usize,
+    /// Most of them from one client's address; `None`: half of them.
+    pub(crate) connections_per_client: Option<usize>,
+    /// How long a handshake, a preface and each request's head may take.
+    pub(crate) head_time: Duration,
+    /// How long a body may pause.
+    pub(crate) body_idle: Duration,
+    /// How many bytes of a body have to come each second.
+    pub(crate) body_rate: usize,
+    /// How long a client may take nothing of what is sent to it.
+    pub(crate) send_idle: Duration,
     /// How long a call that waits for a human is held.
     pub(crate) hold: Duration,
 }

@@ -12,6 +12,7 @@ use aegis_server::api::ApiState;
 use aegis_server::bundle::{Bundles, SigningKey};
 use aegis_server::events::{self, Events};
 use aegis_server::identify::{self, Identify, OperatorToken};
+use aegis_server::unproven::Unproven;
 use aegis_server::versions::{self, Versions};
 use aegis_store::Store;
 use anyhow::{Context as _, Result};
@@ -96,6 +97,7 @@ impl DataDir {
             versions,
             bundles: Arc::clone(&self.bundles),
             source: None,
+            unproven: Unproven::new(self.store.clone(), events.clone()),
             events,
             decisions: None,
             metrics_public: false,

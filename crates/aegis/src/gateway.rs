@@ -15,9 +15,10 @@ use aegis_server::ca::{Ca, Leaves};
 use aegis_server::enforce::{self, Enforcer, Roots, RouteUpstream};
 use aegis_server::gateway::{self, Bound, Gateway};
 use aegis_server::intercept::ext_authz::ExtAuthz;
-use aegis_server::intercept::{self, Intercept, Interception, McpDesk};
+use aegis_server::intercept::{self, Intercept, Interception, McpDesk, Pace};
 use aegis_server::mcp::McpServer;
 use aegis_server::pipeline::{Parts, Pipeline};
+use aegis_server::unproven::Unproven;
 use aegis_server::versions::Versions;
 use aegis_store::Store;
 use anyhow::Result;
@@ -34,11 +35,7 @@ use crate::remote::Remote;
 
 /// How long calls under way may take once the gateway is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How long the head of a request may take.
-const HEAD_TIME: Duration = Duration::from_secs(10);
-/// How long a body may pause.
-const BODY_IDLE: Duration = Duration::from_secs(30);
-/// The share of all connections that one client's address may have.
+/// The share of all connections that one client's address may have, where none is configured.
 const PER_CLIENT_SHARE: usize = 2;
 
 /// A gateway that takes calls.
@@ -163,7 +160,7 @@ pub(crate) async fn start(config: Config, catalogue: Catalogue) -> Result<Runnin
     let addresses = gateway.addresses();
     enforcer.guard_own(addresses.iter().map(|bound| bound.address).collect());
     let mut intercept =
-        Intercept::new(pipeline.clone(), routes(&config), BODY_IDLE).with_mcp(desk(&config, &data.store));
+        Intercept::new(pipeline.clone(), routes(&config), pace(&config)).with_mcp(desk(&config, &data.store));
     if let Some(interception) = interception {
         intercept = intercept.intercepting(interception);
     }
@@ -234,16 +231,18 @@ fn listeners(config: &Config) -> Result<gateway::Settings> {
         }
     };
     let room = Room::make(config.limits.connections);
+    let per_client = config.limits.connections_per_client;
     Ok(gateway::Settings {
         proxy: Some(config.listen.proxy),
         proxy_tls,
         api: Some(config.listen.api),
         ext_authz: config.listen.ext_authz,
         connections: room.proxy,
-        connections_per_client: room.proxy.div_ceil(PER_CLIENT_SHARE),
+        connections_per_client: per_client.unwrap_or_else(|| room.proxy.div_ceil(PER_CLIENT_SHARE)),
         api_connections: room.api,
         header_limit: config.limits.header,
-        head_time: HEAD_TIME,
+        head_time: config.limits.head_time,
+        send_idle: config.limits.send_idle,
         drain: DRAIN,
     })
 }
@@ -271,6 +270,11 @@ fn interception(config: &Config) -> Result<Option<Interception>> {
 fn desk(config: &Config, store: &Store) -> McpDesk {
     let servers = config.mcp.iter().map(|server| McpServer::new(server.settings.clone(), store.clone()));
     McpDesk::new(servers, config.limits.hold, None)
+}
+
+fn pace(config: &Config) -> Pace {
+    let rate = u32::try_from(config.limits.body_rate).unwrap_or(u32::MAX);
+    Pace { idle: config.limits.body_idle, rate }
 }
 
 fn routes(config: &Config) -> impl Iterator<Item = intercept::Route> {
@@ -306,6 +310,7 @@ fn api_state(
         source: remote.map(Remote::status),
         events: data.events.clone(),
         decisions,
+        unproven: Unproven::new(data.store.clone(), data.events.clone()),
         metrics_public: false,
     }
 }

@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use serde_json::{Map, Value};
 
 use super::Unreadable;
+use super::coding::is_coded;
 use super::json::{self, MAX_DEPTH};
 use super::pointer::{fold, tokens};
 use super::target::pairs;
@@ -92,9 +93,7 @@ pub(super) fn decode(headers: &HeaderMap, body: &[u8], allowed: &[Decoder]) -> R
         let kind = media_type.unwrap_or_else(|| "of no media type".to_owned());
         return Ok(Decoded::Opaque(format!("the body is {kind}, which is not decoded here")));
     };
-    let coded =
-        headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
-    if coded {
+    if is_coded(headers) {
         return Err(Unreadable::new("content_encoding", "send the body without a Content-Encoding: it has to be read"));
     }
     let documents = match decoder {

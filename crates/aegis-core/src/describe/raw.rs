@@ -10,8 +10,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Arrival, Catalogue, Unreadable, canonical_destination};
+use super::{Arrival, Catalogue, Undecoded, Unreadable, canonical_destination, without_coding};
 use crate::call::{Body, Destination, Effect, HttpRequest, ToolCall};
+
+/// The largest body that is read, in bytes.
+const MOST: usize = 64 << 20;
 
 /// What a request is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -119,6 +122,12 @@ impl Message {
             if length.to_str().ok().and_then(|text| text.parse().ok()) != Some(message.body.len()) {
                 return Err(malformed(&format!("Content-Length is wrong: the body has {} bytes", message.body.len())));
             }
+        }
+        // As the pipeline does before it describes a request.
+        match without_coding(&mut message.headers, &message.body, MOST) {
+            Ok(decoded) => message.body = decoded.unwrap_or(message.body),
+            Err(Undecoded::Unreadable(unreadable)) => return Err(unreadable),
+            Err(Undecoded::TooLarge) => return Err(malformed("the body is too large without its Content-Encoding")),
         }
         Ok(message)
     }

@@ -21,8 +21,11 @@ pub(super) enum Behind<'a> {
     Nothing,
 }
 
-/// Headers and a query key by which frameworks let a request be another method than it says.
+/// Headers and a query key or form field by which frameworks let a request be another method than it says; many servers take
+/// `_` for `-` in a header's name.
 const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+/// Headers by which some let it be about another path.
+const PATH_OVERRIDES: [&str; 2] = ["x-original-url", "x-rewrite-url"];
 const METHOD_OVERRIDE_KEY: &str = "_method";
 
 impl Catalogue {
@@ -52,6 +55,7 @@ impl Catalogue {
         mut request: HttpRequest,
     ) -> Result<ToolCall, Unreadable> {
         let target = Target::parse(&request.target)?;
+        check_overrides(&target, &request)?;
         request.target = target.canonical.clone();
         let behind = self.tool_behind(arrival);
         let allowed = matches!(&behind, Behind::Known(tool) if tool.encoded_slash);
@@ -232,11 +236,40 @@ fn add_destination(params: &mut Map<String, Value>, destination: &Destination) {
     params.insert("port".to_owned(), destination.port.into());
 }
 
-fn check_headers(tool: &Tool, headers: &HeaderMap) -> Result<(), Unreadable> {
-    for name in headers.keys() {
-        if METHOD_OVERRIDES.contains(&name.as_str()) {
+/// Refuses what may make a request another one than it says, whatever is behind: policy speaks of method and path everywhere.
+fn check_overrides(target: &Target, request: &HttpRequest) -> Result<(), Unreadable> {
+    for name in request.headers.keys() {
+        let dashed = name.as_str().replace('_', "-");
+        if METHOD_OVERRIDES.contains(&dashed.as_str()) {
             return Err(Unreadable::new("method_override", format!("the header {name} may make this another method")));
         }
+        if PATH_OVERRIDES.contains(&dashed.as_str()) {
+            return Err(Unreadable::new("path_override", format!("the header {name} may make this another path")));
+        }
+    }
+    if target.query.iter().any(|(key, _)| key == METHOD_OVERRIDE_KEY) {
+        return Err(Unreadable::new("method_override", "the query key _method may make this another method"));
+    }
+    if is_posted_form(&request.method, &request.headers)
+        && let Body::Whole(bytes) = &request.body
+        && form_urlencoded::parse(bytes).any(|(key, _)| key == METHOD_OVERRIDE_KEY)
+    {
+        return Err(Unreadable::new("method_override", "the form's field _method may make this another method"));
+    }
+    Ok(())
+}
+
+/// Whether a request is a form that is posted: only there do frameworks look for another method among the fields.
+pub(super) fn is_posted_form(method: &Method, headers: &HeaderMap) -> bool {
+    let form = |value: &http::HeaderValue| {
+        let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+        essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+    };
+    *method == Method::POST && headers.get_all(http::header::CONTENT_TYPE).iter().any(form)
+}
+
+fn check_headers(tool: &Tool, headers: &HeaderMap) -> Result<(), Unreadable> {
+    for name in headers.keys() {
         if tool.refused_headers.iter().any(|glob| glob.matches(name.as_str())) {
             return Err(Unreadable::new(
                 "refused_header",
@@ -255,9 +288,6 @@ fn check_query(query: &[(String, String)], request: Option<&Recognised<'_>>) -> 
     };
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     for (key, _) in query {
-        if key == METHOD_OVERRIDE_KEY {
-            return Err(Unreadable::new("method_override", "the query key _method may make this another method"));
-        }
         if seen.insert(fold(key), key).is_some_and(|before| before != key || !repeatable(key)) {
             return Err(Unreadable::new("query_duplicate_key", format!("the query key {key:?} stands twice")));
         }

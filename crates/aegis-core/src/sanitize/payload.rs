@@ -3,24 +3,17 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, uri::PathAndQuery};
 use serde_json::Value;
 
 use super::detect::{redact, text_of};
 use super::{Kind, Redaction, Texts, Unredactable};
 use crate::call::{Body, HttpRequest};
+use crate::describe::{INTEGRITY, is_coded, without_coding};
 
-/// Headers that say what the body's bytes are: a changed body would not be what they say.
-const INTEGRITY: [&str; 7] = [
-    "content-digest",
-    "content-md5",
-    "digest",
-    "repr-digest",
-    "signature",
-    "x-amz-content-sha256",
-    "x-hub-signature-256",
-];
+/// The largest body that is looked through although it is compressed and nothing else has read it.
+const LOOKED_THROUGH: usize = 4 << 20;
 
 /// What frames the message, and what the agent signs in with: that is the tool's to judge, and redacted it would only be wrong.
 fn stays(header: &str) -> bool {
@@ -93,6 +86,15 @@ fn headers(request: &mut HttpRequest, rewriter: &mut Rewriter<'_>) -> Result<boo
 /// Whether it was changed.
 fn body(request: &mut HttpRequest, rewriter: &mut Rewriter<'_>) -> Result<bool, Unredactable> {
     let idle = rewriter.texts.is_empty() && rewriter.everywhere.is_empty();
+    let mut changed = false;
+    if !idle && let Body::Whole(bytes) = &request.body {
+        // What is looked through is what is forwarded, whether or not anything is found in it.
+        let decoded = without_coding(&mut request.headers, bytes, LOOKED_THROUGH);
+        if let Some(decoded) = decoded.map_err(|why| refuse("body_encoded", why.to_string()))? {
+            request.body = Body::Whole(decoded);
+            changed = true;
+        }
+    }
     let bytes = match &request.body {
         Body::Whole(bytes) if bytes.is_empty() || idle => return Ok(false),
         Body::Whole(bytes) => bytes,
@@ -113,7 +115,7 @@ fn body(request: &mut HttpRequest, rewriter: &mut Rewriter<'_>) -> Result<bool, 
             return Err(refuse("body_format", message));
         }
     };
-    let Some(rewritten) = rewritten else { return Ok(false) };
+    let Some(rewritten) = rewritten else { return Ok(changed) };
     // What frames the message is written anew when it is forwarded.
     request.headers.remove(CONTENT_LENGTH);
     request.body = Body::Whole(rewritten);
@@ -127,7 +129,7 @@ enum Format {
 }
 
 fn format(headers: &HeaderMap) -> Result<Format, Unredactable> {
-    if headers.contains_key(CONTENT_ENCODING) {
+    if is_coded(headers) {
         return Err(refuse("body_encoded", "a compressed body can't be looked through for what must not leave"));
     }
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("an unknown type");

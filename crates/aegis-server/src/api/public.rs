@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::extract::rejection::FormRejection;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Form, Json};
+use axum::{Extension, Form, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
@@ -16,6 +16,7 @@ use super::answer::ApiError;
 use super::{ApiState, guard};
 use crate::events::METRICS_CONTENT_TYPE;
 use crate::identify::{Issued, api_key_hash};
+use crate::pipeline::Client;
 
 /// The process answers; and whether the policies in force are those on disk, or of the bundle's source. What is wrong with
 /// newer ones is for operators.
@@ -62,6 +63,7 @@ pub(super) struct TokenRequest {
 /// `POST /oauth2/token`: an API key becomes a token.
 pub(super) async fn token(
     State(state): State<ApiState>,
+    from: Option<Extension<Client>>,
     headers: HeaderMap,
     form: Result<Form<TokenRequest>, FormRejection>,
 ) -> Result<Response, ApiError> {
@@ -89,7 +91,7 @@ pub(super) async fn token(
             Ok(([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(document)).into_response())
         }
         Err(reason) => {
-            guard::rejected(&state, &headers, reason).await;
+            guard::rejected(&state, from.map(|Extension(Client(address))| address), &headers, reason).await;
             let detail = "the agent or its API key is not valid here";
             let mut response = oauth_error(StatusCode::UNAUTHORIZED, "invalid_client", detail);
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Basic realm="aegis""#));

@@ -23,6 +23,7 @@ use super::{ApiState, router};
 use crate::bundle::{Bundles, SigningKey, VerifyingKey, verify};
 use crate::events::{self, Events};
 use crate::identify::{Credential, Identify, OperatorToken, Settings};
+use crate::unproven::Unproven;
 use crate::versions::{self, Versions};
 
 const POLICY: &str = "agent: deploy-manager\nactions:\n  - name: deploy\n    allowed_environments: [staging]\n    approval_needed: env == \"production\"\n";
@@ -85,13 +86,14 @@ impl Api {
         versions.start(None).await.expect("a policy");
         let current = versions.clone();
         let state = ApiState {
-            store,
+            store: store.clone(),
             identify: Arc::new(identify),
             operator,
             policies: Arc::new(move || current.status().active.expect("in force")),
             versions,
             bundles: Arc::new(Bundles::new(SigningKey::open(dir.path()).expect("a key"), CancellationToken::new())),
             source: None,
+            unproven: Unproven::new(store.clone(), events.clone()),
             events,
             decisions: None,
             metrics_public: false,

@@ -1,6 +1,7 @@
 //! One call on the wire: opened (the answer's head is there), then finished (its body, upgrade or tunnel has ended).
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use aegis_core::call::{Body, Destination, HttpRequest, McpRequest, Payload, ToolCall};
 use bytes::Bytes;
@@ -85,7 +86,7 @@ impl Egress {
             Ok(response) => response,
             Err(failure) => {
                 return Err(match upload.try_recv() {
-                    Ok(End::Broken(why)) => Failure::Unreachable(format!("the request's body broke off: {why}")),
+                    Ok(End::Broken(why)) => Failure::BodyBroke(format!("the request's body broke off: {why}")),
                     _ => failure,
                 });
             }
@@ -94,6 +95,9 @@ impl Egress {
             return Err(Failure::NotSent("the proxy that Aegis goes through refuses its credential".to_owned()));
         }
         meter.status.store(response.status().as_u16(), Ordering::Relaxed);
+        // Dropped unread, so that its connection isn't used again.
+        headers::check_answer(response.headers())
+            .map_err(|why| Failure::Unreachable(format!("the upstream's answer can't be delimited: {why}")))?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let unasked = || Failure::Unreachable("the upstream switched protocols unasked".to_owned());
             let (client, protocol) = live.upgrade.zip(protocol).ok_or_else(unasked)?;
@@ -180,10 +184,14 @@ impl Rest {
     /// How it ended instead, in words for records.
     pub(super) async fn finish(self, meter: &Meter, timeouts: &Timeouts) -> Result<(), Unfinished> {
         match self {
-            Self::Body { end, _call } => match end.await {
-                Ok(End::Complete) => Ok(()),
-                Ok(End::Abandoned) | Err(_) => Err(Unfinished::ClientLeft),
-                Ok(End::Broken(why)) => Err(Unfinished::Broken(format!("answer: {why}"))),
+            Self::Body { end, _call } => match moving(end, meter, timeouts.answer_idle).await {
+                None => {
+                    meter.cut.cancel();
+                    Err(Unfinished::Broken("answer: nobody takes it".to_owned()))
+                }
+                Some(Ok(End::Complete)) => Ok(()),
+                Some(Ok(End::Abandoned) | Err(_)) => Err(Unfinished::ClientLeft),
+                Some(Ok(End::Broken(why))) => Err(Unfinished::Broken(format!("answer: {why}"))),
             },
             Self::Upgrade { client, upstream } => {
                 let both = async { tokio::try_join!(client, upstream) };
@@ -198,6 +206,24 @@ impl Rest {
             Self::Tunnel { client, upstream, host } => tunnel::run(client, upstream, &host, meter, timeouts)
                 .await
                 .map_err(|closed| Unfinished::Broken(closed.to_string())),
+        }
+    }
+}
+
+/// The end of an answer's body. `None` once nothing of it has moved for `idle`, whoever it is that waits: a client of HTTP/2
+/// can keep its connection alive and take nothing of one stream.
+async fn moving(
+    end: oneshot::Receiver<End>,
+    meter: &Meter,
+    idle: Duration,
+) -> Option<Result<End, oneshot::error::RecvError>> {
+    tokio::pin!(end);
+    let mut moved = meter.moved();
+    loop {
+        match timeout(idle, &mut end).await {
+            Ok(ended) => return Some(ended),
+            Err(_) if meter.moved() != moved => moved = meter.moved(),
+            Err(_) => return None,
         }
     }
 }

@@ -65,6 +65,29 @@ pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
+/// What an answer says about where it ends: nothing, one length in digits, or one `chunked`. hyper takes more than that, and
+/// would pass on a length that isn't the one that it read by.
+///
+/// # Errors
+/// That it says it in two ways, in words for callers and records.
+pub(super) fn check_answer(headers: &HeaderMap) -> Result<(), &'static str> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let (length, another) = (lengths.next(), lengths.next());
+    let digits = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let (coding, another_coding) = (codings.next(), codings.next());
+    match (length, coding) {
+        (Some(_), Some(_)) => Err("it says both a length and a transfer coding"),
+        _ if another.is_some() || length.is_some_and(|length| !digits(length)) => Err("its length is not one number"),
+        _ if another_coding.is_some()
+            || coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) =>
+        {
+            Err("its transfer coding is not one `chunked`")
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Many servers take `_` for `-` in a header's name (CGI does).
 fn is_or_starts(name: &HeaderName, known: &str) -> bool {
     let name = name.as_str().replace('_', "-");

@@ -29,6 +29,8 @@ pub(super) struct Metrics {
     decisions: Family<DecisionLabels, Counter>,
     duration: Histogram,
     alarms: Family<AlarmLabels, Counter>,
+    malformed: Family<ReasonLabels, Counter>,
+    unrecorded: Counter,
     would_block: Family<RuleLabels, Counter>,
     disagreements: Family<CandidateLabels, Counter>,
     spans: Spans,
@@ -61,6 +63,11 @@ struct AlarmLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RuleLabels {
     rule: String,
 }
@@ -82,6 +89,11 @@ impl Default for Metrics {
         registry.register("aegis_decisions", "Decisions made", decisions.clone());
         registry.register("aegis_decision_duration_seconds", "From a call's arrival to its decision", duration.clone());
         registry.register("aegis_alarms", "Things that an operator must look at", alarms.clone());
+        let (malformed, unrecorded) = (Family::default(), Counter::default());
+        let help = "Requests whose head can't be read in one way only";
+        registry.register("aegis_malformed_requests", help, malformed.clone());
+        let help = "Refusals without a known sender that another one's record stands for";
+        registry.register("aegis_refusals_unrecorded", help, unrecorded.clone());
         let help = "Rules that shadow mode saw broken and let pass";
         registry.register("aegis_would_block", help, would_block.clone());
         let help = "Calls that a candidate would have answered otherwise than the version in force";
@@ -91,7 +103,19 @@ impl Default for Metrics {
         registry.register("aegis_spans_failed", "Spans that the collector did not take", spans.failed.clone());
         let policies = PolicyMetrics::registered(&mut registry);
         let seen = Mutex::default();
-        Self { registry, decisions, duration, alarms, would_block, disagreements, spans, policies, seen }
+        Self {
+            registry,
+            decisions,
+            duration,
+            alarms,
+            malformed,
+            unrecorded,
+            would_block,
+            disagreements,
+            spans,
+            policies,
+            seen,
+        }
     }
 }
 
@@ -124,6 +148,15 @@ impl Metrics {
             let (active, candidate) = self.bounded(&explanation.policy_version, &candidate.version);
             self.disagreements.get_or_create(&CandidateLabels { active, candidate }).inc();
         }
+    }
+
+    pub(super) fn malformed(&self, reason: &str) {
+        let (reason, _) = self.bounded(reason, "");
+        self.malformed.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    pub(super) fn unrecorded(&self) {
+        self.unrecorded.inc();
     }
 
     pub(super) fn alarm(&self, what: &str) {

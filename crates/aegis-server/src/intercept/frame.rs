@@ -13,7 +13,7 @@ use super::{headers, unreadable};
 use crate::hop;
 
 /// Checks what every request has to keep, whatever its form.
-pub(super) fn check(head: &Parts) -> Result<(), Unreadable> {
+pub(crate) fn check(head: &Parts) -> Result<(), Unreadable> {
     method(&head.method)?;
     framing(head)?;
     host(head)?;
@@ -44,6 +44,15 @@ fn credential(head: &Parts) -> Result<(), Unreadable> {
     if schemes.into_iter().any(of_connection) {
         let message = "NTLM and Negotiate prove a connection and not a request; connections are shared here";
         return Err(unreadable("connection_credential", message));
+    }
+    Ok(())
+}
+
+/// A server that is no proxy takes a path (RFC 9112 §3.2.1), and nothing else.
+pub(crate) fn origin_form(head: &Parts) -> Result<(), Unreadable> {
+    let absolute = head.version < Version::HTTP_2 && head.uri.scheme().is_some();
+    if absolute || head.method == Method::CONNECT || !head.uri.path().starts_with('/') {
+        return Err(unreadable("target_form", "this is no proxy: the request's target must be a path"));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,8 +24,8 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::preface;
 use super::slots::{Slots, Slotted};
+use super::{preface, wire};
 
 /// HTTP/2: streams at once, and the size of a decoded header list.
 const STREAMS: u32 = 128;
@@ -93,7 +94,7 @@ impl Listener {
             self.connections.spawn(async move {
                 let (abort, must_go) = (listener.abort.clone(), stream.must_go());
                 tokio::select! {
-                    () = listener.connection(stream, service) => {}
+                    () = listener.connection(stream, client.ip(), service) => {}
                     () = abort.cancelled() => {}
                     () = must_go.cancelled() => {}
                 }
@@ -101,41 +102,46 @@ impl Listener {
         }
     }
 
-    async fn connection<B>(self, stream: Slotted, service: impl Answer<B>)
+    async fn connection<B>(self, stream: Slotted, client: IpAddr, service: impl Answer<B>)
     where
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
         let Some(tls) = self.tls.clone() else {
             if !self.prior_knowledge {
-                return self.http1(stream, service).await;
+                return self.http1(stream, client, service).await;
             }
             if let Ok(stream) = preface::read(stream, self.head_time).await {
-                self.http2(stream, service).await;
+                self.http2(stream, client, service).await;
             }
             return;
         };
         let Ok(Ok(stream)) = timeout(self.head_time, tls.accept(stream)).await else { return };
-        self.decrypted(stream, service).await;
+        self.decrypted(stream, client, service).await;
     }
 
     /// Serves what a TLS handshake has agreed on.
-    pub(super) async fn decrypted<B, T>(&self, stream: TlsStream<T>, service: impl Answer<B>)
+    pub(super) async fn decrypted<B, T>(&self, stream: TlsStream<T>, client: IpAddr, service: impl Answer<B>)
     where
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-            return self.http1(stream, service).await;
+            return self.http1(stream, client, service).await;
         }
         if let Ok(stream) = preface::read(stream, self.head_time).await {
-            self.http2(stream, service).await;
+            self.http2(stream, client, service).await;
         }
     }
 
-    async fn http1<B>(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, service: impl Answer<B>)
-    where
+    async fn http1<B>(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        client: IpAddr,
+        service: impl Answer<B>,
+    ) where
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
+        let (stream, service) = wire::join(stream, service, client, self.header_limit);
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.head_time).max_header_size(self.header_limit);
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
@@ -149,14 +155,19 @@ impl Listener {
         log(ended);
     }
 
-    async fn http2<B>(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, service: impl Answer<B>)
-    where
+    async fn http2<B>(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        client: IpAddr,
+        service: impl Answer<B>,
+    ) where
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).max_header_list_size(HEADER_LIST);
         builder.keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_TIME);
-        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut connection =
+            std::pin::pin!(builder.serve_connection(TokioIo::new(stream), wire::attend(service, client)));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = self.drain.cancelled() => {

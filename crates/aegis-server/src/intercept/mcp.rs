@@ -29,7 +29,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::way::Form;
-use super::{body, credential, frame, headers, unreadable};
+use super::{Pace, body, credential, frame, headers, unreadable};
 use crate::answer;
 use crate::enforce::AnyBody;
 use crate::mcp::McpServer;
@@ -91,14 +91,14 @@ impl McpDesk {
         pipeline: Pipeline,
         request: Request<WireBody>,
         secure: bool,
-        body_idle: Duration,
+        pace: Pace,
         gone: CancellationToken,
     ) -> Response<AnyBody> {
         if let Some(name) = request.uri().path().strip_prefix(METADATA) {
             return self.metadata(name, &request, secure);
         }
         let said = bridge::brings_answer(request.headers());
-        let Taken { incoming, way, base, streams } = self.take_in(request, secure, body_idle);
+        let Taken { incoming, way, base, streams } = self.take_in(request, secure, pace);
         let name = way.as_ref().map(|way| way.server.server().name.clone()).unwrap_or_default();
         let method = incoming.head.method.clone();
         let context = Context { way, method, metadata: format!("{base}{METADATA}{name}") };
@@ -117,7 +117,7 @@ impl McpDesk {
         }
     }
 
-    fn take_in(&self, request: Request<WireBody>, secure: bool, body_idle: Duration) -> Taken {
+    fn take_in(&self, request: Request<WireBody>, secure: bool, pace: Pace) -> Taken {
         let (mut head, wire_body) = request.into_parts();
         let base = base(&head.uri, &head.headers, secure);
         let streams = accepts_stream(&head.headers);
@@ -151,7 +151,7 @@ impl McpDesk {
             override_token,
             trace,
             head,
-            body: body::guarded(wire_body, body_idle),
+            body: body::guarded(wire_body, pace, false),
             upgrade: None,
         };
         Taken { incoming, way, base, streams }

@@ -5,11 +5,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 
 /// RFC 9113 §3.4.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How much is read of what has another preface, and for how long.
+const LINGER_BYTES: u64 = 64 * 1024;
+const LINGER_TIME: Duration = Duration::from_secs(1);
 
 /// A connection whose preface has been read and is given to the next reader again.
 pub(super) struct Prefaced<T> {
@@ -21,10 +25,19 @@ pub(super) struct Prefaced<T> {
 ///
 /// # Errors
 /// It didn't come in time, or it is something else.
-pub(super) async fn read<T: AsyncRead + Unpin>(mut inner: T, within: Duration) -> io::Result<Prefaced<T>> {
+pub(super) async fn read<T>(mut inner: T, within: Duration) -> io::Result<Prefaced<T>>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
     let mut bytes = [0; PREFACE.len()];
     timeout(within, inner.read_exact(&mut bytes)).await.map_err(|_| io::ErrorKind::TimedOut)??;
     if &bytes != PREFACE {
+        // An end and not a reset, whatever is still to be read: the other side is told so in order.
+        inner.shutdown().await?;
+        let mut rest = (&mut inner).take(LINGER_BYTES);
+        let mut nowhere = tokio::io::sink();
+        let drained = timeout(LINGER_TIME, tokio::io::copy(&mut rest, &mut nowhere));
+        drained.await.map_err(|_| io::ErrorKind::TimedOut)??;
         return Err(io::ErrorKind::InvalidData.into());
     }
     Ok(Prefaced { inner, left: PREFACE })

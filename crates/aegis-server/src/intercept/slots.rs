@@ -1,6 +1,8 @@
 //! How many connections may be open, in all and from one address. A slot travels with its connection, tunnels and upgrades
 //! included, and is given back when that closes.
 //!
+//! Who doesn't read what is sent to it gives its slot back after a while.
+//!
 //! Where there is none left, a newcomer is turned away; or, where anybody on the host may connect and an operator has to get
 //! through (the API), the oldest connection makes room for it.
 
@@ -9,10 +11,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// The slots. Cheap to clone.
@@ -22,6 +26,7 @@ pub(crate) struct Slots {
     most: usize,
     most_per_client: usize,
     oldest_goes: bool,
+    send_idle: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -47,16 +52,20 @@ pub(super) struct Slotted {
     stream: TcpStream,
     _slot: Slot,
     must_go: CancellationToken,
+    send_idle: Duration,
+    /// Runs while the client takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Slots {
-    pub(crate) fn new(most: usize, most_per_client: usize) -> Self {
-        Self { taken: Arc::default(), most, most_per_client, oldest_goes: false }
+    /// `send_idle`: how long a client may take nothing of what is sent to it.
+    pub(crate) fn new(most: usize, most_per_client: usize, send_idle: Duration) -> Self {
+        Self { taken: Arc::default(), most, most_per_client, oldest_goes: false, send_idle }
     }
 
     /// Slots of which the oldest is given to a newcomer when all are taken, whoever has it.
-    pub(crate) fn where_the_oldest_goes(most: usize) -> Self {
-        Self { taken: Arc::default(), most, most_per_client: usize::MAX, oldest_goes: true }
+    pub(crate) fn where_the_oldest_goes(most: usize, send_idle: Duration) -> Self {
+        Self { taken: Arc::default(), most, most_per_client: usize::MAX, oldest_goes: true, send_idle }
     }
 
     /// Gives `stream` a slot. `None` when there is none left: the connection is closed by that.
@@ -78,7 +87,8 @@ impl Slots {
             taken.by_age.insert(age, must_go.clone());
         }
         drop(taken);
-        Some(Slotted { stream, _slot: Slot { slots: self.clone(), client, age }, must_go })
+        let slot = Slot { slots: self.clone(), client, age };
+        Some(Slotted { stream, _slot: slot, must_go, send_idle: self.send_idle, stalled: None })
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -103,6 +113,17 @@ impl Slotted {
     /// Cancelled when this connection has to make room.
     pub(super) fn must_go(&self) -> CancellationToken {
         self.must_go.clone()
+    }
+
+    /// Ends a connection whose client takes nothing for too long.
+    fn in_time<T>(&mut self, cx: &mut Context<'_>, sent: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if sent.is_ready() {
+            self.stalled = None;
+            return sent;
+        }
+        let idle = self.send_idle;
+        ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(idle))).as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of what is sent")))
     }
 }
 
@@ -137,7 +158,8 @@ impl AsyncRead for Slotted {
 
 impl AsyncWrite for Slotted {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let sent = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.in_time(cx, sent)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -153,7 +175,8 @@ impl AsyncWrite for Slotted {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+        let sent = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.in_time(cx, sent)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -178,7 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn this_machine_is_one_client_by_whatever_address() {
-        let slots = Slots::new(9, 2);
+        let slots = Slots::new(9, 2, Duration::from_secs(9));
         let first = slots.admit(stream().await, ip("127.0.0.1"));
         let second = slots.admit(stream().await, ip("127.9.9.9"));
         assert!(first.is_some() && second.is_some());
@@ -191,7 +214,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_makes_room_where_it_has_to() {
-        let slots = Slots::where_the_oldest_goes(2);
+        let slots = Slots::where_the_oldest_goes(2, Duration::from_secs(9));
         let here = ip("127.0.0.1");
         let first = slots.admit(stream().await, here).expect("a slot");
         let second = slots.admit(stream().await, here).expect("a slot");

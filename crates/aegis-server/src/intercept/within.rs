@@ -8,6 +8,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ use super::{HostPattern, Intercept, unreadable};
 use crate::ca::Leaves;
 use crate::enforce::AnyBody;
 use crate::identify::Credential;
-use crate::pipeline::{EnforcedBy, Incoming, Way, random};
+use crate::pipeline::{Client, EnforcedBy, Incoming, Way, random};
 use crate::sni;
 use crate::trace::TraceContext;
 
@@ -171,12 +172,13 @@ impl Connection {
             Err(Refused::Unread(why)) => return self.record(why).await,
         };
         let listener = Listener { drain: self.via.over.clone(), ..self.listener };
+        let address = self.head.extensions.get::<Client>().map_or(Ipv4Addr::UNSPECIFIED.into(), |client| client.0);
         let (intercept, via) = (self.intercept, self.via);
         let service = service_fn(move |request| {
             let (intercept, via) = (intercept.clone(), Arc::clone(&via));
             async move { Ok::<_, Infallible>(intercept.answer_within(request, &via).await) }
         });
-        listener.decrypted(stream, service).await;
+        listener.decrypted(stream, address, service).await;
     }
 
     /// Puts on record that the connection was closed before it brought a request.

@@ -3,9 +3,11 @@
 use std::time::Instant;
 
 use aegis_core::call::{Body, HttpRequest, ToolCall};
-use aegis_core::describe::{Arrival, BodyPlan, Unreadable};
+use aegis_core::describe::{Arrival, BodyPlan, Undecoded, Unreadable, without_coding};
 use aegis_core::problem::Code;
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
@@ -21,7 +23,7 @@ const SMALL: u64 = 256 * 1024;
 pub(super) async fn describe(
     case: &mut Case,
     way: &Way,
-    head: http::request::Parts,
+    mut head: http::request::Parts,
     body: AnyBody,
     limit: usize,
 ) -> Result<(ToolCall, Option<AnyBody>), Refused> {
@@ -42,7 +44,11 @@ pub(super) async fn describe(
     let small = body.size_hint().exact().is_some_and(|size| size <= SMALL.min(limit as u64));
     let (read, streamed) = match case.catalogue.body_plan(&arrival, &head) {
         BodyPlan::Optional if !small => (Body::Streamed, Some(body)),
-        BodyPlan::Optional | BodyPlan::Whole => (Body::Whole(read(case, body, limit).await?), None),
+        BodyPlan::Optional => (Body::Whole(read(case, body, limit).await?), None),
+        BodyPlan::Whole => {
+            let sent = read(case, body, limit).await?;
+            (Body::Whole(uncoded(case, &mut head.headers, sent, limit).await?), None)
+        }
     };
     let target = head.uri.path_and_query().cloned().unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
     let request = HttpRequest { method: head.method, target, headers: head.headers, body: read };
@@ -58,6 +64,32 @@ pub(super) async fn read(case: &mut Case, body: AnyBody, limit: usize) -> Result
     let read = collect(case, body, limit).await;
     case.waited_since(since);
     read
+}
+
+/// The body without its content coding, where it has one: what is read is what is forwarded.
+async fn uncoded(case: &mut Case, headers: &mut HeaderMap, sent: Bytes, limit: usize) -> Result<Bytes, Refused> {
+    if !headers.contains_key(CONTENT_ENCODING) {
+        return Ok(sent);
+    }
+    let (mut without, coded) = (headers.clone(), sent.clone());
+    // Of its own, because a body of megabytes keeps a thread busy for milliseconds.
+    let decoding = tokio::task::spawn_blocking(move || {
+        let decoded = without_coding(&mut without, &coded, limit);
+        (decoded, without)
+    });
+    let (decoded, without) = decoding.await.map_err(Refused::failed)?;
+    match decoded {
+        Ok(None) => Ok(sent),
+        Ok(Some(decoded)) => {
+            if !case.held.as_mut().is_some_and(|held| held.take(decoded.len())) {
+                return Err(Refused::no_room());
+            }
+            *headers = without;
+            Ok(decoded)
+        }
+        Err(Undecoded::Unreadable(unreadable)) => Err(unreadable.into()),
+        Err(Undecoded::TooLarge) => Err(Refused::too_large(limit)),
+    }
 }
 
 async fn collect(case: &mut Case, mut body: AnyBody, limit: usize) -> Result<Bytes, Refused> {

@@ -1,5 +1,6 @@
 //! What one call has from its first moment: its id, its time, the policies and the catalogue that it is judged by.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use jiff::Timestamp;
 
 use super::governing::{self, Governing};
 use super::room::Held;
-use super::{EnforcedBy, Handled, Incoming, Pipeline, Way};
+use super::{Client, EnforcedBy, Handled, Incoming, Pipeline, Way};
 use crate::answer::Form;
 use crate::trace::TraceContext;
 
@@ -35,6 +36,8 @@ pub(super) struct Case {
     waited: Duration,
     pub(super) enforced_by: EnforcedBy,
     via: &'static str,
+    /// The address it comes from, where that is known.
+    pub(super) client: Option<IpAddr>,
     proxied: bool,
     head_only: bool,
     tool: Option<String>,
@@ -73,6 +76,7 @@ impl Case {
             waited: Duration::ZERO,
             enforced_by: incoming.enforced_by,
             via: incoming.via,
+            client: incoming.head.extensions.get::<Client>().map(|client| client.0),
             proxied: incoming.proxied,
             head_only: incoming.head.method == http::Method::HEAD,
             tool,
@@ -162,6 +166,15 @@ impl Refused {
             code: Code::GatewayUnavailable,
             reason: "body: no_room".to_owned(),
             detail: "too many bodies are being read at once: send fewer calls at a time".to_owned(),
+        }
+    }
+
+    pub(super) fn failed(error: impl std::fmt::Display) -> Self {
+        tracing::error!(%error, "a body could not be decoded");
+        Self {
+            code: Code::GatewayUnavailable,
+            reason: "body: failed".to_owned(),
+            detail: "the gateway failed to read the body".to_owned(),
         }
     }
 

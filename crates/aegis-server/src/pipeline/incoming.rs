@@ -1,5 +1,7 @@
 //! What an adapter hands to the pipeline.
 
+use std::net::IpAddr;
+
 use aegis_core::call::Destination;
 use aegis_core::decide::Passage;
 use aegis_core::describe::Unreadable;
@@ -79,6 +81,14 @@ pub struct Absent {
     /// For the caller: what to do.
     pub message: &'static str,
 }
+
+/// An extension of a request's head: the address it comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Client(pub(crate) IpAddr);
+
+/// An extension of a request's head: it isn't the one that was sent, which can't be read. [`Incoming::way`] says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Headless;
 
 /// One request, as an `intercept` adapter hands it over: framing checked, target canonical, hop-by-hop and identity
 /// headers taken off, the body not read yet.

@@ -15,6 +15,7 @@ use super::{Governing, Pipeline};
 use crate::enforce::Enforcer;
 use crate::events::Events;
 use crate::identify::Identify;
+use crate::unproven::Unproven;
 
 /// What the pipeline is made of.
 pub struct Parts {
@@ -47,6 +48,7 @@ pub(super) struct Inner {
     /// Of the candidate: it must not use up what agents have under the policies in force.
     pub(super) candidate_rates: Rates,
     pub(super) room: Room,
+    pub(super) unproven: Unproven,
     pub(super) body_limit: usize,
     pub(super) engine_check: f64,
 }
@@ -57,6 +59,7 @@ impl Pipeline {
         let Parts { identify, catalogue, governing, store, enforcer, events, body_limit, engine_check } = parts;
         let (catalogue, governing) = (ArcSwap::from_pointee(catalogue), ArcSwap::from_pointee(governing));
         let (rates, candidate_rates, room) = (Rates::default(), Rates::default(), Room::new(body_limit));
+        let unproven = Unproven::new(store.clone(), events.clone());
         Self(Arc::new(Inner {
             identify,
             catalogue,
@@ -67,6 +70,7 @@ impl Pipeline {
             rates,
             candidate_rates,
             room,
+            unproven,
             body_limit,
             engine_check,
         }))

@@ -40,6 +40,15 @@ impl Pipeline {
     /// The last step 5: refused, and that is on record. It stays refused if that fails.
     pub(super) async fn refuse(&self, case: &Case, denial: Denial) -> Handled {
         let latency = case.latency();
+        if denial.explanation().agent.is_none() {
+            let (explanation, recorded) = self.0.unproven.record(case.client, denial, case.noted(latency)).await;
+            if recorded {
+                self.0.events.decided(&explanation, &case.trace, latency);
+            } else {
+                self.0.events.counted(&explanation, latency);
+            }
+            return case.refused(explanation);
+        }
         if let Err(error) = self.0.store.deny(&denial, case.noted(latency)).await {
             self.0.events.alarm("a denial could not be recorded", &error.to_string());
         }

@@ -5,6 +5,7 @@ mod connections;
 mod egress;
 mod ext_authz;
 mod framing;
+mod hardening;
 mod secure;
 mod upstream;
 mod within;

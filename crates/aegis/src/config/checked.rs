@@ -36,8 +36,14 @@ pub(super) fn check(file: &str, typed: Typed, base: &Path, errors: &mut Vec<Diag
         body: typed.body.unwrap_or(4 << 20),
         header: typed.header.unwrap_or(64 << 10),
         connections: typed.connections.unwrap_or(10_000),
+        connections_per_client: typed.connections_per_client,
+        head_time: typed.head_time.unwrap_or(Duration::from_secs(10)),
+        body_idle: typed.body_idle.unwrap_or(Duration::from_secs(30)),
+        body_rate: typed.body_rate.unwrap_or(512),
+        send_idle: typed.send_idle.unwrap_or(Duration::from_mins(1)),
         hold: typed.hold.unwrap_or(Duration::from_secs(45)),
     };
+    bounded_times(file, limits, errors);
     let bounds = [
         ("limits.body", limits.body, 1 << 10, 256 << 20, "1KiB to 256MiB"),
         ("limits.header", limits.header, 8 << 10, 1 << 20, "8KiB to 1MiB"),
@@ -80,6 +86,23 @@ pub(super) fn check(file: &str, typed: Typed, base: &Path, errors: &mut Vec<Diag
         session_idle,
         decision_api: typed.decision_api,
         warnings: typed.warnings,
+    }
+}
+
+/// Without an end a client holds what it has for ever; too short, and honest ones are cut off.
+fn bounded_times(file: &str, limits: Limits, errors: &mut Vec<Diagnostic>) {
+    for (key, time, most) in [
+        ("limits.head_time", limits.head_time, Duration::from_mins(5)),
+        ("limits.body_idle", limits.body_idle, Duration::from_hours(1)),
+        ("limits.send_idle", limits.send_idle, Duration::from_hours(1)),
+    ] {
+        if !(Duration::from_millis(100)..=most).contains(&time) {
+            let message = format!("out of bounds: 100ms to {}s", most.as_secs());
+            errors.push(Diagnostic::error(file, START, key, message));
+        }
+    }
+    if limits.body_rate > 1 << 20 {
+        errors.push(Diagnostic::error(file, START, "limits.body_rate", "out of bounds: at most 1MiB each second"));
     }
 }
 

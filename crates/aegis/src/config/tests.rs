@@ -59,7 +59,8 @@ store: sqlite
 counters: memory
 telemetry: {otlp: {endpoint: "http://127.0.0.1:4318", protocol: http}, log: text, prometheus: true}
 audit: {durability: buffered}
-limits: {body: 1MiB, header: 32KiB, connections: 10, hold: 45s}
+limits: {body: 1MiB, header: 32KiB, connections: 10, connections_per_client: 5, head_time: 5s, body_idle: 20s, body_rate: off,
+         send_idle: 2m, hold: 45s}
 "#;
     let config = Config::parse("aegis.yaml", text, dir.path()).expect("valid");
     assert_eq!((config.mode, config.engine, config.engine_check), (Mode::Shadow, Engine::Rego, 0.025));

@@ -50,6 +50,11 @@ pub(super) struct Typed {
     pub(super) body: Option<usize>,
     pub(super) header: Option<usize>,
     pub(super) connections: Option<usize>,
+    pub(super) connections_per_client: Option<usize>,
+    pub(super) head_time: Option<Duration>,
+    pub(super) body_idle: Option<Duration>,
+    pub(super) body_rate: Option<usize>,
+    pub(super) send_idle: Option<Duration>,
     pub(super) hold: Option<Duration>,
     pub(super) session_idle: Option<Duration>,
     pub(super) decision_api: DecisionApi,
@@ -182,12 +187,13 @@ impl Typed {
         let Some(mut limits) = fields.map("limits") else { return };
         self.body = converted(&mut limits, "body", "a size such as 4MiB", units::size);
         self.header = converted(&mut limits, "header", "a size such as 64KiB", units::size);
-        self.connections = limits.node("connections").and_then(|node| match node.value {
-            Value::Int(number) if (1..=1_000_000).contains(&number) => usize::try_from(number).ok(),
-            _ => {
-                limits.error_at("connections", node.place, "expected a whole number from 1 to 1000000", None);
-                None
-            }
+        self.connections = number_of(&mut limits, "connections");
+        self.connections_per_client = number_of(&mut limits, "connections_per_client");
+        self.head_time = converted(&mut limits, "head_time", "a duration such as 10s", units::duration);
+        self.body_idle = converted(&mut limits, "body_idle", "a duration such as 30s", units::duration);
+        self.send_idle = converted(&mut limits, "send_idle", "a duration such as 60s", units::duration);
+        self.body_rate = converted(&mut limits, "body_rate", "a size for each second such as 512B, or off", |text| {
+            if text == "off" { Some(0) } else { units::size(text) }
         });
         self.hold = converted(&mut limits, "hold", "a duration such as 45s", units::duration);
         limits.finish();
@@ -213,6 +219,17 @@ pub(super) fn converted<T>(
         fields.error_at(key, node.place, format!("expected {expected}"), None);
     }
     value
+}
+
+/// How many connections.
+fn number_of(fields: &mut Fields<'_>, key: &str) -> Option<usize> {
+    fields.node(key).and_then(|node| match node.value {
+        Value::Int(number) if (1..=1_000_000).contains(&number) => usize::try_from(number).ok(),
+        _ => {
+            fields.error_at(key, node.place, "expected a whole number from 1 to 1000000", None);
+            None
+        }
+    })
 }
 
 /// One of a few words under `key`.

@@ -193,6 +193,14 @@ impl Gateway {
         self.listening.iter().find(|(listening, _)| listening == name).expect("it listens").1
     }
 
+    /// The memory that it holds now, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+        line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") << 10
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path("stderr.log")).expect("there")
     }

@@ -45,7 +45,9 @@ pub(super) async fn agents_only(State(state): State<ApiState>, mut request: Requ
             request.extensions_mut().insert(Caller { agent, credential });
             next.run(request).await
         }
-        Err(Rejected(reason)) => guard::rejected(&state, request.headers(), &format!("identity: {reason}")).await,
+        Err(Rejected(reason)) => {
+            guard::rejected(&state, guard::client(&request), request.headers(), &format!("identity: {reason}")).await
+        }
     }
 }
 

@@ -132,7 +132,7 @@ pub(super) async fn status(
             let approval = state.store.approval_after(&id, wait).await.map_err(ApiError::from)?;
             // It may have been withdrawn while it waited.
             if let Err(Rejected(reason)) = state.identify.verify(&caller.credential, Timestamp::now()) {
-                return Ok(guard::rejected(&state, &headers, &format!("identity: {reason}")).await);
+                return Ok(guard::rejected(&state, None, &headers, &format!("identity: {reason}")).await);
             }
             approval
         }

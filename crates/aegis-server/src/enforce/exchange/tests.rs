@@ -155,7 +155,7 @@ async fn a_streamed_body_keeps_its_length_or_fails() {
         let (request, live) = streamed("hello", Some(declared));
         let route = answering("").await;
         let failure = open(&egress(route), request, live, &Meter::default()).await.err();
-        assert_eq!(failure, Some(Failure::Unreachable(format!("the request's body broke off: {why}"))));
+        assert_eq!(failure, Some(Failure::BodyBroke(format!("the request's body broke off: {why}"))));
     }
 }
 

@@ -123,7 +123,7 @@ impl ExtAuthz {
     fn sent(&self, wire: WireBody, whole: Option<bool>) -> Sent {
         match whole {
             None => Sent::Part,
-            Some(whole) => Sent::Stream { body: body::guarded(wire, self.intercept.body_idle), whole },
+            Some(whole) => Sent::Stream { body: body::guarded(wire, self.intercept.pace, false), whole },
         }
     }
 }

@@ -33,6 +33,17 @@ impl Upstream {
         String::from_utf8_lossy(&self.seen.lock().expect("no panic")).into_owned()
     }
 
+    /// Answers without an end, as fast as it is taken.
+    async fn flood(&self, mut stream: TcpStream) {
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let chunk = format!("10000\r\n{}\r\n", "e".repeat(0x10000));
+        let mut sent = stream.write_all(head.as_bytes()).await;
+        while sent.is_ok() {
+            sent = stream.write_all(chunk.as_bytes()).await;
+        }
+        self.seen.lock().expect("no panic").extend_from_slice(b"cut off");
+    }
+
     async fn serve(self, mut stream: TcpStream, pause: Duration) {
         let mut unanswered = Vec::new();
         let mut buffer = [0; 4096];
@@ -45,7 +56,11 @@ impl Upstream {
                 unanswered.clear();
             }
             while let Some((end, upgrade)) = whole_request(&unanswered) {
+                let endless = unanswered.starts_with(b"GET /endless ");
                 unanswered.drain(..end);
+                if endless {
+                    return self.flood(stream).await;
+                }
                 tokio::time::sleep(pause).await;
                 let answer = if upgrade {
                     "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhello"

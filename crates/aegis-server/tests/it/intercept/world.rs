@@ -16,7 +16,7 @@ use aegis_server::events::{self, Events};
 use aegis_server::gateway::{self, Gateway};
 use aegis_server::identify::{self, Identify};
 use aegis_server::intercept::ext_authz::ExtAuthz;
-use aegis_server::intercept::{Intercept, InterceptedHost, Interception, Route};
+use aegis_server::intercept::{Intercept, InterceptedHost, Interception, Pace, Route};
 use aegis_server::pipeline::{Governing, Parts, Pipeline};
 use aegis_store::{Durability, Store};
 use jiff::Timestamp;
@@ -37,6 +37,11 @@ pub(super) const HEAD_TIME: Duration = Duration::from_millis(400);
 /// The largest body that is read in these tests.
 pub(super) const BODY_LIMIT: usize = 64 * 1024;
 
+/// What a body has to keep in these tests.
+pub(super) const PACE: Pace = Pace { idle: Duration::from_millis(300), rate: 1000 };
+/// How long a client may take nothing in these tests.
+pub(super) const SEND_IDLE: Duration = Duration::from_millis(500);
+
 pub(super) const POLICY: &str = "
 agent: tester
 egress: {allow: ['tool.test:80', 'tool.test:443']}
@@ -54,6 +59,7 @@ pub(super) struct World {
     pub(super) upstream: Upstream,
     pub(super) token: String,
     pub(super) store: Store,
+    pub(super) events: Events,
     pub(super) pipeline: Pipeline,
     pub(super) shutdown: CancellationToken,
     pub(super) running: JoinHandle<()>,
@@ -116,6 +122,7 @@ impl World {
         egress.overrides.extend(also.overrides);
         egress.named_roots = also.roots;
         let enforcer = Enforcer::new(egress, store.clone(), events.clone()).expect("settings");
+        let kept = events.clone();
         let pipeline = Pipeline::new(Parts {
             identify: Arc::new(identify),
             catalogue: Catalogue::load(&[], None).expect("the catalogue"),
@@ -138,6 +145,7 @@ impl World {
             api_connections: 8,
             header_limit: 64 * 1024,
             head_time: HEAD_TIME,
+            send_idle: SEND_IDLE,
             drain: Duration::from_secs(5),
         };
         let gateway = Gateway::bind(settings).await.expect("ports");
@@ -145,12 +153,26 @@ impl World {
         let shutdown = CancellationToken::new();
         let leaves = Leaves::own(dir.path().to_owned(), Timestamp::now()).expect("a CA");
         let ca = ca::exported(dir.path(), Timestamp::now()).expect("a CA");
-        let intercept = Intercept::new(pipeline.clone(), routes(), Duration::from_millis(300))
-            .intercepting(Interception { hosts: also.hosts, leaves });
+        let intercept =
+            Intercept::new(pipeline.clone(), routes(), PACE).intercepting(Interception { hosts: also.hosts, leaves });
         let authorizer = ExtAuthz::new(intercept.clone(), BODY_LIMIT);
         let running = tokio::spawn(gateway.run(intercept, axum::Router::new(), authorizer, shutdown.clone()));
         let (proxy, proxy_tls, ext_authz) = (proxy.address, proxy_tls.address, ext_authz.address);
-        Self { proxy, proxy_tls, ext_authz, upstream, token, store, pipeline, shutdown, running, certificate, ca, dir }
+        Self {
+            proxy,
+            proxy_tls,
+            ext_authz,
+            upstream,
+            token,
+            store,
+            events: kept,
+            pipeline,
+            shutdown,
+            running,
+            certificate,
+            ca,
+            dir,
+        }
     }
 
     /// `message` with `{token}` filled in.
