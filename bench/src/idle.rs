@@ -2,6 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -185,24 +188,24 @@ impl Gateway {
 async fn refused(proxy: SocketAddr, head: String, chunked: bool) -> Result<u64> {
     let (mut reader, mut writer) = TcpStream::connect(proxy).await?.into_split();
     writer.write_all(head.as_bytes()).await?;
+    let sent = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&sent);
     let sending = tokio::spawn(async move {
         let mut piece = if chunked { format!("{PIECE:x}\r\n").into_bytes() } else { Vec::new() };
         piece.resize(piece.len() + PIECE, b' ');
         piece.extend_from_slice(if chunked { b"\r\n" } else { b"" });
-        let mut sent = 0;
-        // Where it is refused the connection ends.
-        while sent < HUGE && writer.write_all(&piece).await.is_ok() {
-            sent += PIECE as u64;
+        // Once it is refused the connection may end.
+        while counted.load(Relaxed) < HUGE && writer.write_all(&piece).await.is_ok() {
+            counted.fetch_add(PIECE as u64, Relaxed);
         }
-        sent
     });
     let mut answer = vec![0; 256];
     let read = reader.read(&mut answer).await?;
+    sending.abort();
     answer.truncate(read);
     let answer = String::from_utf8_lossy(&answer);
     ensure!(answer.split(' ').nth(1) == Some("413"), "the answer is {answer:?}");
-    drop(reader);
-    Ok(sending.await?)
+    Ok(sent.load(Relaxed))
 }
 
 /// A socket of one of the clients.
