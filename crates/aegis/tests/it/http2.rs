@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::process::{Folder, Gateway, raw};
 use crate::tools::tool;
 
-const POLICY: &str = "agent: tester\nactions: [{name: http/request}]\n";
+const POLICY: &str = "agent: tester\negress: {allow: [\"192.0.2.1:443\"]}\nactions: [{name: http/request}]\n";
 
 /// What h2spec expects of a server that answers at length and late, and our authorizer doesn't: why.
 const OF_GRPC: [(&str, &str); 3] = [
@@ -106,8 +106,8 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// Sends a preface and then the same again and again, until the connection ends or so much was sent; how much.
-fn flood(address: SocketAddr, mut next: impl FnMut(u32) -> Vec<u8>) -> usize {
+/// Sends a preface and then the same again and again, until the connection ends or `most` was sent; how much.
+fn flood(address: SocketAddr, most: usize, mut next: impl FnMut(u32) -> Vec<u8>) -> usize {
     let mut stream = TcpStream::connect(address).expect("connected");
     stream.set_write_timeout(Some(Duration::from_secs(5))).expect("set");
     let mut reader = stream.try_clone().expect("cloned");
@@ -115,7 +115,7 @@ fn flood(address: SocketAddr, mut next: impl FnMut(u32) -> Vec<u8>) -> usize {
     let mut sent = 0;
     let mut bytes = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[])].concat();
     for number in 0.. {
-        if sent > MOST || stream.write_all(&bytes).is_err() {
+        if sent > most || stream.write_all(&bytes).is_err() {
             break;
         }
         sent += bytes.len();
@@ -126,8 +126,10 @@ fn flood(address: SocketAddr, mut next: impl FnMut(u32) -> Vec<u8>) -> usize {
     sent
 }
 
-/// What a flood may send before its connection has to be over.
-const MOST: usize = 1 << 20;
+/// What a flood sends whose frames are answered.
+const ANSWERED: usize = 1 << 20;
+/// What a flood can't get rid of before its connection is over: far more than sockets hold.
+const ENDLESS: usize = 64 << 20;
 
 #[test]
 fn floods_of_frames_end_their_connection() {
@@ -138,17 +140,17 @@ fn floods_of_frames_end_their_connection() {
     // `:method POST`, `:scheme http`, `:path /`, by HPACK's static table.
     let head = [0x83, 0x86, 0x84];
     // Each is answered before its reset is read: there is nothing to give up, and nothing is kept.
-    flood(address, |number| {
+    flood(address, ANSWERED, |number| {
         let stream = number * 2 + 1;
         [frame(1, 4, stream, &head), frame(3, 0, stream, &8_u32.to_be_bytes())].concat()
     });
-    let continuation = flood(address, |number| match number {
+    let continuation = flood(address, ENDLESS, |number| match number {
         0 => frame(1, 0, 1, &head),
         _ => frame(9, 0, 1, &[0; 4096]),
     });
-    assert!(continuation < MOST, "CONTINUATION without an end");
+    assert!(continuation < ENDLESS, "CONTINUATION without an end");
     // Pings and settings are answered, at the pace at which the answers are taken; nothing of them is kept.
-    flood(address, |_| [frame(6, 0, 0, &[0; 8]), frame(4, 0, 0, &[])].concat().repeat(64));
+    flood(address, ANSWERED, |_| [frame(6, 0, 0, &[0; 8]), frame(4, 0, 0, &[])].concat().repeat(64));
     let grown = gateway.memory().saturating_sub(before);
     assert!(grown < 48 << 20, "{grown} bytes more");
     let token = gateway.folder.agent("tester");
