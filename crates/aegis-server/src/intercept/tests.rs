@@ -234,7 +234,7 @@ proptest::proptest! {
     #[test]
     fn no_text_names_another_host_inside(text in "[a-zA-Z0-9.:@%\\[\\]/\\\\ -]{0,16}a?\\.?e?x?a?m?p?l?e?\\.?(:443)?") {
         let mut request = head("GET", "/x", &[]);
-        if let Ok(value) = http::HeaderValue::from_str(&text) {
+        if let Ok(value) = HeaderValue::from_str(&text) {
             request.headers.insert(http::header::HOST, value);
             if let Ok(found) = way::within(&request, &via()) {
                 let name = text.to_ascii_lowercase();
