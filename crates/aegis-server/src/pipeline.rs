@@ -76,7 +76,7 @@ impl Pipeline {
     /// Steps 2 to 4: who asks, what is asked, what follows.
     async fn judge(&self, case: &mut Case, incoming: Incoming) -> Result<(Decision, Wire), Denial> {
         let Incoming { way, credential, override_token, head, body, upgrade, fits, .. } = incoming;
-        let agent = self.sender(case, &way, &head, &credential)?;
+        let agent = self.sender(case, &way, &head, &credential).map_err(|denial| *denial)?;
         case.is_of(&agent);
 
         let way = way.map_err(|unreadable| case.unread(Some(&agent), unreadable.into()))?;

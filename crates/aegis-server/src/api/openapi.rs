@@ -129,7 +129,9 @@ fn schemas() -> Value {
     });
     let with = |name: &str, schema: Value| {
         let mut parts = parts.clone();
-        parts[name] = schema;
+        if let Value::Object(parts) = &mut parts {
+            parts.insert(name.to_owned(), schema);
+        }
         parts
     };
     let denial = json!({"type": "object", "required": ["binding_token", "expires_at"], "properties": {

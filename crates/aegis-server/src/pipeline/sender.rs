@@ -17,15 +17,15 @@ impl Pipeline {
         way: &Result<Way, Unreadable>,
         head: &http::request::Parts,
         credential: &Credential,
-    ) -> Result<Agent, Denial> {
+    ) -> Result<Agent, Box<Denial>> {
         if let (Some(Headless), Err(unreadable)) = (head.extensions.get(), way) {
             self.0.events.malformed(&unreadable.reason);
-            return Err(case.unread(None, unreadable.clone().into()));
+            return Err(Box::new(case.unread(None, unreadable.clone().into())));
         }
         let identified = self.0.identify.verify(credential, case.now);
         identified.map_err(|Rejected(reason)| {
             let caller = self.0.identify.caller(credential, case.now);
-            case.unread(caller.as_ref(), Refused::identity(reason))
+            Box::new(case.unread(caller.as_ref(), Refused::identity(reason)))
         })
     }
 }

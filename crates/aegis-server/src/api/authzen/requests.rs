@@ -232,7 +232,7 @@ fn task(decisions: &Decisions, approval: &Approval, now: Timestamp) -> Value {
         "expires_at": approval.request.expires_at,
         "approval": approval.info(None),
     }});
-    if let (Some(comment), Some(task)) = (&approval.comment, document["task"].as_object_mut()) {
+    if let (Some(comment), Some(Value::Object(task))) = (&approval.comment, document.get_mut("task")) {
         task.insert("comment".to_owned(), comment.as_str().into());
     }
     if let ("approved", Some(document)) = (status, document.as_object_mut()) {

@@ -90,7 +90,7 @@ fn a_human_says_yes_and_the_same_question_is_answered_with_yes_once() {
     );
     // The same under the same key; another one isn't.
     assert_eq!(client.send("POST", &path, &[key], &submission.to_string()).json()["task"], task);
-    let mut more = submission.clone();
+    let mut more = submission;
     more["context"]["business_justification"] = "renewal".into();
     let reused = client.send("POST", &path, &[key], &more.to_string());
     assert_eq!(

@@ -152,7 +152,7 @@ impl Tool {
             .and_then(|it| it.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], private));
         let config = Arc::new(config.expect("a certificate and its key"));
         let requests = Arc::default();
-        let plain = listen(&requests, |stream| Some(stream));
+        let plain = listen(&requests, Some);
         let tls = listen(&requests, move |stream| {
             Some(StreamOwned::new(ServerConnection::new(Arc::clone(&config)).ok()?, stream))
         });
