@@ -143,6 +143,8 @@ impl Gateway {
             // A proxy's connections are few and last; newcomers must not push them out.
             let slots = Slots::new(settings.api_connections, settings.api_connections, settings.send_idle);
             let services = Services::new(authorizer.clone());
+            // Before the first check of health can come: it would find no such service.
+            services.look().await;
             let listener = Listener { slots, prior_knowledge: true, ..plain.clone() };
             connections.spawn(services.clone().tell_health(shutdown.clone()));
             let service = service_fn(move |request| services.clone().answer(request));

@@ -92,10 +92,15 @@ impl Services {
                 _ = ticks.tick() => {}
                 () = drain.cancelled() => break,
             }
-            let ready = self.authorizer.intercept.pipeline.ready().await;
-            self.tell(if ready { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
+            self.look().await;
         }
         self.tell(ServingStatus::NotServing).await;
+    }
+
+    /// Makes health what readiness is now.
+    pub(crate) async fn look(&self) {
+        let ready = self.authorizer.intercept.pipeline.ready().await;
+        self.tell(if ready { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
     }
 
     async fn tell(&self, status: ServingStatus) {
