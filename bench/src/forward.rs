@@ -41,8 +41,9 @@ pub(crate) fn squid(squid: &Path, upstream: &Path) -> Result<Forward> {
     let libraries = libraries.filter(|path| path.to_string_lossy().contains("-linux-")).collect::<Vec<_>>();
     let made = Command::new(&helper)
         .env("LD_LIBRARY_PATH", libraries.first().context("squid's libraries")?)
-        .args(["-c", "-M", "4MB", "-s"])
+        .args(["-c", "-s"])
         .arg(dir.path().join("certificates"))
+        .args(["-M", "4MB"])
         .stdout(Stdio::null())
         .status()?;
     ensure!(made.success(), "{}: {made}", helper.display());

@@ -22,8 +22,8 @@ use crate::process::{Home, Process, Serving, memory_of};
 use crate::report::{Row, Section, megabytes, number, short};
 use crate::scene;
 
-/// Connections of each kind (20,000 files at most leave a gateway room for 9,360), and of the kind that costs both ends two handshakes.
-const CONNECTIONS: usize = 9_000;
+/// Connections of each kind (20,000 files at most leave a gateway room for 4,680), and of the kind that costs both ends two handshakes.
+const CONNECTIONS: usize = 4_000;
 const INTERCEPTED: usize = 2_000;
 /// Opened at a time.
 const AT_ONCE: usize = 64;

@@ -155,7 +155,7 @@ fn request(method: &str, params: Value) -> Value {
 }
 
 fn call(replicas: u32) -> Value {
-    json!({"name": "deploy", "arguments": {"service": "web", "replicas": replicas, "note": "x".repeat(NOTE_BYTES)}})
+    json!({"name": "deploy", "arguments": {"service": "web", "replicas": replicas, "note": "word ".repeat(NOTE_BYTES / 5)}})
 }
 
 pub(crate) fn run(aegis: &Path, scratch: &Path) -> Result<Section> {

@@ -25,6 +25,7 @@ mod named;
 mod pointer;
 mod raw;
 mod recognise;
+mod refusal;
 mod target;
 mod template;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub use destination::canonical_destination;
 pub(crate) use json::parse as strict_json;
 pub(crate) use pointer::fold;
 pub use raw::Match;
+pub use refusal::{DenyShape, OwnShape};
 use serde::Serialize;
 pub use target::canonical_target;
 pub(crate) use target::decoded_path;
@@ -95,17 +97,6 @@ pub enum BodyPlan {
     Whole,
     /// Nothing in the description depends on it: read it if it is known to be small, else stream it.
     Optional,
-}
-
-/// How a tool's clients like to be refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DenyShape {
-    /// `application/problem+json`.
-    Problem,
-    /// A Kubernetes `Status`.
-    KubernetesStatus,
-    /// `text/plain`: the reason and what to do, for clients that print a refusal's text as it is, as git does.
-    Text,
 }
 
 /// Why a request can't be described: it is refused, nothing is forwarded.
@@ -165,7 +156,9 @@ impl Catalogue {
             return BodyPlan::Whole;
         }
         match (self.tool_behind(arrival), target) {
-            (recognise::Behind::Known(tool), Some(target)) if tool.reads_body(&request.method, &target) => {
+            (recognise::Behind::Known(tool), Some(target))
+                if tool.reads_body(&request.method, &target, &request.headers) =>
+            {
                 BodyPlan::Whole
             }
             _ => BodyPlan::Optional,
@@ -205,7 +198,7 @@ impl Catalogue {
 
     /// How a tool's clients like to be refused.
     pub fn deny_shape(&self, tool: &str) -> DenyShape {
-        self.tools.get(tool).map_or(DenyShape::Problem, |tool| tool.deny)
+        self.tools.get(tool).map_or(DenyShape::Problem, |tool| tool.deny.clone())
     }
 
     /// Whether a route may say that this tool is behind it.

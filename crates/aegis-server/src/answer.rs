@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use crate::enforce::{AnyBody, Failure};
 use crate::pipeline::Handled;
 
+mod own;
 #[cfg(test)]
 mod tests;
 
@@ -35,7 +36,7 @@ pub const POLICY_VERSION: HeaderName = HeaderName::from_static("aegis-policy-ver
 const REASON_LENGTH: usize = 300;
 
 /// How a caller is to be answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Form {
     /// The shape that its client prints.
     pub shape: DenyShape,
@@ -131,12 +132,24 @@ fn answer(mut problem: Problem, explanation: &Explanation, form: Form) -> Respon
     if problem.code == Code::IdentityRejected {
         challenge(&mut headers, &mut problem, form.proxied);
     }
-    let (media_type, text) = match form.shape {
+    let (media_type, text) = match &form.shape {
         DenyShape::Problem => ("application/problem+json", document(&problem).to_string()),
         DenyShape::KubernetesStatus => ("application/json", kubernetes_status(&problem).to_string()),
         DenyShape::Text => ("text/plain", spoken(&problem) + "\n"),
+        DenyShape::Own(shape) => {
+            for (name, text) in &shape.headers {
+                let (name, text) = (HeaderName::from_bytes(name.as_bytes()), own::header(text, &problem));
+                // Both were looked at when the tool was loaded.
+                if let (Ok(name), Ok(text)) = (name, HeaderValue::from_str(&text)) {
+                    headers.insert(name, text);
+                }
+            }
+            (shape.media_type.as_str(), own::body(shape, &problem))
+        }
     };
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    // The only one that isn't a constant was looked at when the tool was loaded.
+    let media_type = HeaderValue::from_str(media_type);
+    headers.insert(CONTENT_TYPE, media_type.unwrap_or(HeaderValue::from_static("application/octet-stream")));
     if problem.status == StatusCode::UNSUPPORTED_MEDIA_TYPE.as_u16() {
         // RFC 9110 §12.5.3: what would have been taken.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate, identity"));

@@ -38,10 +38,14 @@ pub(super) enum Decoder {
     Yaml,
     /// `application/x-www-form-urlencoded`.
     Form,
+    /// Any type with the suffix `+json` (RFC 6839).
+    JsonSuffix,
+    /// Whatever no other of the action's decoders takes, as bytes: nothing is read from it but its digest.
+    Bytes,
 }
 
 impl Decoder {
-    pub(super) const ALL: [(&'static str, Self); 8] = [
+    pub(super) const ALL: [(&'static str, Self); 10] = [
         ("json", Self::Json),
         ("sniff", Self::Sniff),
         ("merge-patch", Self::MergePatch),
@@ -50,19 +54,25 @@ impl Decoder {
         ("apply-patch", Self::ApplyPatch),
         ("yaml", Self::Yaml),
         ("form", Self::Form),
+        ("+json", Self::JsonSuffix),
+        ("bytes", Self::Bytes),
     ];
 
-    fn of(media_type: &str) -> Option<Self> {
-        Some(match media_type {
-            "application/json" => Self::Json,
-            "application/merge-patch+json" => Self::MergePatch,
-            "application/strategic-merge-patch+json" => Self::StrategicMerge,
-            "application/json-patch+json" => Self::JsonPatch,
-            "application/apply-patch+yaml" => Self::ApplyPatch,
-            "application/yaml" => Self::Yaml,
-            "application/x-www-form-urlencoded" => Self::Form,
-            _ => return None,
-        })
+    /// Whether it is for bodies of this media type; `None` is no `Content-Type` at all.
+    fn takes(self, media_type: Option<&str>) -> bool {
+        match (self, media_type) {
+            (Self::Bytes, _) => true,
+            (Self::Sniff, media_type) => media_type.is_none(),
+            (_, None) => false,
+            (Self::JsonSuffix, Some(media_type)) => media_type.ends_with("+json"),
+            (Self::Json, Some(media_type)) => media_type == "application/json",
+            (Self::MergePatch, Some(media_type)) => media_type == "application/merge-patch+json",
+            (Self::StrategicMerge, Some(media_type)) => media_type == "application/strategic-merge-patch+json",
+            (Self::JsonPatch, Some(media_type)) => media_type == "application/json-patch+json",
+            (Self::ApplyPatch, Some(media_type)) => media_type == "application/apply-patch+yaml",
+            (Self::Yaml, Some(media_type)) => media_type == "application/yaml",
+            (Self::Form, Some(media_type)) => media_type == "application/x-www-form-urlencoded",
+        }
     }
 }
 
@@ -85,11 +95,10 @@ pub(super) fn decode(headers: &HeaderMap, body: &[u8], allowed: &[Decoder]) -> R
     if body.is_empty() {
         return Ok(Decoded::Documents { documents: Vec::new(), textual: false });
     }
-    let decoder = match media_type.as_deref() {
-        None => Some(Decoder::Sniff),
-        Some(media_type) => Decoder::of(media_type),
-    };
-    let Some(decoder) = decoder.filter(|decoder| allowed.contains(decoder)) else {
+    // The action's order; `bytes` is what is left.
+    let takes = |decoder: &&Decoder| decoder.takes(media_type.as_deref());
+    let decoder = allowed.iter().filter(|decoder| **decoder != Decoder::Bytes).find(takes);
+    let Some(decoder) = decoder.or_else(|| allowed.iter().find(takes)).copied() else {
         let kind = media_type.unwrap_or_else(|| "of no media type".to_owned());
         return Ok(Decoded::Opaque(format!("the body is {kind}, which is not decoded here")));
     };
@@ -97,10 +106,13 @@ pub(super) fn decode(headers: &HeaderMap, body: &[u8], allowed: &[Decoder]) -> R
         return Err(Unreadable::new("content_encoding", "send the body without a Content-Encoding: it has to be read"));
     }
     let documents = match decoder {
-        Decoder::Json | Decoder::Sniff | Decoder::MergePatch | Decoder::StrategicMerge => vec![json::parse(body)?],
+        Decoder::Json | Decoder::Sniff | Decoder::MergePatch | Decoder::StrategicMerge | Decoder::JsonSuffix => {
+            vec![json::parse(body)?]
+        }
         Decoder::JsonPatch => return json_patch(json::parse(body)?),
         Decoder::ApplyPatch | Decoder::Yaml => vec![yaml(body)?],
         Decoder::Form => vec![form(body)?],
+        Decoder::Bytes => Vec::new(),
     };
     Ok(Decoded::Documents { documents, textual: decoder == Decoder::Form })
 }

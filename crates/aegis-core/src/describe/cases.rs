@@ -53,7 +53,7 @@ impl Catalogue {
         };
         let upstream = Destination { scheme: "http".to_owned(), host: "case.invalid".to_owned(), port: 80 };
         let arrival = Arrival::Route { name: "case", tool: Some(&tool.name), cluster: None, upstream: &upstream };
-        let actual = match self.match_raw(&wire(&case.request), Some(&arrival)) {
+        let actual = match self.match_raw(&wire(case), Some(&arrival)) {
             Ok(call) => observed(&call),
             Err(unreadable) => Map::from_iter([("unreadable".to_owned(), unreadable.reason.into())]),
         };
@@ -80,10 +80,12 @@ impl Catalogue {
 }
 
 /// A case's text as a message: the lines of its head end in CRLF; its body is without the last line break.
-fn wire(request: &str) -> Vec<u8> {
+fn wire(case: &Case) -> Vec<u8> {
+    let request = &case.request;
     let (head, body) = request.split_once("\n\n").unwrap_or((request.trim_end(), ""));
     let body = body.strip_suffix('\n').unwrap_or(body);
-    format!("{}\r\n\r\n{body}", head.replace('\n', "\r\n")).into_bytes()
+    let body = case.body.as_deref().unwrap_or(body.as_bytes());
+    [format!("{}\r\n\r\n", head.replace('\n', "\r\n")).as_bytes(), body].concat()
 }
 
 /// Everything that a case may compare.

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use http::Method;
+use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 use super::Unreadable;
 use super::image::{bare_digest, image};
 use super::pointer::Pointer;
-use super::tool::{From, Kind, Object, Param, Recognised, Tool};
-use crate::call::{IMAGES, Image, Presence, Shape};
+use super::tool::{From, Kind, Object, Param, Piece, Recognised, Tool};
+use crate::call::{Digest, IMAGES, Image, Presence, Shape};
 use crate::money::{CURRENCY, Currency};
 
 /// What an action's definition says of one request.
@@ -21,13 +22,20 @@ pub(super) struct Extracted {
     pub(super) images: Vec<Image>,
 }
 
+/// A request's head, as far as parameters stand in it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head<'a> {
+    pub(super) method: &'a Method,
+    /// The decoded query, in order.
+    pub(super) query: &'a [(String, String)],
+    pub(super) headers: &'a HeaderMap,
+    /// What the operator says of the target.
+    pub(super) facts: &'a BTreeMap<String, String>,
+}
+
 /// Reads everything that the definition names.
-pub(super) fn extract(
-    tool: &Tool,
-    request: &Recognised<'_>,
-    method: &Method,
-    query: &[(String, String)],
-) -> Result<Extracted, Unreadable> {
+pub(super) fn extract(tool: &Tool, request: &Recognised<'_>, head: Head<'_>) -> Result<Extracted, Unreadable> {
+    let method = head.method;
     let mut target: BTreeMap<String, String> =
         request.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     let object = target.get("kind").and_then(|kind| tool.objects.get(kind));
@@ -43,7 +51,11 @@ pub(super) fn extract(
     let mut extracted = Extracted { target, params: Map::new(), shape: Shape::Open, images: Vec::new() };
     let mut defined = BTreeMap::new();
     for param in &request.action.params {
-        let Some(value) = read_param(param, request, object, query)? else { continue };
+        let value = match &param.source {
+            From::Text(pieces) => Some(joined(pieces, &extracted, head.facts).map(Value::String)),
+            _ => read_param(param, request, object, head)?,
+        };
+        let Some(value) = value else { continue };
         let presence = param.needed.in_method(method);
         defined.insert(param.name.clone(), presence);
         if param.kind == Kind::Image {
@@ -192,7 +204,7 @@ fn read_param(
     param: &Param,
     request: &Recognised<'_>,
     object: Option<&Object>,
-    query: &[(String, String)],
+    head: Head<'_>,
 ) -> Result<Option<Option<Value>>, Unreadable> {
     let pointer = match &param.source {
         From::Path(variable) => {
@@ -200,7 +212,7 @@ fn read_param(
             return Ok(Some(bound.map(|(_, text)| typed(text, param.kind))));
         }
         From::Query { key, all } => {
-            let mut values = query.iter().filter(|(name, _)| name == key).map(|(_, text)| typed(text, param.kind));
+            let mut values = head.query.iter().filter(|(name, _)| name == key).map(|(_, text)| typed(text, param.kind));
             let value = if *all {
                 let list: Vec<Value> = values.collect();
                 (!list.is_empty()).then_some(Value::Array(list))
@@ -209,6 +221,21 @@ fn read_param(
             };
             return Ok(Some(value));
         }
+        From::Header(name) => {
+            let mut values = head.headers.get_all(name).iter();
+            let (first, None) = (values.next(), values.next()) else {
+                return Err(Unreadable::new("header_twice", format!("the header {name} stands twice")));
+            };
+            let text = first.map(|value| value.to_str()).transpose();
+            let text =
+                text.map_err(|_| Unreadable::new("header_text", format!("the header {name} is no plain text")))?;
+            return Ok(Some(text.map(|text| typed(text, param.kind))));
+        }
+        From::Digest => {
+            let digest = request.bytes.map(|bytes| Digest::of(Sha256::digest(bytes).into()).to_string());
+            return Ok(Some(digest.map(Value::String)));
+        }
+        From::Text(_) => return Ok(None),
         From::At(name) => match object.and_then(|object| object.at.get(name)) {
             Some(pointer) => pointer,
             None => return Ok(None),
@@ -224,6 +251,23 @@ fn read_param(
         single(&request.documents, pointer)?.map(|value| untext(value, param, request))
     };
     Ok(Some(value))
+}
+
+/// The pieces together; `None` when one of them is absent or isn't one plain value.
+fn joined(pieces: &[Piece], so_far: &Extracted, facts: &BTreeMap<String, String>) -> Option<String> {
+    let named = |name: &str| {
+        let fact = facts.get(name).or_else(|| so_far.target.get(name)).cloned();
+        fact.or_else(|| match so_far.params.get(name)? {
+            Value::String(text) => Some(text.clone()),
+            value @ (Value::Bool(_) | Value::Number(_)) => Some(value.to_string()),
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        })
+    };
+    let piece = |piece: &Piece| match piece {
+        Piece::Literal(text) => Some(text.clone()),
+        Piece::Named(name) => named(name),
+    };
+    pieces.iter().map(piece).collect()
 }
 
 /// A form has only text; JSON has types, which stay as they are: `"50"` is not 50.

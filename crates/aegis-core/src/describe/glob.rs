@@ -24,12 +24,16 @@ impl Glob {
         rest.ends_with(last.as_str())
     }
 
-    /// Whether some text matches both. Exact for patterns with at most one `*`, in front; else errs on the side of yes.
+    /// Whether some text matches both. Exact for patterns with at most one `*`, in front or at the end; else errs on the side
+    /// of yes.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         match (self.parts.as_slice(), other.parts.as_slice()) {
             ([one], _) => other.matches(one),
             (_, [one]) => self.matches(one),
-            ([.., a], [.., b]) => a.ends_with(b.as_str()) || b.ends_with(a.as_str()),
+            ([a, .., y], [b, .., z]) => {
+                (a.starts_with(b.as_str()) || b.starts_with(a.as_str()))
+                    && (y.ends_with(z.as_str()) || z.ends_with(y.as_str()))
+            }
             _ => true,
         }
     }

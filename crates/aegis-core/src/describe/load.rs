@@ -1,15 +1,19 @@
 //! YAML → checked, compiled tools. The format is described in `docs/adr/0004-catalogue-format.md`.
 
 mod action;
+mod refusal;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::Catalogue;
 use super::environment::EnvironmentMap;
 use super::glob::Glob;
 use super::pointer::Pointer;
 use super::template::Template;
 use super::tool::{Action, Case, Object, Routes, Tool};
-use super::{Catalogue, DenyShape};
 use crate::agent::valid_name;
 use crate::call::{ActionName, Companion, ToolCall};
 use crate::document::{Diagnostic, Fields, Node, Value, parse};
@@ -155,9 +159,8 @@ fn tool(file: &str, node: &Node, errors: &mut Vec<Diagnostic>) -> Option<Tool> {
         fields.error_at("apiVersion", fields.place(), "only aegis/v1 is known", None);
     }
     let name = fields.required_text("tool");
-    let deny = fields.text("deny_response");
     let encoded_slash = fields.bool("encoded_slash").unwrap_or(false);
-    for key in ["route", "refuse_headers", "companions", "objects", "cases"] {
+    for key in ["route", "deny_response", "refuse_headers", "companions", "objects", "cases"] {
         fields.node(key);
     }
     fields.required("actions");
@@ -166,16 +169,7 @@ fn tool(file: &str, node: &Node, errors: &mut Vec<Diagnostic>) -> Option<Tool> {
     if !valid_name(&name) || name.contains('/') {
         context.error(node, "tool", format!("{name:?} is no tool's name: letters, digits, `.`, `_`, `-`, `@`"));
     }
-    let deny = match deny.as_deref() {
-        None | Some("problem") => DenyShape::Problem,
-        Some("kubernetes_status") => DenyShape::KubernetesStatus,
-        Some("text") => DenyShape::Text,
-        Some(_) => {
-            let at = node.get("deny_response").unwrap_or(node);
-            context.error(at, "deny_response", "expected problem, kubernetes_status or text");
-            DenyShape::Problem
-        }
-    };
+    let deny = refusal::read(&mut context, node.get("deny_response"));
     let objects = objects(&mut context, node.get("objects"));
     let mut tool = Tool {
         hosts: hosts(&mut context, node.get("route")),
@@ -231,10 +225,15 @@ fn cases(context: &mut Context<'_>, node: Option<&Node>) -> Vec<Case> {
     for (index, node) in context.items("cases", node).iter().enumerate() {
         let Some(mut fields) = context.fields(&format!("cases[{index}]"), node) else { continue };
         let (name, request) = (fields.required_text("name"), fields.required_text("request"));
+        let body = fields.text("body_base64");
         let expect = fields.required("expect").map(Node::to_json);
         fields.finish();
+        let body = body.map(|text| STANDARD.decode(text)).transpose().unwrap_or_else(|error| {
+            context.error(node, &format!("cases[{index}].body_base64"), format!("this is no base64: {error}"));
+            None
+        });
         if let (Some(name), Some(request), Some(expect)) = (name, request, expect) {
-            cases.push(Case { name, request, expect });
+            cases.push(Case { name, request, body, expect });
         }
     }
     cases

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
 
-use super::extract::{conventional_images, extract};
+use super::extract::{Head, conventional_images, extract};
 use super::pointer::fold;
 use super::target::Target;
 use super::tool::{From, Recognised, Recognition, Tool};
@@ -91,7 +91,8 @@ impl Catalogue {
             }
         };
         check_query(&target.query, Some(&recognised))?;
-        let extracted = extract(tool, &recognised, &request.method, &target.query)?;
+        let head = Head { method: &request.method, query: &target.query, headers: &request.headers, facts: &facts };
+        let extracted = extract(tool, &recognised, head)?;
         // What the operator says about the route wins over what the request says about its target.
         let mut all = extracted.target;
         all.append(&mut facts);

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod environments;
+mod matching;
 mod money;
 mod network;
 mod readers;

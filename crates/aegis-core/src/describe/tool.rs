@@ -47,8 +47,12 @@ pub(super) struct Action {
     /// Empty: any.
     pub(super) methods: Vec<Method>,
     pub(super) templates: Vec<Template>,
-    /// Query keys, and what they must look like; `None`: that must not be there.
-    pub(super) query: Vec<(String, Option<Glob>)>,
+    /// Query keys, and what they must look like; none: that must not be there.
+    pub(super) query: Vec<(String, Looks)>,
+    /// Headers, in lower case, likewise.
+    pub(super) headers: Vec<(String, Looks)>,
+    /// Places in the body, likewise: all scalars there must look so, and there must be one.
+    pub(super) body: Vec<(Pointer, Looks)>,
     /// When not empty: the body must change these places and no others.
     pub(super) only: Vec<Pointer>,
     /// Empty: the body isn't read.
@@ -63,6 +67,26 @@ pub(super) struct Action {
     pub(super) open: bool,
     /// What each template's reads come with; [`Companion::No`] where there is none.
     pub(super) companions: Vec<Companion>,
+}
+
+/// What a text must look like: one of these; none of them: it must be absent.
+#[derive(Debug)]
+pub(super) struct Looks(pub(super) Vec<Glob>);
+
+impl Looks {
+    fn absent(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn fit(&self, text: &str) -> bool {
+        self.0.iter().any(|glob| glob.matches(text))
+    }
+
+    /// Whether no text, and no absence, is right for both.
+    fn excludes(&self, other: &Self) -> bool {
+        self.absent() != other.absent()
+            || !self.absent() && !self.0.iter().any(|own| other.0.iter().any(|theirs| own.overlaps(theirs)))
+    }
 }
 
 /// A parameter and where it is read.
@@ -85,6 +109,19 @@ pub(super) enum From {
         all: bool,
     },
     Path(String),
+    /// A header, by its name in lower case.
+    Header(String),
+    /// SHA-256 of the body's exact bytes, as `sha256:…`.
+    Digest,
+    /// Put together from the target's facts and from parameters that stand before it; absent when one of them is.
+    Text(Vec<Piece>),
+}
+
+/// A part of a [`From::Text`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Piece {
+    Literal(String),
+    Named(String),
 }
 
 /// What a parameter is. Text of a query or form is turned into it; values of JSON stay as they are.
@@ -134,6 +171,8 @@ pub(super) struct Images {
 pub(super) struct Case {
     pub(super) name: String,
     pub(super) request: String,
+    /// The body, where it is no text.
+    pub(super) body: Option<Vec<u8>>,
     pub(super) expect: Value,
 }
 
@@ -175,7 +214,7 @@ impl Routes {
 impl Action {
     /// How many conditions it has besides method and path: more is more specific.
     pub(super) fn conditions(&self) -> usize {
-        self.query.len() + usize::from(!self.only.is_empty())
+        self.query.len() + self.headers.len() + self.body.len() + usize::from(!self.only.is_empty())
     }
 
     /// Whether some request may match both, and neither is more specific.
@@ -183,24 +222,55 @@ impl Action {
         let methods = self.methods.is_empty()
             || other.methods.is_empty()
             || self.methods.iter().any(|method| other.methods.contains(method));
-        let exclusive = self.query.iter().any(|(key, glob)| {
-            other.query.iter().any(|(own, theirs)| own == key && glob.is_some() != theirs.is_some())
-        });
+        fn exclusive<K: PartialEq>(mine: &[(K, Looks)], theirs: &[(K, Looks)]) -> bool {
+            mine.iter().any(|(key, looks)| theirs.iter().any(|(own, other)| own == key && looks.excludes(other)))
+        }
         methods
-            && !exclusive
+            && !exclusive(&self.query, &other.query)
+            && !exclusive(&self.headers, &other.headers)
+            && !exclusive(&self.body, &other.body)
             && self.conditions() == other.conditions()
             && self.templates.iter().any(|a| other.templates.iter().any(|b| a.precedence(b).is_eq() && a.overlaps(b)))
     }
 
-    fn matches_head(&self, method: &Method, query: &[(String, String)]) -> bool {
+    fn matches_head(&self, method: &Method, query: &[(String, String)], headers: &HeaderMap) -> bool {
         (self.methods.is_empty() || self.methods.contains(method))
-            && self.query.iter().all(|(key, glob)| match glob {
-                Some(glob) => query.iter().any(|(own, value)| own == key && glob.matches(value)),
-                None => query.iter().all(|(own, _)| own != key),
+            && self.query.iter().all(|(key, looks)| match looks.absent() {
+                false => query.iter().any(|(own, value)| own == key && looks.fit(value)),
+                true => query.iter().all(|(own, _)| own != key),
+            })
+            && self.headers.iter().all(|(name, looks)| {
+                let mut values = headers.get_all(name).iter();
+                match (values.next(), values.next()) {
+                    (None, _) => looks.absent(),
+                    (Some(only), None) => !looks.absent() && only.to_str().is_ok_and(|text| looks.fit(text)),
+                    _ => false,
+                }
             })
     }
 
-    fn matches_body(&self, documents: &[Value]) -> bool {
+    /// Whether something in the body decides that it is this action.
+    fn asks_body(&self) -> bool {
+        !self.only.is_empty() || !self.body.is_empty()
+    }
+
+    fn matches_body(&self, documents: &[Value]) -> Result<bool, Unreadable> {
+        for (pointer, looks) in &self.body {
+            let mut found = Vec::new();
+            documents.iter().try_for_each(|document| pointer.find(document, &mut found))?;
+            let fits = |value: &&Value| match value {
+                Value::String(text) => looks.fit(text),
+                Value::Bool(_) | Value::Number(_) => looks.fit(&value.to_string()),
+                Value::Null | Value::Array(_) | Value::Object(_) => false,
+            };
+            if found.is_empty() != looks.absent() || !found.iter().all(fits) {
+                return Ok(false);
+            }
+        }
+        Ok(self.changes_only(documents))
+    }
+
+    fn changes_only(&self, documents: &[Value]) -> bool {
         if self.only.is_empty() {
             return true;
         }
@@ -217,6 +287,8 @@ pub(super) struct Recognised<'a> {
     pub(super) variables: Vec<(&'a str, String)>,
     pub(super) documents: Vec<Value>,
     pub(super) textual: bool,
+    /// The body's bytes, where it was read.
+    pub(super) bytes: Option<&'a [u8]>,
 }
 
 /// What a request is to its tool.
@@ -229,14 +301,15 @@ pub(super) enum Recognition<'a> {
 
 impl Tool {
     /// The first action that fits but for its body, which says whether the body has to be read.
-    pub(super) fn reads_body(&self, method: &Method, target: &Target) -> bool {
-        self.candidates(method, target).next().is_some_and(|(action, ..)| !action.decoders.is_empty())
+    pub(super) fn reads_body(&self, method: &Method, target: &Target, headers: &HeaderMap) -> bool {
+        self.candidates(method, target, headers).next().is_some_and(|(action, ..)| !action.decoders.is_empty())
     }
 
     fn candidates<'a, 'r>(
         &'a self,
         method: &'r Method,
         target: &'r Target,
+        headers: &'r HeaderMap,
     ) -> impl Iterator<Item = (&'a Action, &'a Template, &'a Companion)> {
         let routes = self.routes.for_count(target.segments.len()).iter();
         let found = routes.filter_map(|route| {
@@ -245,20 +318,20 @@ impl Tool {
             Some((action, action.templates.get(route.template)?, companion))
         });
         found.filter(move |(action, template, _)| {
-            action.matches_head(method, &target.query) && template.matches(&target.segments)
+            action.matches_head(method, &target.query, headers) && template.matches(&target.segments)
         })
     }
 
     /// Which action a request is.
-    pub(super) fn recognise(
-        &self,
+    pub(super) fn recognise<'a>(
+        &'a self,
         method: &Method,
         target: &Target,
         headers: &HeaderMap,
-        body: Option<&[u8]>,
-    ) -> Result<Recognition<'_>, Unreadable> {
+        body: Option<&'a [u8]>,
+    ) -> Result<Recognition<'a>, Unreadable> {
         let mut read: Option<(&[Decoder], Vec<Value>, bool)> = None;
-        for (action, template, companion) in self.candidates(method, target) {
+        for (action, template, companion) in self.candidates(method, target, headers) {
             if action.name == ToolCall::UNKNOWN {
                 return Ok(Recognition::Unknown(
                     "the catalogue doesn't let this be taken for another action".to_owned(),
@@ -270,18 +343,25 @@ impl Tool {
                 };
                 match decode(headers, body, &action.decoders)? {
                     Decoded::Documents { documents, textual } => read = Some((&action.decoders, documents, textual)),
-                    Decoded::Opaque(_) if !action.only.is_empty() => continue,
+                    Decoded::Opaque(_) if action.asks_body() => continue,
                     Decoded::Opaque(why) => return Ok(Recognition::Unknown(why)),
                 }
             }
             let documents = read.as_ref().map_or(&[][..], |(_, documents, _)| documents);
-            if !action.matches_body(documents) {
+            if !action.matches_body(documents)? {
                 continue;
             }
             let variables = template.bind(&target.segments);
             let (documents, textual) =
                 read.take().filter(|_| !action.decoders.is_empty()).map(|(_, d, t)| (d, t)).unwrap_or_default();
-            return Ok(Recognition::Known(Recognised { action, companion, variables, documents, textual }));
+            return Ok(Recognition::Known(Recognised {
+                action,
+                companion,
+                variables,
+                documents,
+                textual,
+                bytes: body,
+            }));
         }
         Ok(Recognition::Unknown("no action of the catalogue looks like this".to_owned()))
     }

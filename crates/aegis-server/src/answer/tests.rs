@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use aegis_core::decide::{Denial, Facts};
+use aegis_core::describe::OwnShape;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -80,6 +83,31 @@ async fn a_client_that_prints_text_gets_text() {
         bytes.starts_with(b"PolicyViolation: what happened. Change the call") && bytes.ends_with(b"\n"),
         "{bytes:?}"
     );
+}
+
+#[tokio::test]
+async fn a_tools_own_shape_is_filled_once_and_keeps_the_members() {
+    let body = json!({"error": {"message": "{message}", "status": "{status}"}, "detail": "its own {id}"});
+    let shape = |body| OwnShape {
+        media_type: "application/x-own".to_owned(),
+        body,
+        headers: vec![("x-error".to_owned(), "{detail}".to_owned())],
+    };
+    let told = Explanation { detail: "a {code} <b>\u{1}".to_owned(), ..explanation(Code::PolicyViolation) };
+    let response = refusal(&told, Form { shape: DenyShape::Own(Arc::new(shape(body))), ..PLAIN });
+    assert_eq!(response.headers()[CONTENT_TYPE], "application/x-own");
+    assert_eq!(response.headers()["x-error"], "a {code} <b>?");
+    let own = json(response).await;
+    assert_eq!(own["error"]["status"], 403);
+    assert!(own["error"]["message"].as_str().expect("text").starts_with("PolicyViolation: a {code} <b>"));
+    assert_eq!(own["decision_id"], told.decision_id);
+    assert_eq!(own["detail"], format!("its own {}", told.decision_id), "the tool's own members win");
+
+    let xml = shape(json!("<E a='{code}'>{message}</E>"));
+    let response = refusal(&told, Form { shape: DenyShape::Own(Arc::new(xml)), ..PLAIN });
+    let bytes = response.into_body().collect().await.expect("a body").to_bytes();
+    let text = std::str::from_utf8(&bytes).expect("text");
+    assert!(text.starts_with("<E a='PolicyViolation'>PolicyViolation: a {code} &lt;b&gt;\u{fffd}"), "{text}");
 }
 
 #[test]

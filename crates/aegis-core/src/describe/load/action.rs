@@ -8,7 +8,7 @@ use super::super::body::Decoder;
 use super::super::glob::Glob;
 use super::super::pointer::Pointer;
 use super::super::template::Template;
-use super::super::tool::{Action, From, Images, Kind, Needed, Param};
+use super::super::tool::{Action, From, Images, Kind, Looks, Needed, Param, Piece};
 use super::Context;
 use crate::call::{Companion, Effect, IMAGES, ToolCall};
 use crate::document::{Node, Value, nearest};
@@ -75,6 +75,8 @@ pub(super) fn read(context: &mut Context<'_>, path: &str, node: &Node) -> Option
         methods: Vec::new(),
         templates: Vec::new(),
         query: Vec::new(),
+        headers: Vec::new(),
+        body: Vec::new(),
         only: Vec::new(),
         decoders: context.parsed(&format!("{path}.decode"), node.get("decode"), |text| one_of(&Decoder::ALL, text)),
         params: params(context, &format!("{path}.params"), node.get("params")),
@@ -114,6 +116,8 @@ pub(super) fn discovery(context: &mut Context<'_>, node: &Node) -> Action {
         companions: vec![Companion::OfTool; templates.len()],
         templates,
         query: Vec::new(),
+        headers: Vec::new(),
+        body: Vec::new(),
         only: Vec::new(),
         decoders: Vec::new(),
         params: Vec::new(),
@@ -127,7 +131,7 @@ pub(super) fn discovery(context: &mut Context<'_>, node: &Node) -> Action {
 fn read_match(context: &mut Context<'_>, path: &str, node: &Node, action: &mut Action) {
     let Some(mut fields) = context.fields(path, node) else { return };
     fields.required("path");
-    for key in ["method", "query", "only"] {
+    for key in ["method", "query", "header", "body", "only"] {
         fields.node(key);
     }
     fields.finish();
@@ -139,14 +143,54 @@ fn read_match(context: &mut Context<'_>, path: &str, node: &Node, action: &mut A
     let templates = context.parsed(&format!("{path}.path"), node.get("path"), Template::parse);
     action.templates = templates.into_iter().flatten().collect();
     action.only = context.parsed(&format!("{path}.only"), node.get("only"), Pointer::parse);
-    for (key, node) in context.entries(&format!("{path}.query"), node.get("query")) {
-        if node.value == Value::Null {
-            action.query.push((key.to_owned(), None));
-            continue;
+    let named = |key: &str| Ok(key.to_owned());
+    let lower = |key: &str| {
+        let name = http::HeaderName::from_bytes(key.as_bytes());
+        name.map(|name| name.as_str().to_owned()).map_err(|_| format!("{key:?} is no header's name"))
+    };
+    action.query = looks(context, &format!("{path}.query"), node.get("query"), named);
+    action.headers = looks(context, &format!("{path}.header"), node.get("header"), lower);
+    action.body = looks(context, &format!("{path}.body"), node.get("body"), Pointer::parse);
+}
+
+/// A mapping of places to what must stand there: a glob, several, or null.
+fn looks<K>(
+    context: &mut Context<'_>,
+    path: &str,
+    node: Option<&Node>,
+    key: impl Fn(&str) -> Result<K, String>,
+) -> Vec<(K, Looks)> {
+    let mut all = Vec::new();
+    for (name, node) in context.entries(path, node) {
+        let globs = match &node.value {
+            Value::Null => Vec::new(),
+            Value::List(items) if items.is_empty() => {
+                context.error(node, path, "expected a glob, several, or null");
+                continue;
+            }
+            _ => context.parsed(&format!("{path}.{name}"), Some(node), |text| Ok(Glob::new(text))),
+        };
+        match key(name) {
+            Ok(key) => all.push((key, Looks(globs))),
+            Err(message) => context.error(node, path, message),
         }
-        let globs = context.parsed(&format!("{path}.query.{key}"), Some(node), |text| Ok(Glob::new(text)));
-        action.query.extend(globs.into_iter().next().map(|glob| (key.to_owned(), Some(glob))));
     }
+    all
+}
+
+/// `{host}/{name}@{digest}` as pieces.
+fn pieces(text: &str) -> Result<Vec<Piece>, String> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((literal, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').ok_or_else(|| format!("{text:?} has a `{{` without a `}}`"))?;
+        pieces.push(Piece::Literal(literal.to_owned()));
+        pieces.push(Piece::Named(name.to_owned()));
+        rest = after;
+    }
+    pieces.push(Piece::Literal(rest.to_owned()));
+    pieces.retain(|piece| *piece != Piece::Literal(String::new()));
+    Ok(pieces)
 }
 
 fn params(context: &mut Context<'_>, path: &str, node: Option<&Node>) -> Vec<Param> {
@@ -155,7 +199,7 @@ fn params(context: &mut Context<'_>, path: &str, node: Option<&Node>) -> Vec<Par
         let path = format!("{path}.{name}");
         let Some(mut fields) = context.fields(&path, node) else { continue };
         let all = fields.bool("all").unwrap_or(false);
-        for key in ["pointer", "at", "query", "path", "type", "presence"] {
+        for key in ["pointer", "at", "query", "path", "header", "digest", "text", "type", "presence"] {
             fields.node(key);
         }
         fields.finish();
@@ -168,11 +212,22 @@ fn params(context: &mut Context<'_>, path: &str, node: Option<&Node>) -> Vec<Par
         sources.extend(text("at").map(From::At));
         sources.extend(text("query").map(|key| From::Query { key, all }));
         sources.extend(text("path").map(From::Path));
+        sources.extend(text("header").map(|name| From::Header(name.to_ascii_lowercase())));
+        let digests = context.parsed(&format!("{path}.digest"), node.get("digest"), |text| match text {
+            "body" => Ok(From::Digest),
+            _ => Err("expected `body`: what the digest is of".to_owned()),
+        });
+        sources.extend(digests);
+        sources.extend(context.parsed(&format!("{path}.text"), node.get("text"), pieces).into_iter().map(From::Text));
         let kind = context.parsed(&format!("{path}.type"), node.get("type"), |text| one_of(&KINDS, text));
         let needed = context.parsed(&format!("{path}.presence"), node.get("presence"), |text| one_of(&NEEDED, text));
         let mut sources = sources.into_iter();
         let (Some(source), None) = (sources.next(), sources.next()) else {
-            context.error(node, &path, "a parameter is read from exactly one of `pointer`, `at`, `query`, `path`");
+            context.error(
+                node,
+                &path,
+                "a parameter is read from exactly one of `pointer`, `at`, `query`, `path`, `header`, `digest`, `text`",
+            );
             continue;
         };
         params.push(Param {
@@ -201,9 +256,10 @@ fn images(context: &mut Context<'_>, path: &str, node: Option<&Node>) -> Option<
 fn check(context: &mut Context<'_>, path: &str, node: &Node, action: &Action) {
     let reads_body = action.object
         || !action.only.is_empty()
+        || !action.body.is_empty()
         || !action.target.is_empty()
         || action.images.is_some()
-        || action.params.iter().any(|param| matches!(param.source, From::Pointer(_) | From::At(_)));
+        || action.params.iter().any(|param| matches!(param.source, From::Pointer(_) | From::At(_) | From::Digest));
     if reads_body && action.decoders.is_empty() {
         context.error(node, path, "something is read from the body, but `decode` doesn't say how");
     }
