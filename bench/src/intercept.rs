@@ -118,7 +118,6 @@ pub(crate) fn run(aegis: &Path, tools: &Tools, scratch: &Path) -> Result<Section
     let mut contenders = vec![
         Contender::new("direct, HTTP/1.1", upstream.target(one, None, theirs)?, Some(&upstream.process)),
         Contender::new("aegis, HTTP/1.1", by_aegis(one)?, Some(&process)),
-        Contender::new("squid, HTTP/1.1", by(&squid, one)?, Some(&squid.process)),
         Contender::new("mitmdump, HTTP/1.1", by(&mitmdump, one)?, Some(&mitmdump.process)),
         Contender::new("direct, HTTP/2", upstream.target(two, None, theirs)?, Some(&upstream.process)),
         Contender::new("aegis, HTTP/2", by_aegis(two)?, Some(&process)),
@@ -185,7 +184,8 @@ fn section(requests: &[Measured], set_ups: &[Measured]) -> Result<Section> {
         "The scene's PATCH (1 KiB of JSON) to an HTTPS upstream (one nginx process), by `CONNECT` through a forward proxy that reads \
          it. Aegis: token, host, description, policy ({AGENTS} agents), durable record, forwarding, outcome. Squid and mitmdump only \
          read and forward: no identity, no policy, no record. All verify the upstream's certificate, and speak HTTP/1.1 to it where \
-         they choose. HTTP/1.1: 32 connections; HTTP/2: 4 with 8 requests at a time (Squid has none on this side). {} interleaved \
+         they choose. HTTP/1.1: 32 connections; HTTP/2: 4 with 8 requests at a time. Squid stands among the new connections only: it \
+         closes a kept one whose upstream, as nginx does here, answers before it has the whole body. {} interleaved \
          rounds of {} s and {} s, the one in the middle. At a fixed rate latency counts from when a request was due; ours is the \
          time added to direct at p50 and p99, ratio the p99 to direct's. As fast as it goes and new connections: Aegis, what the row names, and how many times that Aegis does. \
          New connections: TCP, `CONNECT`, a whole TLS handshake (no resumption), one request, closed; 8 at a time for {} s; the \
