@@ -4,6 +4,7 @@
 //! call did what it should (was allowed, reached the upstream, is on record), so that no number is one of an error path.
 
 mod authzen;
+mod catalogue;
 mod certificate;
 mod commit;
 mod contest;
@@ -54,8 +55,9 @@ struct Options {
     profile: String,
 }
 
-const PARTS: [&str; 12] = [
+const PARTS: [&str; 13] = [
     "decision",
+    "catalogue",
     "engines",
     "policies",
     "reload",
@@ -69,7 +71,7 @@ const PARTS: [&str; 12] = [
     "start",
 ];
 const USAGE: &str = "aegis-bench [PART]... --aegis FILE --tools DIR --scratch DIR --commit TEXT [--profile NAME]
-PART: decision, engines, policies, reload, route, intercept, ext_authz, mcp, authzen, idle, commit, start. Without one: all.
+PART: decision, catalogue, engines, policies, reload, route, intercept, ext_authz, mcp, authzen, idle, commit, start. Without one: all.
 Run it with bench/run, which builds what it needs.";
 
 impl Options {
@@ -116,6 +118,7 @@ fn main() -> Result<()> {
             eprintln!("bench: {part}");
             match part.as_str() {
                 "decision" => decision::run(&scratch),
+                "catalogue" => catalogue::run(),
                 "engines" => engines::run(&tools.of("opa"), &scratch),
                 "policies" => policies::run(&tools.of("opa"), &scratch),
                 "reload" => reload::run(),
