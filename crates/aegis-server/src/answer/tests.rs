@@ -120,11 +120,11 @@ fn at_the_proxy_the_status_line_says_why_in_one_printable_line() {
             .get::<ReasonPhrase>()
             .map(|phrase| String::from_utf8(phrase.as_bytes().to_vec()).expect("ascii"))
     };
-    let at_proxy = Form { proxied: true, ..PLAIN };
+    let at_proxy = || Form { proxied: true, ..PLAIN };
     assert_eq!(phrase("no such host", PLAIN), None);
-    assert_eq!(phrase("no such host", at_proxy).as_deref(), Some("PolicyViolation: no such host"));
-    assert_eq!(phrase("a\r\nX: é", at_proxy).as_deref(), Some("PolicyViolation: a??X: ?"));
-    assert_eq!(phrase(&"a".repeat(1000), at_proxy).expect("one").len(), REASON_LENGTH);
+    assert_eq!(phrase("no such host", at_proxy()).as_deref(), Some("PolicyViolation: no such host"));
+    assert_eq!(phrase("a\r\nX: é", at_proxy()).as_deref(), Some("PolicyViolation: a??X: ?"));
+    assert_eq!(phrase(&"a".repeat(1000), at_proxy()).expect("one").len(), REASON_LENGTH);
 }
 
 #[tokio::test]
