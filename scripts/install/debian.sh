@@ -2,7 +2,7 @@
 # Programs from the distribution: commands that are installed where they are missing, and servers that are only unpacked, because
 # installing one starts it as a service. Sourced by scripts/tools.
 
-for name in caddy haproxy nginx squid; do pin "$name" debian; done # whatever the distribution ships
+for name in caddy docker-registry haproxy nginx skopeo squid; do pin "$name" debian; done # whatever the distribution ships
 
 as_root() {
   if ((EUID == 0)); then "$@"; else sudo "$@"; fi
@@ -67,4 +67,17 @@ install_squid() {
   debian_unpacked squid squid-openssl squid-common squid-langpack libecap3 libltdl7 libnetfilter-conntrack3 libnfnetlink0
   with_libraries squid usr/sbin/squid
   "$bin/squid" -v >/dev/null || die "squid: it does not run here; 'ldd $tools/squid/usr/sbin/squid' tells which library is missing"
+}
+
+# It signs nothing here; GPG is what it is linked with.
+install_skopeo() {
+  debian_unpacked skopeo skopeo libgpgme11 libassuan0 libdevmapper1.02.1
+  with_libraries skopeo usr/bin/skopeo
+  "$bin/skopeo" --version >/dev/null || die "skopeo: it does not run here; 'ldd $tools/skopeo/usr/bin/skopeo' tells which library is missing"
+}
+
+install_docker-registry() {
+  debian_unpacked docker-registry docker-registry
+  link docker-registry "$tools/docker-registry/usr/bin/docker-registry"
+  "$bin/docker-registry" --version >/dev/null
 }

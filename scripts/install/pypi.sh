@@ -7,6 +7,7 @@ pin mitmdump "$(sed -n 's/^mitmproxy==//p' scripts/mitmproxy/requirements.txt) $
 for name in mcp-python mcp-python1; do
   pin "$name" "$(sed -n 's/^mcp==//p' "scripts/$name/requirements.txt") $(digest "scripts/$name/requirements.txt")"
 done
+pin python-packages "$(sed -n 's/^twine==//p' scripts/python-packages/requirements.txt) $(digest scripts/python-packages/requirements.txt)"
 
 python_packages() { # python_packages NAME REQUIREMENT...: makes the virtual environment .tools/NAME
   local name=$1
@@ -40,3 +41,10 @@ mcp_python() {
 
 install_mcp-python() { mcp_python mcp-python; }
 install_mcp-python1() { mcp_python mcp-python1; }
+
+# Uploads, downloads and serves Python packages: a Python that has twine, pip and pypiserver.
+install_python-packages() {
+  python_packages python-packages --no-deps --requirement scripts/python-packages/requirements.txt
+  command_file python-packages "$tools/python-packages/bin/python"
+  "$bin/python-packages" -c 'import pypiserver, twine'
+}

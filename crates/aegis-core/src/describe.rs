@@ -21,6 +21,7 @@ mod image;
 mod json;
 mod load;
 mod mcp;
+mod multipart;
 mod named;
 mod pointer;
 mod raw;

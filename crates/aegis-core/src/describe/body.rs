@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::Unreadable;
 use super::coding::is_coded;
 use super::json::{self, MAX_DEPTH};
+use super::multipart;
 use super::pointer::{fold, tokens};
 use super::target::pairs;
 use crate::document;
@@ -38,6 +39,8 @@ pub(super) enum Decoder {
     Yaml,
     /// `application/x-www-form-urlencoded`.
     Form,
+    /// `multipart/form-data`, a name at most once.
+    Multipart,
     /// Any type with the suffix `+json` (RFC 6839).
     JsonSuffix,
     /// Whatever no other of the action's decoders takes, as bytes: nothing is read from it but its digest.
@@ -45,7 +48,7 @@ pub(super) enum Decoder {
 }
 
 impl Decoder {
-    pub(super) const ALL: [(&'static str, Self); 10] = [
+    pub(super) const ALL: [(&'static str, Self); 11] = [
         ("json", Self::Json),
         ("sniff", Self::Sniff),
         ("merge-patch", Self::MergePatch),
@@ -54,6 +57,7 @@ impl Decoder {
         ("apply-patch", Self::ApplyPatch),
         ("yaml", Self::Yaml),
         ("form", Self::Form),
+        ("multipart", Self::Multipart),
         ("+json", Self::JsonSuffix),
         ("bytes", Self::Bytes),
     ];
@@ -72,6 +76,7 @@ impl Decoder {
             (Self::ApplyPatch, Some(media_type)) => media_type == "application/apply-patch+yaml",
             (Self::Yaml, Some(media_type)) => media_type == "application/yaml",
             (Self::Form, Some(media_type)) => media_type == "application/x-www-form-urlencoded",
+            (Self::Multipart, Some(media_type)) => media_type == "multipart/form-data",
         }
     }
 }
@@ -112,9 +117,15 @@ pub(super) fn decode(headers: &HeaderMap, body: &[u8], allowed: &[Decoder]) -> R
         Decoder::JsonPatch => return json_patch(json::parse(body)?),
         Decoder::ApplyPatch | Decoder::Yaml => vec![yaml(body)?],
         Decoder::Form => vec![form(body)?],
+        Decoder::Multipart => vec![multipart::form(content_type(headers), body)?],
         Decoder::Bytes => Vec::new(),
     };
-    Ok(Decoded::Documents { documents, textual: decoder == Decoder::Form })
+    Ok(Decoded::Documents { documents, textual: matches!(decoder, Decoder::Form | Decoder::Multipart) })
+}
+
+/// The one `Content-Type`, whose media type was read.
+fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 /// The media type in lower case, without parameters.
