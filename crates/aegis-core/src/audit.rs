@@ -98,6 +98,22 @@ pub struct Outcome {
     pub bytes_down: u64,
 }
 
+/// What was asked of the tool before a call was decided, without any value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolution {
+    /// The question as the catalogue writes it: `GET /repos/{owner}/{repo}/actions/workflows/{workflow_id}`.
+    pub asked: String,
+    /// What it was to say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// Whether a call before had asked it.
+    #[serde(default)]
+    pub cached: bool,
+    /// Why that isn't known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+}
+
 impl Event {
     /// The wire form of its kind: `decision`, `outcome`, `approval`, `operation`, `policy`.
     pub fn kind(&self) -> &'static str {

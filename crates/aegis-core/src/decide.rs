@@ -22,6 +22,7 @@ pub use redact::approval_digest;
 
 use crate::agent::Agent;
 use crate::approval::{Approval, Request};
+use crate::audit::Resolution;
 use crate::budget::{Charge, Spend};
 use crate::call::ToolCall;
 use crate::policy::{Mode, RateLimit};
@@ -264,6 +265,8 @@ pub struct Facts<'a> {
     pub cross_check: bool,
     /// What the agent has done before.
     pub session: Session,
+    /// What the tool was asked about the call, for the record.
+    pub resolved: Vec<Resolution>,
     /// By which way the call came in, for the record: `route`, `proxy`, `ext_authz`… No rule depends on it.
     pub via: Option<&'static str>,
 }
@@ -282,6 +285,7 @@ impl<'a> Facts<'a> {
             guards: Vec::new(),
             cross_check: false,
             session: Session::default(),
+            resolved: Vec::new(),
             via: None,
         }
     }

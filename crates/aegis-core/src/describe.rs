@@ -7,7 +7,7 @@
 //! Invariants: the target that is forwarded is the canonical one that was matched; a parameter is read from the bytes that
 //! are forwarded; a value that can't be read as its rule expects is never passed for absent.
 //!
-//! Deliberately absent: asking the tool (to resolve an id, or to dry-run a change), and rewriting bodies.
+//! Deliberately absent: asking the tool (what it has to be asked is left open as a [`Question`]), and rewriting bodies.
 
 mod address;
 mod body;
@@ -27,6 +27,7 @@ mod pointer;
 mod raw;
 mod recognise;
 mod refusal;
+mod resolve;
 mod target;
 mod template;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub(crate) use json::parse as strict_json;
 pub(crate) use pointer::fold;
 pub use raw::Match;
 pub use refusal::{DenyShape, OwnShape};
+pub use resolve::{Answer, Answers, Described, Question};
 use serde::Serialize;
 pub use target::canonical_target;
 pub(crate) use target::decoded_path;
@@ -171,7 +173,22 @@ impl Catalogue {
     /// # Errors
     /// What makes it ambiguous or malformed.
     pub fn describe(&self, arrival: &Arrival<'_>, request: HttpRequest) -> Result<ToolCall, Unreadable> {
-        self.describe_request(arrival, request)
+        self.describe_with(arrival, request, &Answers::default()).map(|described| described.call)
+    }
+
+    /// The same, given what the tool was asked so far. What is left open is unresolved in the call.
+    ///
+    /// # Errors
+    /// As [`Catalogue::describe`].
+    pub fn describe_with(
+        &self,
+        arrival: &Arrival<'_>,
+        request: HttpRequest,
+        answers: &Answers,
+    ) -> Result<Described, Unreadable> {
+        let mut asking = resolve::Asking { answers: Some(answers), open: Vec::new() };
+        let call = self.describe_request(arrival, request, &mut asking)?;
+        Ok(Described { call, open: asking.open })
     }
 
     /// Describes a tunnel. To a host that a tool is known to be on it is that tool's `unknown`: what it carries can't be
@@ -220,7 +237,9 @@ impl Catalogue {
             all.push(open(&tool.name, ToolCall::UNKNOWN));
             for action in tool.actions.iter().filter(|action| action.name != ToolCall::UNKNOWN) {
                 let params = action.params.iter().map(|param| param.name.as_str());
-                let params = params.chain(action.images.as_ref().map(|_| IMAGES)).map(str::to_owned).collect();
+                let params = params.chain(action.images.as_ref().map(|_| IMAGES));
+                let params = params.chain(action.resolved_params().map(|param| param.name.as_str()));
+                let params = params.map(str::to_owned).collect();
                 all.push(DefinedAction {
                     tool: tool.name.clone(),
                     action: action.name.clone(),

@@ -1,4 +1,5 @@
-//! Forwards what was admitted, and nothing else: [`Enforcer::forward`] consumes an [`Admitted`].
+//! Forwards what was admitted, and nothing else: [`Enforcer::forward`] consumes an [`Admitted`]. (What a tool is asked about a call
+//! before it is judged is no effect: see [`lookup`].)
 //!
 //! Each call runs in a task of its own, so a client that hangs up can't cancel an effect or its record: the task waits for
 //! the head of the upstream's answer whatever the client does, and settles the call when its body, upgrade or tunnel ends.
@@ -18,6 +19,7 @@ mod connect;
 mod egress;
 mod exchange;
 mod headers;
+mod lookup;
 mod presented;
 mod profile;
 mod proxy;
@@ -46,6 +48,7 @@ use bytes::Bytes;
 pub(crate) use headers::is_grpc;
 use http::header::{HeaderName, HeaderValue};
 use http_body_util::combinators::BoxBody;
+pub use lookup::Looked;
 pub use proxy::{BadProxy, Direct, UpstreamProxy};
 pub use settings::{
     ClientCertificate, Credential, PrivateNetworks, Protocol, Roots, RouteUpstream, Secret, Settings, SettingsError,
@@ -129,6 +132,7 @@ struct Inner {
     egress: Egress,
     store: Store,
     events: Events,
+    lookups: lookup::Lookups,
     tasks: TaskTracker,
     stopping: CancellationToken,
 }
@@ -174,7 +178,7 @@ impl Enforcer {
     pub fn new(settings: Settings, store: Store, events: Events) -> Result<Self, SettingsError> {
         let egress = Egress::new(settings, connect::system_lookup())?;
         let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
-        Ok(Self { inner: Arc::new(Inner { egress, store, events, tasks, stopping }) })
+        Ok(Self { inner: Arc::new(Inner { egress, store, events, lookups: lookup::Lookups::new(), tasks, stopping }) })
     }
 
     /// Replaces the addresses of Aegis's own listeners, once they are bound and their ports are known.

@@ -12,6 +12,7 @@ mod facts;
 mod governing;
 mod handled;
 mod incoming;
+mod learn;
 mod mcp;
 mod parts;
 mod rates;
@@ -81,10 +82,10 @@ impl Pipeline {
 
         let way = way.map_err(|unreadable| case.unread(Some(&agent), unreadable.into()))?;
         case.held = Some(self.0.room.enter(&agent.id));
-        let described = body::describe(case, &way, head, body, self.0.body_limit).await;
+        let session = self.session(case, &agent);
+        let described = self.describe(case, &way, (head, body), (&agent, &session)).await;
         let (call, body) = described.map_err(|refused| case.unread(Some(&agent), refused))?;
 
-        let session = self.session(case, &agent);
         let asked = Asked { agent: &agent, call: &call, now: case.now, session: &session };
         case.keep_call(&self.0.store, asked);
         let (toward, guard) = self.reach(case, &way, asked).await;

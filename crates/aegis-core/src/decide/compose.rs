@@ -9,6 +9,7 @@ use super::undeclared;
 use super::{Ask, Decision, Denial, Facts, Observed, Permit};
 use crate::agent::Agent;
 use crate::approval::{Request, State};
+use crate::audit::Resolution;
 use crate::budget::{BudgetLimit, Charge, Cost, Spend};
 use crate::call::{Environment, ToolCall};
 use crate::policy::{Asked, Evaluation, Finding, FindingEffect, Mode, PolicySet, Reason};
@@ -54,6 +55,7 @@ pub fn decide(policies: &PolicySet, agent: &Agent, mut call: ToolCall, facts: &F
         retry_after: None,
         resets_at: None,
         engines_differ,
+        resolved: facts.resolved.clone(),
         observed_by,
         candidate: None,
         watch: Watch { judged, difference: Vec::new() },
@@ -116,13 +118,22 @@ fn deny(rules: &Rules, base: Explanation) -> Decision {
     let explanation = Explanation {
         decision: Verdict::Deny,
         code: Some(code),
-        detail: rules.detail(FindingEffect::Deny),
+        detail: unresolved(rules.detail(FindingEffect::Deny), &base.resolved),
         guidance: rules.guidance(code),
         retry_after: if code == Code::RateLimited { rules.retry_after } else { None },
         resets_at: if code == Code::BudgetExceeded { rules.resets_at } else { None },
         ..base
     };
     Decision::Deny(Denial { explanation })
+}
+
+/// A refusal's words, and what could not be learned from the tool: the refusal may come of that.
+fn unresolved(detail: String, resolved: &[Resolution]) -> String {
+    let missing = |one: &Resolution| {
+        let what = if one.names.is_empty() { "what the call would make".to_owned() } else { one.names.join(", ") };
+        one.failed.as_ref().map(|why| format!("{what} is not known: {why}"))
+    };
+    std::iter::once(detail).chain(resolved.iter().filter_map(missing)).collect::<Vec<_>>().join("; ")
 }
 
 /// The rules ask for a human: is there an answer already?

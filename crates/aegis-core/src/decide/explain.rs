@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Facts;
 use crate::agent::Agent;
+use crate::audit::Resolution;
 use crate::call::{Destination, Effect, ToolCall};
 use crate::policy::Mode;
 use crate::problem::{ApprovalInfo, Code, Problem, Violation};
@@ -134,6 +135,9 @@ pub struct Explanation {
     /// The two engines disagreed: an alarm, not only a denial.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub engines_differ: bool,
+    /// What the tool was asked about the call before it was decided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resolved: Vec<Resolution>,
     /// The policies in shadow mode that were for the agent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub observed_by: Vec<String>,
@@ -173,6 +177,7 @@ impl Explanation {
             retry_after: None,
             resets_at: None,
             engines_differ: false,
+            resolved: Vec::new(),
             observed_by: Vec::new(),
             candidate: None,
             watch: Watch::default(),

@@ -51,8 +51,11 @@ impl EnvironmentMap {
         tool: &str,
         target: &BTreeMap<String, String>,
         params: &Map<String, Value>,
+        unresolved: &BTreeSet<String>,
     ) -> Environment {
-        let Some(rule) = self.rules.iter().find(|rule| rule.matches(tool, target, params)) else {
+        // A rule that looks at what isn't known may be the one that counts, and with it none after it.
+        let may_match = |rule: &&Rule| rule.matches(tool, target, params, unresolved);
+        let Some(rule) = self.rules.iter().find(may_match).filter(|rule| !rule.looks_at(unresolved)) else {
             return Environment::named(Environment::UNKNOWN);
         };
         let trusted = |key: &str| {
@@ -122,12 +125,23 @@ impl Rule {
         Some(())
     }
 
-    fn matches(&self, tool: &str, target: &BTreeMap<String, String>, params: &Map<String, Value>) -> bool {
+    /// Whether it matches, or could: what is unresolved may be anything.
+    fn matches(
+        &self,
+        tool: &str,
+        target: &BTreeMap<String, String>,
+        params: &Map<String, Value>,
+        unresolved: &BTreeSet<String>,
+    ) -> bool {
+        let fact = |key: &str, glob: &Glob| target.get(key).is_some_and(|value| glob.matches(value));
+        let param =
+            |key: &str, glob: &Glob| params.get(key).and_then(Value::as_str).is_some_and(|value| glob.matches(value));
         self.tool.as_ref().is_none_or(|glob| glob.matches(tool))
-            && self.facts.iter().all(|(key, glob)| target.get(key).is_some_and(|value| glob.matches(value)))
-            && self
-                .params
-                .iter()
-                .all(|(key, glob)| params.get(key).and_then(Value::as_str).is_some_and(|value| glob.matches(value)))
+            && self.facts.iter().all(|(key, glob)| unresolved.contains(key) || fact(key, glob))
+            && self.params.iter().all(|(key, glob)| unresolved.contains(key) || param(key, glob))
+    }
+
+    fn looks_at(&self, names: &BTreeSet<String>) -> bool {
+        self.facts.iter().chain(&self.params).any(|(key, _)| names.contains(key))
     }
 }

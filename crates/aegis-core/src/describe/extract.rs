@@ -1,6 +1,6 @@
 //! A recognised request → target facts, parameters, images.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::Unreadable;
 use super::image::{bare_digest, image};
 use super::pointer::Pointer;
+use super::resolve::{Asking, named};
 use super::tool::{From, Kind, Object, Param, Piece, Recognised, Tool};
 use crate::call::{Digest, IMAGES, Image, Presence, Shape};
 use crate::money::{CURRENCY, Currency};
@@ -20,6 +21,8 @@ pub(super) struct Extracted {
     pub(super) params: Map<String, Value>,
     pub(super) shape: Shape,
     pub(super) images: Vec<Image>,
+    /// What only the tool can say, and hasn't.
+    pub(super) unresolved: BTreeSet<String>,
 }
 
 /// A request's head, as far as parameters stand in it.
@@ -34,7 +37,12 @@ pub(super) struct Head<'a> {
 }
 
 /// Reads everything that the definition names.
-pub(super) fn extract(tool: &Tool, request: &Recognised<'_>, head: Head<'_>) -> Result<Extracted, Unreadable> {
+pub(super) fn extract(
+    tool: &Tool,
+    request: &Recognised<'_>,
+    head: Head<'_>,
+    asking: &mut Asking<'_>,
+) -> Result<Extracted, Unreadable> {
     let method = head.method;
     let mut target: BTreeMap<String, String> =
         request.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
@@ -48,7 +56,8 @@ pub(super) fn extract(tool: &Tool, request: &Recognised<'_>, head: Head<'_>) -> 
         let elsewhere = request.action.templates.iter().any(|template| template.variables().any(|name| name == fact));
         read_fact(&request.documents, fact, pointer, elsewhere, &mut target)?;
     }
-    let mut extracted = Extracted { target, params: Map::new(), shape: Shape::Open, images: Vec::new() };
+    let mut extracted =
+        Extracted { target, params: Map::new(), shape: Shape::Open, images: Vec::new(), unresolved: BTreeSet::new() };
     let mut defined = BTreeMap::new();
     for param in &request.action.params {
         let value = match &param.source {
@@ -71,6 +80,7 @@ pub(super) fn extract(tool: &Tool, request: &Recognised<'_>, head: Head<'_>) -> 
         }
         extracted.params.insert(param.name.clone(), value);
     }
+    resolve(request, head, asking, &mut extracted, &mut defined);
     for param in request.action.params.iter().filter(|param| param.kind == Kind::MinorUnits) {
         in_whole_units(&mut extracted.params, &param.name)?;
     }
@@ -94,6 +104,40 @@ pub(super) fn extract(tool: &Tool, request: &Recognised<'_>, head: Head<'_>) -> 
         extracted.shape = Shape::Defined(defined);
     }
     Ok(extracted)
+}
+
+/// Adds what the tool says, and the texts that are put together from it.
+fn resolve(
+    request: &Recognised<'_>,
+    head: Head<'_>,
+    asking: &mut Asking<'_>,
+    extracted: &mut Extracted,
+    defined: &mut BTreeMap<String, Presence>,
+) {
+    let action = request.action;
+    if action.resolvers.is_empty() {
+        return;
+    }
+    let Extracted { target, params, unresolved, .. } = extracted;
+    *unresolved = asking.resolve(action, head.facts, target, params);
+    for found in action.resolved_params() {
+        defined.insert(found.name.clone(), Presence::Required);
+        if found.kind == Kind::Image {
+            defined.insert(IMAGES.to_owned(), Presence::Required);
+            extracted.images.extend(extracted.params.get(&found.name).into_iter().flat_map(images_of));
+        }
+    }
+    for param in &action.params {
+        let From::Text(pieces) = &param.source else { continue };
+        if extracted.params.contains_key(&param.name) {
+            continue;
+        }
+        let Some(text) = joined(pieces, extracted, head.facts).map(Value::String) else { continue };
+        if param.kind == Kind::Image {
+            extracted.images.extend(images_of(&text));
+        }
+        extracted.params.insert(param.name.clone(), text);
+    }
 }
 
 /// Turns an amount in a currency's smallest part into the whole unit, which is what policies are written in. Text stays, and no
@@ -255,17 +299,9 @@ fn read_param(
 
 /// The pieces together; `None` when one of them is absent or isn't one plain value.
 fn joined(pieces: &[Piece], so_far: &Extracted, facts: &BTreeMap<String, String>) -> Option<String> {
-    let named = |name: &str| {
-        let fact = facts.get(name).or_else(|| so_far.target.get(name)).cloned();
-        fact.or_else(|| match so_far.params.get(name)? {
-            Value::String(text) => Some(text.clone()),
-            value @ (Value::Bool(_) | Value::Number(_)) => Some(value.to_string()),
-            Value::Null | Value::Array(_) | Value::Object(_) => None,
-        })
-    };
     let piece = |piece: &Piece| match piece {
         Piece::Literal(text) => Some(text.clone()),
-        Piece::Named(name) => named(name),
+        Piece::Named(name) => named(name, facts, &so_far.target, &so_far.params),
     };
     pieces.iter().map(piece).collect()
 }

@@ -2,6 +2,7 @@
 
 mod action;
 mod refusal;
+mod resolve;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,7 +68,7 @@ fn facts(tools: &BTreeMap<String, Tool>) -> BTreeSet<&str> {
     let actions = tools.values().flat_map(|tool| &tool.actions);
     let stated = actions.flat_map(|action| {
         let variables = action.templates.iter().flat_map(|template| template.variables());
-        variables.chain(action.target.keys().map(String::as_str))
+        variables.chain(action.target.keys().map(String::as_str)).chain(action.resolved_facts())
     });
     stated.chain(ARRIVAL_FACTS).collect()
 }

@@ -32,7 +32,8 @@ impl Catalogue {
         };
         let named: Vec<&Action> =
             tool.actions.iter().filter(|entry| entry.name == action && action != ToolCall::UNKNOWN).collect();
-        for name in named.iter().flat_map(|entry| &entry.templates).flat_map(|template| template.variables()) {
+        let places = named.iter().flat_map(|entry| &entry.templates).flat_map(|template| template.variables());
+        for name in places.chain(named.iter().flat_map(|entry| entry.resolved_facts())) {
             let stated = params.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
             match (stated, target.get(name)) {
                 (Some(stated), Some(known)) if stated != known => {
@@ -90,7 +91,7 @@ impl Catalogue {
             action: action.name.clone(),
             classes: action.classes.clone(),
             effect: action.effect,
-            environment: self.environments.find(&tool.name, &target, &params),
+            environment: self.environments.find(&tool.name, &target, &params, &action.not_given(&target, &params)),
             target,
             params,
             shape,

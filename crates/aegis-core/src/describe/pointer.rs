@@ -10,12 +10,12 @@ use serde_json::{Map, Value};
 use super::Unreadable;
 
 /// A compiled pointer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Pointer {
     tokens: Vec<Token>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Token {
     Key(String),
     /// `*`: every element of a list, or every value of an object.
@@ -56,6 +56,23 @@ impl Pointer {
     /// Adds to `found` what stands there. Where the document has text or a number on the way, that is what's found: it isn't
     /// what a rule expects, so it can't pass for absent.
     pub(super) fn find<'v>(&self, document: &'v Value, found: &mut Vec<&'v Value>) -> Result<(), Unreadable> {
+        walk(document, &self.tokens, found)
+    }
+
+    /// Adds to `found` what stands exactly there; `None` where the document isn't built like that.
+    pub(super) fn find_exactly<'v>(&self, document: &'v Value, found: &mut Vec<&'v Value>) -> Option<()> {
+        fn walk<'v>(value: &'v Value, tokens: &[Token], found: &mut Vec<&'v Value>) -> Option<()> {
+            let Some((token, rest)) = tokens.split_first() else {
+                found.push(value);
+                return Some(());
+            };
+            match (token, value) {
+                (Token::Key(key), Value::Object(map)) => walk(unambiguous(map, key).ok()??, rest, found),
+                (Token::Key(key), Value::Array(list)) => walk(list.get(key.parse::<usize>().ok()?)?, rest, found),
+                (Token::Each, Value::Array(list)) => list.iter().try_for_each(|child| walk(child, rest, found)),
+                _ => None,
+            }
+        }
         walk(document, &self.tokens, found)
     }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::extract::{Head, conventional_images, extract};
 use super::pointer::fold;
+use super::resolve::Asking;
 use super::target::Target;
 use super::tool::{From, Recognised, Recognition, Tool};
 use super::{Arrival, Catalogue, Unreadable};
@@ -53,6 +54,7 @@ impl Catalogue {
         &self,
         arrival: &Arrival<'_>,
         mut request: HttpRequest,
+        asking: &mut Asking<'_>,
     ) -> Result<ToolCall, Unreadable> {
         let target = Target::parse(&request.target)?;
         check_overrides(&target, &request)?;
@@ -66,7 +68,9 @@ impl Catalogue {
         let call = match behind {
             Behind::Nothing => self.plain(arrival, &target, request, facts),
             Behind::Undefined(name) => self.unknown(name, &target, request, facts, "the tool has no definition"),
-            Behind::Known(tool) => return self.known(tool, &target, request, facts).map(|call| placed(call, arrival)),
+            Behind::Known(tool) => {
+                return self.known(tool, &target, request, facts, asking).map(|call| placed(call, arrival));
+            }
         };
         Ok(placed(call, arrival))
     }
@@ -77,13 +81,14 @@ impl Catalogue {
         target: &Target,
         request: HttpRequest,
         mut facts: BTreeMap<String, String>,
+        asking: &mut Asking<'_>,
     ) -> Result<ToolCall, Unreadable> {
         check_headers(tool, &request.headers)?;
         let body = match &request.body {
             Body::Whole(bytes) => Some(bytes.as_ref()),
             Body::Streamed => None,
         };
-        let recognised = match tool.recognise(&request.method, target, &request.headers, body)? {
+        let recognised = match tool.recognise(&request.method, target, &request.headers, body, asking)? {
             Recognition::Known(recognised) => recognised,
             Recognition::Unknown(why) => {
                 check_query(&target.query, None)?;
@@ -92,12 +97,12 @@ impl Catalogue {
         };
         check_query(&target.query, Some(&recognised))?;
         let head = Head { method: &request.method, query: &target.query, headers: &request.headers, facts: &facts };
-        let extracted = extract(tool, &recognised, head)?;
+        let extracted = extract(tool, &recognised, head, asking)?;
         // What the operator says about the route wins over what the request says about its target.
         let mut all = extracted.target;
         all.append(&mut facts);
         let action = recognised.action;
-        let environment = self.environments.find(&tool.name, &all, &extracted.params);
+        let environment = self.environments.find(&tool.name, &all, &extracted.params, &extracted.unresolved);
         Ok(ToolCall {
             tool: tool.name.clone(),
             action: action.name.clone(),
@@ -184,7 +189,7 @@ impl Catalogue {
         target: BTreeMap<String, String>,
         params: Map<String, Value>,
     ) -> ToolCall {
-        let environment: Environment = self.environments.find(tool, &target, &params);
+        let environment: Environment = self.environments.find(tool, &target, &params, &BTreeSet::new());
         ToolCall {
             tool: tool.to_owned(),
             action: action.to_owned(),

@@ -7,6 +7,7 @@ mod money;
 mod network;
 mod readers;
 mod requests;
+mod resolving;
 
 use std::sync::LazyLock;
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::body::{Decoded, Decoder, decode};
 use super::glob::Glob;
 use super::pointer::{Pointer, every_leaf};
+use super::resolve::{Asking, Resolver};
 use super::target::Target;
 use super::template::Template;
 use super::{DenyShape, Unreadable};
@@ -67,6 +68,10 @@ pub(super) struct Action {
     pub(super) open: bool,
     /// What each template's reads come with; [`Companion::No`] where there is none.
     pub(super) companions: Vec<Companion>,
+    /// What only the tool can say of it, in the order in which it is asked.
+    pub(super) resolvers: Vec<Resolver>,
+    /// The query by which the tool tries a request and leaves everything as it is.
+    pub(super) trial: Option<(String, String)>,
 }
 
 /// What a text must look like: one of these; none of them: it must be absent.
@@ -329,6 +334,7 @@ impl Tool {
         target: &Target,
         headers: &HeaderMap,
         body: Option<&'a [u8]>,
+        asking: &mut Asking<'_>,
     ) -> Result<Recognition<'a>, Unreadable> {
         let mut read: Option<(&[Decoder], Vec<Value>, bool)> = None;
         for (action, template, companion) in self.candidates(method, target, headers) {
@@ -344,7 +350,13 @@ impl Tool {
                 match decode(headers, body, &action.decoders)? {
                     Decoded::Documents { documents, textual } => read = Some((&action.decoders, documents, textual)),
                     Decoded::Opaque(_) if action.asks_body() => continue,
-                    Decoded::Opaque(why) => return Ok(Recognition::Unknown(why)),
+                    Decoded::Opaque(why) => {
+                        let Some(trial) = &action.trial else { return Ok(Recognition::Unknown(why)) };
+                        match asking.trial(method, target, action, trial) {
+                            Ok(made) => read = Some((&action.decoders, vec![made], false)),
+                            Err(failed) => return Ok(Recognition::Unknown(format!("{why}; {failed}"))),
+                        }
+                    }
                 }
             }
             let documents = read.as_ref().map_or(&[][..], |(_, documents, _)| documents);

@@ -84,7 +84,7 @@ impl Catalogue {
             action: action.name.clone(),
             classes: action.classes.clone(),
             effect: action.effect,
-            environment: self.environments.find(&tool.name, &target, &params),
+            environment: self.environments.find(&tool.name, &target, &params, &action.not_given(&target, &params)),
             target,
             params,
             shape,
@@ -110,6 +110,7 @@ pub(super) fn presences(action: &Action, object: Option<&Object>) -> BTreeMap<St
     let has = |param: &&Param| !matches!(&param.source, From::At(at) if lacks(at));
     let mut defined: BTreeMap<String, Presence> =
         action.params.iter().filter(has).map(|param| (param.name.clone(), presence(param.needed))).collect();
+    defined.extend(action.resolved_params().map(|param| (param.name.clone(), Presence::Required)));
     let image_params = action.params.iter().filter(has).filter(|param| param.kind == Kind::Image);
     if let Some(strictest) = image_params.map(|param| presence(param.needed)).min_by_key(|p| *p != Presence::Required) {
         defined.insert(IMAGES.to_owned(), strictest);

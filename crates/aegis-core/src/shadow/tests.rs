@@ -38,6 +38,7 @@ fn facts<'a>() -> Facts<'a> {
         guards: Vec::new(),
         cross_check: false,
         session: crate::session::Session::default(),
+        resolved: Vec::new(),
         via: None,
     }
 }

@@ -114,6 +114,11 @@ impl Profile {
         self.forwards.is_some()
     }
 
+    /// Whether Aegis proves itself there.
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.authenticated
+    }
+
     /// Whether it is spoken to over HTTP/2.
     pub(super) fn speaks_http2(&self) -> bool {
         self.http2

@@ -138,6 +138,7 @@ fn explanation(decision: Verdict) -> Explanation {
         redactions: Vec::new(),
         resets_at: None,
         engines_differ: false,
+        resolved: Vec::new(),
         observed_by: Vec::new(),
         candidate: None,
         watch: aegis_core::shadow::Watch::default(),

@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
+use aegis_core::agent::Agent;
 use aegis_core::call::{Body, HttpRequest, ToolCall};
-use aegis_core::describe::{Arrival, BodyPlan, Undecoded, Unreadable, without_coding};
+use aegis_core::describe::{Answers, Arrival, BodyPlan, Undecoded, Unreadable, without_coding};
 use aegis_core::problem::Code;
+use aegis_core::session::Session;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
@@ -13,26 +15,35 @@ use http_body_util::BodyExt as _;
 
 use super::case::{Case, Refused};
 use super::incoming::{Absent, Way};
-use super::mcp;
+use super::{Pipeline, mcp};
 use crate::enforce::{AnyBody, BodyError};
 
 /// The largest body that is read although nothing depends on it, in bytes: so that its call can be approved.
 const SMALL: u64 = 256 * 1024;
 
-/// Describes a call; the body comes back when it is to be streamed.
-pub(super) async fn describe(
-    case: &mut Case,
-    way: &Way,
-    mut head: http::request::Parts,
-    body: AnyBody,
-    limit: usize,
-) -> Result<(ToolCall, Option<AnyBody>), Refused> {
-    let arrival = match way {
-        Way::Tunnel { destination } => return Ok((case.catalogue.describe_tunnel(destination), None)),
-        Way::Function { tool, action, params } => {
-            return Ok((case.catalogue.describe_function(tool, action, params.clone()), None));
-        }
-        Way::Mcp(way) => return Ok((mcp::describe(case, way, head, body, limit).await?, None)),
+impl Pipeline {
+    /// Describes a call of an agent; the body comes back when it is to be streamed.
+    pub(super) async fn describe(
+        &self,
+        case: &mut Case,
+        way: &Way,
+        (head, body): (http::request::Parts, AnyBody),
+        by: (&Agent, &Session),
+    ) -> Result<(ToolCall, Option<AnyBody>), Refused> {
+        let limit = self.0.body_limit;
+        let Some(arrival) = arrival(way) else {
+            return Ok((without_request(case, way, head, body, limit).await?, None));
+        };
+        let (request, streamed) = request(case, &arrival, head, body, limit).await?;
+        let described = case.catalogue.describe_with(&arrival, request, &Answers::default())?;
+        Ok((self.learn(case, way, &arrival, by, described).await?, streamed))
+    }
+}
+
+/// By which way a request came; `None` for what is no plain request.
+fn arrival(way: &Way) -> Option<Arrival<'_>> {
+    Some(match way {
+        Way::Tunnel { .. } | Way::Function { .. } | Way::Mcp(_) => return None,
         Way::Forward { destination } => Arrival::Forward { destination },
         Way::Intercepted { destination, tool, cluster } => {
             Arrival::Intercepted { destination, tool: tool.as_deref(), cluster: cluster.as_deref() }
@@ -40,9 +51,37 @@ pub(super) async fn describe(
         Way::Route { name, tool, cluster, upstream } => {
             Arrival::Route { name, tool: tool.as_deref(), cluster: cluster.as_deref(), upstream }
         }
-    };
+    })
+}
+
+/// Describes what is no plain request.
+async fn without_request(
+    case: &mut Case,
+    way: &Way,
+    head: http::request::Parts,
+    body: AnyBody,
+    limit: usize,
+) -> Result<ToolCall, Refused> {
+    match way {
+        Way::Tunnel { destination } => Ok(case.catalogue.describe_tunnel(destination)),
+        Way::Function { tool, action, params } => Ok(case.catalogue.describe_function(tool, action, params.clone())),
+        Way::Mcp(way) => mcp::describe(case, way, head, body, limit).await,
+        Way::Forward { .. } | Way::Intercepted { .. } | Way::Route { .. } => {
+            Err(Refused::failed("a request was taken for none"))
+        }
+    }
+}
+
+/// The request with as much of its body as describing it needs; the body itself where it is to be streamed.
+async fn request(
+    case: &mut Case,
+    arrival: &Arrival<'_>,
+    mut head: http::request::Parts,
+    body: AnyBody,
+    limit: usize,
+) -> Result<(HttpRequest, Option<AnyBody>), Refused> {
     let small = body.size_hint().exact().is_some_and(|size| size <= SMALL.min(limit as u64));
-    let (read, streamed) = match case.catalogue.body_plan(&arrival, &head) {
+    let (read, streamed) = match case.catalogue.body_plan(arrival, &head) {
         BodyPlan::Optional if !small => (Body::Streamed, Some(body)),
         BodyPlan::Optional => (Body::Whole(read(case, body, limit).await?), None),
         BodyPlan::Whole => {
@@ -51,8 +90,7 @@ pub(super) async fn describe(
         }
     };
     let target = head.uri.path_and_query().cloned().unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
-    let request = HttpRequest { method: head.method, target, headers: head.headers, body: read };
-    Ok((case.catalogue.describe(&arrival, request)?, streamed))
+    Ok((HttpRequest { method: head.method, target, headers: head.headers, body: read }, streamed))
 }
 
 /// The whole body, of at most `limit` bytes.

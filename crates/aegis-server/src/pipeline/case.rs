@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aegis_core::agent::Agent;
+use aegis_core::audit::Resolution;
 use aegis_core::call::recorded::RecordedCall;
 use aegis_core::decide::{Denial, Explanation, Facts};
 use aegis_core::describe::{Catalogue, DenyShape, Unreadable};
@@ -43,6 +44,8 @@ pub(super) struct Case {
     tool: Option<String>,
     /// What is kept of the call for replay, where calls are kept.
     kept: Option<Arc<RecordedCall>>,
+    /// What the tool was asked about it.
+    pub(super) resolved: Vec<Resolution>,
     /// The room that its body takes, until it is answered; `None` while nobody is known to take it.
     pub(super) held: Option<Held>,
 }
@@ -81,6 +84,7 @@ impl Case {
             head_only: incoming.head.method == http::Method::HEAD,
             tool,
             kept: None,
+            resolved: Vec::new(),
             held: None,
         }
     }
@@ -100,6 +104,7 @@ impl Case {
         Facts {
             trace_id: Some(self.trace.trace_id_hex()),
             via: Some(self.via),
+            resolved: self.resolved.clone(),
             ..Facts::new(self.now, self.decision_id.clone(), self.policies.version())
         }
     }

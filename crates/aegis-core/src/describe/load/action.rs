@@ -9,7 +9,7 @@ use super::super::glob::Glob;
 use super::super::pointer::Pointer;
 use super::super::template::Template;
 use super::super::tool::{Action, From, Images, Kind, Looks, Needed, Param, Piece};
-use super::Context;
+use super::{Context, resolve};
 use crate::call::{Companion, Effect, IMAGES, ToolCall};
 use crate::document::{Node, Value, nearest};
 use crate::money::CURRENCY;
@@ -58,7 +58,7 @@ pub(super) fn read(context: &mut Context<'_>, path: &str, node: &Node) -> Option
     let object = fields.bool("object").unwrap_or(false);
     let open = fields.bool("open").unwrap_or(false);
     fields.required("match");
-    for key in ["classes", "effect", "decode", "params", "images", "target", "companion_of"] {
+    for key in ["classes", "effect", "decode", "params", "images", "target", "companion_of", "resolve"] {
         fields.node(key);
     }
     fields.finish();
@@ -85,6 +85,8 @@ pub(super) fn read(context: &mut Context<'_>, path: &str, node: &Node) -> Option
         object,
         open,
         companions: Vec::new(),
+        resolvers: Vec::new(),
+        trial: None,
     };
     for (fact, node) in context.entries(&format!("{path}.target"), node.get("target")) {
         let pointers = context.parsed(&format!("{path}.target.{fact}"), Some(node), Pointer::parse);
@@ -93,6 +95,7 @@ pub(super) fn read(context: &mut Context<'_>, path: &str, node: &Node) -> Option
     if let Some(pattern) = node.get("match") {
         read_match(context, &format!("{path}.match"), pattern, &mut action);
     }
+    resolve::read(context, &format!("{path}.resolve"), node.get("resolve"), &mut action);
     check(context, path, node, &action);
     let companion_of = context.parsed(&format!("{path}.companion_of"), node.get("companion_of"), texts);
     if !companion_of.is_empty() && (action.effect != Effect::Read || action.methods != [Method::GET]) {
@@ -125,6 +128,8 @@ pub(super) fn discovery(context: &mut Context<'_>, node: &Node) -> Action {
         target: Default::default(),
         object: false,
         open: false,
+        resolvers: Vec::new(),
+        trial: None,
     }
 }
 
@@ -179,7 +184,7 @@ fn looks<K>(
 }
 
 /// `{host}/{name}@{digest}` as pieces.
-fn pieces(text: &str) -> Result<Vec<Piece>, String> {
+pub(super) fn pieces(text: &str) -> Result<Vec<Piece>, String> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while let Some((literal, after)) = rest.split_once('{') {
