@@ -28,6 +28,7 @@ mod raw;
 mod recognise;
 mod refusal;
 mod resolve;
+mod statement;
 mod target;
 mod template;
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use raw::Match;
 pub use refusal::{DenyShape, OwnShape};
 pub use resolve::{Answer, Answers, Described, Question};
 use serde::Serialize;
+pub use statement::{Argument, Dialect, Language};
 pub use target::canonical_target;
 pub(crate) use target::decoded_path;
 pub use written::Written;
@@ -239,7 +241,8 @@ impl Catalogue {
                 let params = action.params.iter().map(|param| param.name.as_str());
                 let params = params.chain(action.images.as_ref().map(|_| IMAGES));
                 let params = params.chain(action.resolved_params().map(|param| param.name.as_str()));
-                let params = params.map(str::to_owned).collect();
+                let facts = statement::names(action.programs().map(|(_, language)| language));
+                let params = params.map(str::to_owned).chain(facts.map(str::to_owned)).collect();
                 all.push(DefinedAction {
                     tool: tool.name.clone(),
                     action: action.name.clone(),

@@ -16,7 +16,7 @@ mod tests;
 
 use serde_json::{Map, Value};
 
-use crate::describe::{Unreadable, fold, strict_json};
+use crate::describe::{Argument, Unreadable, fold, strict_json};
 
 /// The first revision without sessions.
 pub const STATELESS: &str = "2026-07-28";
@@ -41,6 +41,8 @@ pub struct Server {
     pub name: String,
     /// Tools of it that are actions of the catalogue.
     pub map: Vec<Mapping>,
+    /// Arguments of its tools that are programs; those of tools that stand for an action are the action's to tell.
+    pub programs: Vec<Argument>,
 }
 
 /// A tool of a server that is an action of the catalogue: one policy covers the API and this.

@@ -327,7 +327,7 @@ fn typed(text: &str, kind: Kind) -> Value {
             "false" => Some(Value::Bool(false)),
             _ => None,
         },
-        Kind::String | Kind::Image | Kind::Object => None,
+        Kind::String | Kind::Image | Kind::Object | Kind::Program(_) => None,
     };
     read.unwrap_or_else(|| Value::String(text.to_owned()))
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::pointer::Pointer;
-use super::{Catalogue, Unreadable};
+use super::{Catalogue, Unreadable, statement};
 use crate::call::{Companion, Effect, HttpRequest, McpRequest, Payload, Shape, ToolCall};
 use crate::mcp::headers::Mirror;
 use crate::mcp::{Kind, Mapping, Message, Server, action_of, is_action, is_handshake, is_method};
@@ -98,7 +98,11 @@ impl Catalogue {
         let Some(mapping) = mapping(server, tool) else {
             // A tool that is named like a method isn't what a policy means that names the method.
             let action = if is_action(tool) { tool } else { ToolCall::UNKNOWN };
-            return Ok(self.describe_undefined(&server.name, action, arguments, of_server(server)));
+            let mut call = self.describe_undefined(&server.name, action, arguments, of_server(server));
+            let programs = server.programs.iter().filter(|argument| argument.is_of(tool));
+            let programs: Vec<_> = programs.map(|argument| (argument.name.as_str(), argument.language)).collect();
+            statement::tell(&mut call, &programs)?;
+            return Ok(call);
         };
         let params = mapped(mapping, arguments)?;
         Ok(self.describe_named(&mapping.as_tool, &mapping.as_action, params, facts(server, mapping)))

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::Catalogue;
 use super::extract::images_of;
 use super::tool::{Action, From, Kind, Tool};
 use super::written::{object, presences};
+use super::{Catalogue, statement};
 use crate::call::{Companion, IMAGES, Image, Payload, Presence, Shape, ToolCall};
 
 impl Catalogue {
@@ -44,6 +44,9 @@ impl Catalogue {
             }
         }
         match meant(tool, &named, &params, &target) {
+            Some(entry) if statement::said_by(&params, &entry.programs().collect::<Vec<_>>()) => {
+                unknown(params, target, "it says itself what is found out about it")
+            }
             Some(entry) => self.named_as(tool, entry, params, target),
             None if named.is_empty() => unknown(params, target, "the catalogue has no action of this name"),
             None => {
@@ -86,7 +89,7 @@ impl Catalogue {
             }
             Shape::Defined(defined)
         };
-        ToolCall {
+        let mut call = ToolCall {
             tool: tool.name.clone(),
             action: action.name.clone(),
             classes: action.classes.clone(),
@@ -99,7 +102,10 @@ impl Catalogue {
             companion: companion(action).clone(),
             destination: None,
             payload: Payload::Caller,
-        }
+        };
+        // It can't say them itself: that was asked before.
+        let _ = statement::tell(&mut call, &action.programs().collect::<Vec<_>>());
+        call
     }
 }
 

@@ -10,7 +10,7 @@ use super::pointer::fold;
 use super::resolve::Asking;
 use super::target::Target;
 use super::tool::{From, Recognised, Recognition, Tool};
-use super::{Arrival, Catalogue, Unreadable};
+use super::{Arrival, Catalogue, Unreadable, statement};
 use crate::call::{Body, Companion, Destination, Effect, Environment, HttpRequest, Payload, Shape, ToolCall};
 
 /// What is behind an arrival.
@@ -103,7 +103,7 @@ impl Catalogue {
         all.append(&mut facts);
         let action = recognised.action;
         let environment = self.environments.find(&tool.name, &all, &extracted.params, &extracted.unresolved);
-        Ok(ToolCall {
+        let mut call = ToolCall {
             tool: tool.name.clone(),
             action: action.name.clone(),
             classes: action.classes.clone(),
@@ -115,8 +115,11 @@ impl Catalogue {
             images: extracted.images,
             companion: recognised.companion.clone(),
             destination: None,
-            payload: Payload::Http(request),
-        })
+            payload: Payload::Caller,
+        };
+        statement::tell(&mut call, &action.programs().collect::<Vec<_>>())?;
+        call.payload = Payload::Http(request);
+        Ok(call)
     }
 
     /// A call of a known tool that its definition doesn't know.

@@ -10,6 +10,7 @@ use super::body::{Decoded, Decoder, decode};
 use super::glob::Glob;
 use super::pointer::{Pointer, every_leaf};
 use super::resolve::{Asking, Resolver};
+use super::statement::{Dialect, Language};
 use super::target::Target;
 use super::template::Template;
 use super::{DenyShape, Unreadable};
@@ -140,6 +141,18 @@ pub(super) enum Kind {
     Object,
     /// Money counted in its currency's smallest part; policy sees the whole unit. The currency is the parameter `currency`.
     MinorUnits,
+    /// A program: what it does is told beside it.
+    Program(Language),
+}
+
+impl Kind {
+    /// The same, as this database reads it where it is SQL.
+    pub(super) fn in_dialect(self, dialect: Option<Dialect>) -> Self {
+        match (self, dialect) {
+            (Self::Program(Language::Sql(_)), Some(dialect)) => Self::Program(Language::Sql(dialect)),
+            (kind, _) => kind,
+        }
+    }
 }
 
 /// What it means when a parameter is absent.
@@ -217,6 +230,14 @@ impl Routes {
 }
 
 impl Action {
+    /// The parameters that are programs.
+    pub(super) fn programs(&self) -> impl Iterator<Item = (&str, Language)> {
+        self.params.iter().filter_map(|param| match param.kind {
+            Kind::Program(language) => Some((param.name.as_str(), language)),
+            _ => None,
+        })
+    }
+
     /// How many conditions it has besides method and path: more is more specific.
     pub(super) fn conditions(&self) -> usize {
         self.query.len() + self.headers.len() + self.body.len() + usize::from(!self.only.is_empty())

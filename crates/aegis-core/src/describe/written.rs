@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::extract::images_of;
 use super::image::image;
 use super::tool::{Action, From, Kind, Needed, Object, Param, Tool};
-use super::{Catalogue, Unreadable};
+use super::{Catalogue, Unreadable, statement};
 use crate::call::{Companion, IMAGES, Image, Payload, Presence, Shape, ToolCall};
 use crate::document::nearest;
 
@@ -79,7 +79,10 @@ impl Catalogue {
         // A read is a companion where it is one by every path that leads to it.
         let mut companions = action.companions.iter();
         let companion = companions.next().filter(|first| companions.all(|other| other == *first));
-        ToolCall {
+        let programs: Vec<_> = action.programs().collect();
+        // Who writes a call down may say them.
+        let tells = !statement::said_by(&params, &programs);
+        let mut call = ToolCall {
             tool: tool.name.clone(),
             action: action.name.clone(),
             classes: action.classes.clone(),
@@ -92,7 +95,11 @@ impl Catalogue {
             companion: companion.cloned().unwrap_or(Companion::No),
             destination: None,
             payload: Payload::Caller,
+        };
+        if tells {
+            let _ = statement::tell(&mut call, &programs);
         }
+        call
     }
 }
 
@@ -114,6 +121,12 @@ pub(super) fn presences(action: &Action, object: Option<&Object>) -> BTreeMap<St
     let image_params = action.params.iter().filter(has).filter(|param| param.kind == Kind::Image);
     if let Some(strictest) = image_params.map(|param| presence(param.needed)).min_by_key(|p| *p != Presence::Required) {
         defined.insert(IMAGES.to_owned(), strictest);
+    }
+    for (name, language) in action.programs() {
+        let of_text = defined.get(name).copied().unwrap_or(Presence::Partial);
+        for fact in language.facts() {
+            defined.entry((*fact).to_owned()).or_insert(of_text);
+        }
     }
     if let Some(images) = action.images.as_ref().filter(|images| !images.under.as_deref().is_some_and(lacks)) {
         defined.insert(IMAGES.to_owned(), presence(images.needed));

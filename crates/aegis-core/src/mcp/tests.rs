@@ -17,7 +17,7 @@ fn read(value: &Value) -> Message {
 }
 
 fn server(map: Vec<Mapping>) -> Server {
-    Server { name: "files".to_owned(), map }
+    Server { name: "files".to_owned(), map, programs: Vec::new() }
 }
 
 fn describe_on(server: &Server, message: &Value) -> Result<ToolCall, Unreadable> {

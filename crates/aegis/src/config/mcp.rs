@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use aegis_core::describe::{Argument, Language};
 use aegis_core::document::{Diagnostic, Fields, Node, Place, Value};
 use aegis_core::mcp::{Mapping, Server};
 use aegis_server::enforce::{Credential, RouteUpstream};
@@ -23,6 +24,7 @@ pub(super) struct TypedMcp {
     client_key: Option<(Place, String)>,
     credential: Option<Credential>,
     map: Vec<Mapping>,
+    programs: Vec<Argument>,
     pin: BTreeMap<String, String>,
     origins: Vec<String>,
 }
@@ -53,6 +55,7 @@ pub(super) fn read(file: &str, index: usize, node: &Node, errors: &mut Vec<Diagn
         client_key: None,
         credential: None,
         map: Vec::new(),
+        programs: Vec::new(),
         pin: texts(&mut fields, "pin"),
         origins: fields.texts("origins").unwrap_or_default().into_iter().map(|(_, text)| text).collect(),
         path,
@@ -66,12 +69,20 @@ pub(super) fn read(file: &str, index: usize, node: &Node, errors: &mut Vec<Diagn
     if let Some(credential) = fields.map("credential") {
         mcp.credential = routes::read_credential(credential);
     }
-    fields.list("map"); // says that the key exists and is a list; its elements are read below
+    // Says that the keys exist and are lists; their elements are read below.
+    for key in ["map", "programs"] {
+        fields.list(key);
+    }
     fields.finish();
     if let Some(Value::List(items)) = node.get("map").map(|node| &node.value) {
         let path = &mcp.path;
         let one = |(index, item)| mapping(file, &format!("{path}.map[{index}]"), item, errors);
         mcp.map = items.iter().enumerate().filter_map(one).collect();
+    }
+    if let Some(Value::List(items)) = node.get("programs").map(|node| &node.value) {
+        let path = &mcp.path;
+        let one = |(index, item)| program(file, &format!("{path}.programs[{index}]"), item, errors);
+        mcp.programs = items.iter().enumerate().filter_map(one).collect();
     }
     Some(mcp)
 }
@@ -116,10 +127,26 @@ fn mapping(file: &str, path: &str, node: &Node, errors: &mut Vec<Diagnostic>) ->
     })
 }
 
+/// `{tool: "exec*", argument: sql, type: sql, dialect: postgres}`.
+fn program(file: &str, path: &str, node: &Node, errors: &mut Vec<Diagnostic>) -> Option<Argument> {
+    let mut fields = Fields::of(file, path, node, errors)?;
+    let tool = fields.text("tool").unwrap_or_else(|| "*".to_owned());
+    let name = fields.required_text("argument");
+    let kind = fields.required_text("type");
+    let dialect = fields.text("dialect");
+    let language = Language::of(kind.as_deref()?, dialect.as_deref());
+    if let Err(message) = &language {
+        fields.error_at("type", node.place, message, None);
+    }
+    fields.finish();
+    Some(Argument { tool, name: name?, language: language.ok()? })
+}
+
 /// Checks a server; its files are relative to `base`.
 pub(super) fn check(file: &str, typed: TypedMcp, base: &Path, errors: &mut Vec<Diagnostic>) -> Option<Mcp> {
     let before = errors.len();
-    let TypedMcp { path, place, name, url, ca, client_cert, client_key, credential, map, pin, origins } = typed;
+    let TypedMcp { path, place, name, url, ca, client_cert, client_key, credential, map, programs, pin, origins } =
+        typed;
     let mut fail = |place: Place, key: &str, message: &str| {
         errors.push(Diagnostic::error(file, place, &format!("{path}.{key}"), message));
     };
@@ -195,7 +222,7 @@ pub(super) fn check(file: &str, typed: TypedMcp, base: &Path, errors: &mut Vec<D
         credential: upstream.as_ref().is_some_and(|upstream| upstream.credential.is_some()),
         pinned: pin,
         origins,
-        server: Server { name, map },
+        server: Server { name, map, programs },
     };
     Some(Mcp { file: file.to_owned(), place, settings, upstream })
 }

@@ -7,6 +7,7 @@ use http::Method;
 use super::super::body::Decoder;
 use super::super::glob::Glob;
 use super::super::pointer::Pointer;
+use super::super::statement::{Dialect, Language};
 use super::super::template::Template;
 use super::super::tool::{Action, From, Images, Kind, Looks, Needed, Param, Piece};
 use super::{Context, resolve};
@@ -29,7 +30,7 @@ const EFFECTS: [(&str, Effect); 6] = [
 ];
 const NEEDED: [(&str, Needed); 3] =
     [("required", Needed::Required), ("partial", Needed::Partial), ("unless_patch", Needed::UnlessPatch)];
-const KINDS: [(&str, Kind); 7] = [
+const KINDS: [(&str, Kind); 9] = [
     ("int", Kind::Int),
     ("number", Kind::Number),
     ("string", Kind::String),
@@ -37,6 +38,8 @@ const KINDS: [(&str, Kind); 7] = [
     ("image", Kind::Image),
     ("object", Kind::Object),
     ("minor_units", Kind::MinorUnits),
+    ("sql", Kind::Program(Language::Sql(Dialect::Any))),
+    ("shell", Kind::Program(Language::Shell)),
 ];
 
 /// One of a few names.
@@ -204,7 +207,7 @@ fn params(context: &mut Context<'_>, path: &str, node: Option<&Node>) -> Vec<Par
         let path = format!("{path}.{name}");
         let Some(mut fields) = context.fields(&path, node) else { continue };
         let all = fields.bool("all").unwrap_or(false);
-        for key in ["pointer", "at", "query", "path", "header", "digest", "text", "type", "presence"] {
+        for key in ["pointer", "at", "query", "path", "header", "digest", "text", "type", "dialect", "presence"] {
             fields.node(key);
         }
         fields.finish();
@@ -225,6 +228,8 @@ fn params(context: &mut Context<'_>, path: &str, node: Option<&Node>) -> Vec<Par
         sources.extend(digests);
         sources.extend(context.parsed(&format!("{path}.text"), node.get("text"), pieces).into_iter().map(From::Text));
         let kind = context.parsed(&format!("{path}.type"), node.get("type"), |text| one_of(&KINDS, text));
+        let dialect =
+            context.parsed(&format!("{path}.dialect"), node.get("dialect"), |text| one_of(&Dialect::ALL, text));
         let needed = context.parsed(&format!("{path}.presence"), node.get("presence"), |text| one_of(&NEEDED, text));
         let mut sources = sources.into_iter();
         let (Some(source), None) = (sources.next(), sources.next()) else {
@@ -238,7 +243,7 @@ fn params(context: &mut Context<'_>, path: &str, node: Option<&Node>) -> Vec<Par
         params.push(Param {
             name: name.to_owned(),
             source,
-            kind: kind.first().copied().unwrap_or(Kind::String),
+            kind: kind.first().copied().unwrap_or(Kind::String).in_dialect(dialect.first().copied()),
             needed: needed.first().copied().unwrap_or(Needed::Required),
         });
     }

@@ -61,7 +61,7 @@ fn waiting(url: Option<&str>) -> Handled {
 async fn told(capabilities: Value, url: Option<&str>) -> Value {
     let dir = tempfile::tempdir().expect("a folder");
     let store = Store::open(dir.path(), Durability::Buffered).expect("opened");
-    let server = Server { name: "files".to_owned(), map: Vec::new() };
+    let server = Server { name: "files".to_owned(), map: Vec::new(), programs: Vec::new() };
     let settings = McpSettings {
         server,
         route: Some("mcp files".to_owned()),
