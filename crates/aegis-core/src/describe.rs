@@ -17,6 +17,7 @@ mod destination;
 mod environment;
 mod extract;
 mod glob;
+mod graphql;
 mod image;
 mod json;
 mod load;

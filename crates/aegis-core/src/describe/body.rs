@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::Unreadable;
 use super::coding::is_coded;
+use super::graphql;
 use super::json::{self, MAX_DEPTH};
 use super::multipart;
 use super::pointer::{fold, tokens};
@@ -43,6 +44,8 @@ pub(super) enum Decoder {
     Multipart,
     /// Any type with the suffix `+json` (RFC 6839).
     JsonSuffix,
+    /// `application/json` that holds a GraphQL request: one document for each root field; see [`super::graphql`].
+    Graphql,
     /// Whatever no other of the action's decoders takes, as bytes: nothing is read from it but its digest.
     Bytes,
 }
@@ -59,6 +62,7 @@ impl Decoder {
         ("form", Self::Form),
         ("multipart", Self::Multipart),
         ("+json", Self::JsonSuffix),
+        ("graphql", Self::Graphql),
         ("bytes", Self::Bytes),
     ];
 
@@ -69,7 +73,7 @@ impl Decoder {
             (Self::Sniff, media_type) => media_type.is_none(),
             (_, None) => false,
             (Self::JsonSuffix, Some(media_type)) => media_type.ends_with("+json"),
-            (Self::Json, Some(media_type)) => media_type == "application/json",
+            (Self::Json | Self::Graphql, Some(media_type)) => media_type == "application/json",
             (Self::MergePatch, Some(media_type)) => media_type == "application/merge-patch+json",
             (Self::StrategicMerge, Some(media_type)) => media_type == "application/strategic-merge-patch+json",
             (Self::JsonPatch, Some(media_type)) => media_type == "application/json-patch+json",
@@ -114,6 +118,7 @@ pub(super) fn decode(headers: &HeaderMap, body: &[u8], allowed: &[Decoder]) -> R
         Decoder::Json | Decoder::Sniff | Decoder::MergePatch | Decoder::StrategicMerge | Decoder::JsonSuffix => {
             vec![json::parse(body)?]
         }
+        Decoder::Graphql => return graphql::read(body),
         Decoder::JsonPatch => return json_patch(json::parse(body)?),
         Decoder::ApplyPatch | Decoder::Yaml => vec![yaml(body)?],
         Decoder::Form => vec![form(body)?],
