@@ -18,6 +18,7 @@ mod environment;
 mod extract;
 mod glob;
 mod graphql;
+mod grpc;
 mod image;
 mod json;
 mod load;

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::Unreadable;
 use super::coding::is_coded;
 use super::graphql;
+use super::grpc::{self, Message};
 use super::json::{self, MAX_DEPTH};
 use super::multipart;
 use super::pointer::{fold, tokens};
@@ -46,12 +47,16 @@ pub(super) enum Decoder {
     JsonSuffix,
     /// `application/json` that holds a GraphQL request: one document for each root field; see [`super::graphql`].
     Graphql,
+    /// One message of gRPC or gRPC-Web, by the fields that the entry lists; see [`super::grpc`].
+    Grpc,
+    /// Parameters that stand in the query, in the body, or in both alike, for tools that look in both.
+    Query,
     /// Whatever no other of the action's decoders takes, as bytes: nothing is read from it but its digest.
     Bytes,
 }
 
 impl Decoder {
-    pub(super) const ALL: [(&'static str, Self); 11] = [
+    pub(super) const ALL: [(&'static str, Self); 14] = [
         ("json", Self::Json),
         ("sniff", Self::Sniff),
         ("merge-patch", Self::MergePatch),
@@ -63,6 +68,8 @@ impl Decoder {
         ("multipart", Self::Multipart),
         ("+json", Self::JsonSuffix),
         ("graphql", Self::Graphql),
+        ("grpc", Self::Grpc),
+        ("query", Self::Query),
         ("bytes", Self::Bytes),
     ];
 
@@ -71,7 +78,8 @@ impl Decoder {
         match (self, media_type) {
             (Self::Bytes, _) => true,
             (Self::Sniff, media_type) => media_type.is_none(),
-            (_, None) => false,
+            (_, None) | (Self::Query, _) => false,
+            (Self::Grpc, Some(media_type)) => grpc::takes(media_type),
             (Self::JsonSuffix, Some(media_type)) => media_type.ends_with("+json"),
             (Self::Json | Self::Graphql, Some(media_type)) => media_type == "application/json",
             (Self::MergePatch, Some(media_type)) => media_type == "application/merge-patch+json",
@@ -99,7 +107,12 @@ pub(super) enum Decoded {
 }
 
 /// Reads a body by its headers, with one of `allowed`.
-pub(super) fn decode(headers: &HeaderMap, body: &[u8], allowed: &[Decoder]) -> Result<Decoded, Unreadable> {
+pub(super) fn decode(
+    headers: &HeaderMap,
+    body: &[u8],
+    allowed: &[Decoder],
+    message: &Message,
+) -> Result<Decoded, Unreadable> {
     let media_type = media_type(headers)?;
     if body.is_empty() {
         return Ok(Decoded::Documents { documents: Vec::new(), textual: false });
@@ -119,11 +132,12 @@ pub(super) fn decode(headers: &HeaderMap, body: &[u8], allowed: &[Decoder]) -> R
             vec![json::parse(body)?]
         }
         Decoder::Graphql => return graphql::read(body),
+        Decoder::Grpc => return grpc::read(body, message),
         Decoder::JsonPatch => return json_patch(json::parse(body)?),
         Decoder::ApplyPatch | Decoder::Yaml => vec![yaml(body)?],
         Decoder::Form => vec![form(body)?],
         Decoder::Multipart => vec![multipart::form(content_type(headers), body)?],
-        Decoder::Bytes => Vec::new(),
+        Decoder::Bytes | Decoder::Query => Vec::new(),
     };
     Ok(Decoded::Documents { documents, textual: matches!(decoder, Decoder::Form | Decoder::Multipart) })
 }
@@ -131,6 +145,22 @@ pub(super) fn decode(headers: &HeaderMap, body: &[u8], allowed: &[Decoder]) -> R
 /// The one `Content-Type`, whose media type was read.
 fn content_type(headers: &HeaderMap) -> &str {
     headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// The same with what the query says, as one more document of texts.
+///
+/// Servers that look in both places don't agree on which one wins, so a place that both of them fill is read from both, and
+/// refused where they differ. Beside JSON a query isn't read: its texts would stand beside numbers.
+pub(super) fn with_query(decoded: Decoded, query: &[(String, String)]) -> Result<Decoded, Unreadable> {
+    match decoded {
+        decoded if query.is_empty() => Ok(decoded),
+        Decoded::Documents { mut documents, textual } if textual || documents.is_empty() => {
+            documents.push(flat(query.iter().cloned())?);
+            Ok(Decoded::Documents { documents, textual: true })
+        }
+        Decoded::Documents { .. } => Ok(Decoded::Opaque("there are parameters in the query and in the body".to_owned())),
+        opaque @ Decoded::Opaque(_) => Ok(opaque),
+    }
 }
 
 /// The media type in lower case, without parameters.
@@ -173,9 +203,13 @@ fn yaml(body: &[u8]) -> Result<Value, Unreadable> {
 /// A form as one flat object of texts.
 fn form(body: &[u8]) -> Result<Value, Unreadable> {
     let text = std::str::from_utf8(body).map_err(|_| Unreadable::new("form_malformed", "the form is not UTF-8"))?;
+    flat(pairs(text)?)
+}
+
+fn flat(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Value, Unreadable> {
     let mut map = Map::new();
     let mut seen = BTreeSet::new();
-    for (key, value) in pairs(text)? {
+    for (key, value) in pairs {
         if !seen.insert(fold(&key)) {
             let message = format!("the form's field {key:?} stands twice");
             return Err(Unreadable::new("form_duplicate_field", message));

@@ -1,6 +1,7 @@
 //! YAML → checked, compiled tools. The format is described in `docs/adr/0004-catalogue-format.md`.
 
 mod action;
+mod message;
 mod refusal;
 mod resolve;
 
@@ -21,8 +22,10 @@ use crate::document::{Diagnostic, Fields, Node, Value, parse};
 use crate::policy::Source;
 
 /// The tools that come with Aegis.
-const BUILT_IN: [(&str, &str); 1] =
-    [("catalogue/kubernetes.yaml", include_str!("../../../../catalogue/kubernetes.yaml"))];
+const BUILT_IN: [(&str, &str); 2] = [
+    ("catalogue/github.yaml", include_str!("../../../../catalogue/github.yaml")),
+    ("catalogue/kubernetes.yaml", include_str!("../../../../catalogue/kubernetes.yaml")),
+];
 /// Facts that the way in states, whatever the tool.
 const ARRIVAL_FACTS: [&str; 4] = ["cluster", "host", "mcp", "route"];
 
@@ -164,6 +167,7 @@ fn tool(file: &str, node: &Node, errors: &mut Vec<Diagnostic>) -> Option<Tool> {
     for key in ["route", "deny_response", "refuse_headers", "companions", "objects", "cases"] {
         fields.node(key);
     }
+    fields.node("ignore_case");
     fields.required("actions");
     fields.finish();
     let name = name?;
@@ -176,6 +180,10 @@ fn tool(file: &str, node: &Node, errors: &mut Vec<Diagnostic>) -> Option<Tool> {
         hosts: hosts(&mut context, node.get("route")),
         refused_headers: context
             .parsed("refuse_headers", node.get("refuse_headers"), |text| Ok(Glob::new(&text.to_ascii_lowercase()))),
+        ignore_case: context
+            .parsed("ignore_case", node.get("ignore_case"), |text| Ok(text.to_owned()))
+            .into_iter()
+            .collect(),
         actions: actions(&mut context, node),
         routes: Routes::default(),
         cases: cases(&mut context, node.get("cases")),

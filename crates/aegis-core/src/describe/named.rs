@@ -26,6 +26,13 @@ impl Catalogue {
         mut target: BTreeMap<String, String>,
     ) -> ToolCall {
         let Some(tool) = self.tools.get(tool) else { return self.describe_undefined(tool, action, params, target) };
+        let mut params = params;
+        for name in &tool.ignore_case {
+            if let Some(Value::String(text)) = params.get_mut(name) {
+                tool.fold(name, text);
+            }
+            target.entry(name.clone()).and_modify(|text| tool.fold(name, text));
+        }
         let unknown = |params, mut target: BTreeMap<String, String>, why: &str| {
             target.insert("unknown_because".to_owned(), why.to_owned());
             self.describe_undefined(&tool.name, ToolCall::UNKNOWN, params, target)

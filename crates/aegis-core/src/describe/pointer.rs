@@ -40,6 +40,17 @@ impl Pointer {
         Self { tokens: self.tokens.iter().chain(&rest.tokens).cloned().collect() }
     }
 
+    /// Its keys, `*` for each element.
+    pub(super) fn keys(&self) -> Vec<&str> {
+        fn key(token: &Token) -> &str {
+            match token {
+                Token::Key(key) => key,
+                Token::Each => "*",
+            }
+        }
+        self.tokens.iter().map(key).collect()
+    }
+
     /// The key that it starts with.
     pub(super) fn first(&self) -> Option<&str> {
         self.tokens.first().and_then(|token| match token {

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::{HeaderMap, Method};
 use serde_json::Value;
 
-use super::body::{Decoded, Decoder, decode};
+use super::body::{Decoded, Decoder, decode, with_query};
 use super::glob::Glob;
-use super::pointer::{Pointer, every_leaf};
+use super::grpc::Message;
+use super::pointer::{Pointer, every_leaf, fold};
 use super::resolve::{Asking, Resolver};
 use super::statement::{Dialect, Language};
 use super::target::Target;
@@ -26,6 +27,8 @@ pub(super) struct Tool {
     pub(super) encoded_slash: bool,
     /// Headers that would change what a request means.
     pub(super) refused_headers: Vec<Glob>,
+    /// Variables of paths that the tool takes for the same whatever their case: they are in lower case from here on.
+    pub(super) ignore_case: BTreeSet<String>,
     /// What the path's `kind` says about the body.
     pub(super) objects: BTreeMap<String, Object>,
     pub(super) actions: Vec<Action>,
@@ -49,7 +52,7 @@ pub(super) struct Action {
     /// Empty: any.
     pub(super) methods: Vec<Method>,
     pub(super) templates: Vec<Template>,
-    /// Query keys, and what they must look like; none: that must not be there.
+    /// Query keys, and what they must look like; none: that must not be there, nor any that fits a key with a `*`.
     pub(super) query: Vec<(String, Looks)>,
     /// Headers, in lower case, likewise.
     pub(super) headers: Vec<(String, Looks)>,
@@ -59,6 +62,8 @@ pub(super) struct Action {
     pub(super) only: Vec<Pointer>,
     /// Empty: the body isn't read.
     pub(super) decoders: Vec<Decoder>,
+    /// The fields of a gRPC message.
+    pub(super) message: Message,
     pub(super) params: Vec<Param>,
     pub(super) images: Option<Images>,
     /// Facts about the target that the body states too; the path's must agree.
@@ -263,6 +268,10 @@ impl Action {
         (self.methods.is_empty() || self.methods.contains(method))
             && self.query.iter().all(|(key, looks)| match looks.absent() {
                 false => query.iter().any(|(own, value)| own == key && looks.fit(value)),
+                true if key.contains('*') => {
+                    let keys = Glob::new(key);
+                    query.iter().all(|(own, _)| !keys.matches(own))
+                }
                 true => query.iter().all(|(own, _)| own != key),
             })
             && self.headers.iter().all(|(name, looks)| {
@@ -273,6 +282,20 @@ impl Action {
                     _ => false,
                 }
             })
+    }
+
+    fn reads_like(&self, other: &Self) -> bool {
+        self.decoders == other.decoders && self.message == other.message
+    }
+
+    fn decoded(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        query: &[(String, String)],
+    ) -> Result<Decoded, Unreadable> {
+        let decoded = decode(headers, body, &self.decoders, &self.message)?;
+        if self.decoders.contains(&Decoder::Query) { with_query(decoded, query) } else { Ok(decoded) }
     }
 
     /// Whether something in the body decides that it is this action.
@@ -331,6 +354,13 @@ impl Tool {
         self.candidates(method, target, headers).next().is_some_and(|(action, ..)| !action.decoders.is_empty())
     }
 
+    /// Takes a variable's value for what the tool takes it for.
+    pub(super) fn fold(&self, name: &str, text: &mut String) {
+        if self.ignore_case.contains(name) {
+            *text = fold(text);
+        }
+    }
+
     fn candidates<'a, 'r>(
         &'a self,
         method: &'r Method,
@@ -357,24 +387,24 @@ impl Tool {
         body: Option<&'a [u8]>,
         asking: &mut Asking<'_>,
     ) -> Result<Recognition<'a>, Unreadable> {
-        let mut read: Option<(&[Decoder], Vec<Value>, bool)> = None;
+        let mut read: Option<(&Action, Vec<Value>, bool)> = None;
         for (action, template, companion) in self.candidates(method, target, headers) {
             if action.name == ToolCall::UNKNOWN {
                 return Ok(Recognition::Unknown(
                     "the catalogue doesn't let this be taken for another action".to_owned(),
                 ));
             }
-            if !action.decoders.is_empty() && read.as_ref().is_none_or(|(by, ..)| *by != action.decoders.as_slice()) {
+            if !action.decoders.is_empty() && read.as_ref().is_none_or(|(by, ..)| !action.reads_like(by)) {
                 let Some(body) = body else {
                     return Err(Unreadable::new("body_unread", "the body of this request has to be read"));
                 };
-                match decode(headers, body, &action.decoders)? {
-                    Decoded::Documents { documents, textual } => read = Some((&action.decoders, documents, textual)),
+                match action.decoded(headers, body, &target.query)? {
+                    Decoded::Documents { documents, textual } => read = Some((action, documents, textual)),
                     Decoded::Opaque(_) if action.asks_body() => continue,
                     Decoded::Opaque(why) => {
                         let Some(trial) = &action.trial else { return Ok(Recognition::Unknown(why)) };
                         match asking.trial(method, target, action, trial) {
-                            Ok(made) => read = Some((&action.decoders, vec![made], false)),
+                            Ok(made) => read = Some((action, vec![made], false)),
                             Err(failed) => return Ok(Recognition::Unknown(format!("{why}; {failed}"))),
                         }
                     }
@@ -384,7 +414,8 @@ impl Tool {
             if !action.matches_body(documents)? {
                 continue;
             }
-            let variables = template.bind(&target.segments);
+            let mut variables = template.bind(&target.segments);
+            variables.iter_mut().for_each(|(name, text)| self.fold(name, text));
             let (documents, textual) =
                 read.take().filter(|_| !action.decoders.is_empty()).map(|(_, d, t)| (d, t)).unwrap_or_default();
             return Ok(Recognition::Known(Recognised {

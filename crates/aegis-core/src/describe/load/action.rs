@@ -10,7 +10,7 @@ use super::super::pointer::Pointer;
 use super::super::statement::{Dialect, Language};
 use super::super::template::Template;
 use super::super::tool::{Action, From, Images, Kind, Looks, Needed, Param, Piece};
-use super::{Context, resolve};
+use super::{Context, message, resolve};
 use crate::call::{Companion, Effect, IMAGES, ToolCall};
 use crate::document::{Node, Value, nearest};
 use crate::money::CURRENCY;
@@ -61,6 +61,7 @@ pub(super) fn read(context: &mut Context<'_>, path: &str, node: &Node) -> Option
     let object = fields.bool("object").unwrap_or(false);
     let open = fields.bool("open").unwrap_or(false);
     fields.required("match");
+    fields.node("message");
     for key in ["classes", "effect", "decode", "params", "images", "target", "companion_of", "resolve"] {
         fields.node(key);
     }
@@ -82,6 +83,7 @@ pub(super) fn read(context: &mut Context<'_>, path: &str, node: &Node) -> Option
         body: Vec::new(),
         only: Vec::new(),
         decoders: context.parsed(&format!("{path}.decode"), node.get("decode"), |text| one_of(&Decoder::ALL, text)),
+        message: message::read(context, &format!("{path}.message"), node.get("message")),
         params: params(context, &format!("{path}.params"), node.get("params")),
         images: images(context, &format!("{path}.images"), node.get("images")),
         target: Default::default(),
@@ -126,6 +128,7 @@ pub(super) fn discovery(context: &mut Context<'_>, node: &Node) -> Action {
         body: Vec::new(),
         only: Vec::new(),
         decoders: Vec::new(),
+        message: Default::default(),
         params: Vec::new(),
         images: None,
         target: Default::default(),
@@ -273,6 +276,7 @@ fn check(context: &mut Context<'_>, path: &str, node: &Node, action: &Action) {
     if reads_body && action.decoders.is_empty() {
         context.error(node, path, "something is read from the body, but `decode` doesn't say how");
     }
+    message::check(context, path, node, action);
     if action.images.is_some() && action.params.iter().any(|param| param.kind == Kind::Image || param.name == IMAGES) {
         context.error(node, path, "images are either `images:` or parameters of type image");
     }
