@@ -158,7 +158,9 @@ pub(super) fn with_query(decoded: Decoded, query: &[(String, String)]) -> Result
             documents.push(flat(query.iter().cloned())?);
             Ok(Decoded::Documents { documents, textual: true })
         }
-        Decoded::Documents { .. } => Ok(Decoded::Opaque("there are parameters in the query and in the body".to_owned())),
+        Decoded::Documents { .. } => {
+            Ok(Decoded::Opaque("there are parameters in the query and in the body".to_owned()))
+        }
         opaque @ Decoded::Opaque(_) => Ok(opaque),
     }
 }

@@ -122,9 +122,8 @@ fn operation(request: Map<String, Value>, budget: &mut usize, documents: &mut Ve
     if fields.is_empty() {
         return Err(opaque("the operation asks for nothing"));
     }
-    let described = fields.into_iter().map(|(field, arguments)| {
-        json!({"operation": kind, "field": field, "arguments": arguments})
-    });
+    let described =
+        fields.into_iter().map(|(field, arguments)| json!({"operation": kind, "field": field, "arguments": arguments}));
     documents.extend(described);
     Ok(())
 }

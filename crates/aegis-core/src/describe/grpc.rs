@@ -40,7 +40,8 @@ enum Kind {
 impl Field {
     /// Compiles `3 bool`, `8 string*`; `of` are a message's own fields.
     pub(super) fn parse(name: &str, text: &str, of: Option<Message>) -> Result<(u32, Self), String> {
-        let expected = || format!("{text:?}: expected a number and string, bool, int or message, with a `*` if repeated");
+        let expected =
+            || format!("{text:?}: expected a number and string, bool, int or message, with a `*` if repeated");
         let (number, kind) = text.split_once(' ').ok_or_else(expected)?;
         let number = number.parse().ok().filter(|number| *number > 0).ok_or_else(expected)?;
         let many = kind.ends_with('*');

@@ -288,12 +288,7 @@ impl Action {
         self.decoders == other.decoders && self.message == other.message
     }
 
-    fn decoded(
-        &self,
-        headers: &HeaderMap,
-        body: &[u8],
-        query: &[(String, String)],
-    ) -> Result<Decoded, Unreadable> {
+    fn decoded(&self, headers: &HeaderMap, body: &[u8], query: &[(String, String)]) -> Result<Decoded, Unreadable> {
         let decoded = decode(headers, body, &self.decoders, &self.message)?;
         if self.decoders.contains(&Decoder::Query) { with_query(decoded, query) } else { Ok(decoded) }
     }

@@ -33,7 +33,8 @@ fn every_root_field_is_seen_under_its_own_name() {
 #[test]
 fn the_operation_is_the_one_that_the_server_runs() {
     let query = "query Q { safe } mutation M { danger }";
-    let named = |name: Value| fields(&json!({"query": query, "operationName": name})).map(|all| all[0]["field"].clone());
+    let named =
+        |name: Value| fields(&json!({"query": query, "operationName": name})).map(|all| all[0]["field"].clone());
     assert_eq!(named(json!("M")), Ok(json!("danger")));
     assert_eq!(named(json!("Q")), Ok(json!("safe")));
     for none in [json!(null), json!(""), json!("m")] {
