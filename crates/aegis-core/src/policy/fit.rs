@@ -81,7 +81,9 @@ impl Fit<'_> {
     }
 
     fn rules(&self, actions: &[&DefinedAction], errors: &mut Vec<Diagnostic>, warnings: &mut Vec<Diagnostic>) {
-        if actions.iter().any(|action| action.params.is_none()) {
+        let (closed, open): (Vec<&DefinedAction>, Vec<&DefinedAction>) =
+            actions.iter().partition(|action| action.params.is_some());
+        if closed.is_empty() {
             return;
         }
         let params: BTreeSet<&str> = actions.iter().flat_map(|a| &a.params).flatten().map(String::as_str).collect();
@@ -90,14 +92,24 @@ impl Fit<'_> {
                 continue;
             }
             let near = family.and_then(|family| Some((family, nearest(param, params.iter().copied())?)));
-            let message = format!(
-                "no action that this entry is for ({}) has the parameter `{param}`: the rule would never apply",
-                examples(actions)
-            );
+            let message = match open.is_empty() {
+                true => format!(
+                    "no action that this entry is for ({}) has the parameter `{param}`: the rule would never apply",
+                    examples(actions)
+                ),
+                false => format!(
+                    "no action that this entry is for ({}) has the parameter `{param}`: the rule would do nothing but \
+                     deny those that may have any ({})",
+                    examples(&closed),
+                    examples(&open)
+                ),
+            };
             match near {
                 Some((family, near)) => {
                     errors.push(self.at(rule, message, Some(format!("did you mean `{family}{near}`?"))));
                 }
+                // It is for those that may have any parameter.
+                None if !open.is_empty() => {}
                 None if self.may_be_undefined() => {
                     let hint = "functions that an SDK describes may have it; name their `tools` if they are meant";
                     warnings.push(self.at(rule, message, Some(hint.to_owned())).of(&INERT).warning());

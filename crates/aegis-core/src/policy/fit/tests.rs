@@ -32,12 +32,15 @@ fn a_mistyped_cap_is_an_error_with_its_place_and_what_was_meant() {
     let all =
         "no action that this entry is for (kubernetes/apply, kubernetes/autoscale, kubernetes/rollout_restart, …)";
     assert_eq!(
-        said("actions:\n  - name: deploy\n    max_replicass: 50\n"),
+        said("tools: [kubernetes]\nactions:\n  - name: deploy\n    max_replicass: 50\n"),
         [format!(
-            "Error p.yaml:4:5: actions[0].max_replicass: {all} has the parameter `replicass`: the rule would never apply; \
+            "Error p.yaml:5:5: actions[0].max_replicass: {all} has the parameter `replicass`: the rule would never apply; \
              did you mean `max_replicas`?"
         )]
     );
+    let mixed = said("actions:\n  - name: deploy\n    max_replicass: 50\n");
+    assert!(mixed[0].starts_with("Error ") && mixed[0].contains("(github/"), "{mixed:?}");
+    assert!(mixed[0].ends_with("did you mean `max_replicas`?"), "{mixed:?}");
     for name in ["scale", "kubernetes/scale", "kubernetes/sc*", "*/scale"] {
         let said = said(&format!("actions:\n  - {{name: {name:?}, max_replica: 50}}\n"));
         assert_eq!(said.len(), 1, "{name}: {said:?}");
@@ -59,7 +62,7 @@ fn a_cap_that_no_defined_action_has_is_an_error_unless_an_sdk_may_be_meant() {
     let narrowed = said("tools: [kubernetes]\nactions:\n  - {name: deploy, max_usd: 50}\n");
     assert!(narrowed[0].starts_with("Error "), "{narrowed:?}");
     for entry in [
-        "{name: deploy, max_usd: 50}",
+        "{name: scale, max_usd: 50}",
         "{name: \"*/scale\", max_usd: 50}",
         "{name: deploy, tools: [kubernetes, bank], max_usd: 50}",
     ] {
