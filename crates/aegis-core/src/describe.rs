@@ -11,6 +11,7 @@
 
 mod address;
 mod body;
+mod bracket;
 mod cases;
 mod coding;
 mod destination;
@@ -30,6 +31,7 @@ mod raw;
 mod recognise;
 mod refusal;
 mod resolve;
+mod signed;
 mod statement;
 mod target;
 mod template;
@@ -51,6 +53,7 @@ pub use raw::Match;
 pub use refusal::{DenyShape, OwnShape};
 pub use resolve::{Answer, Answers, Described, Question};
 use serde::Serialize;
+pub use signed::{ALGORITHM as SIGV4, Signed};
 pub use statement::{Argument, Dialect, Language};
 pub use target::canonical_target;
 pub(crate) use target::decoded_path;

@@ -56,9 +56,10 @@ impl Currency {
         self.exponent
     }
 
-    /// Whether payment services agree on what its smallest part is. Some count MGA, MRU, ISK and UGX in other parts than ISO 4217 does.
+    /// Whether payment services agree on what its smallest part is. Some count MGA, MRU, ISK and UGX in other parts than ISO 4217
+    /// does; of IQD, LYD and units of account none says how it counts them.
     pub fn is_counted_alike(self) -> bool {
-        !["MGA", "MRU", "ISK", "UGX"].contains(&self.code())
+        !["MGA", "MRU", "ISK", "UGX", "IQD", "LYD", "CLF", "UYI", "UYW"].contains(&self.code())
     }
 
     /// An amount as people write it (`499.99`), in the smallest part.

@@ -9,7 +9,6 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde_json::{Map, Value};
 
-use super::Unreadable;
 use super::coding::is_coded;
 use super::graphql;
 use super::grpc::{self, Message};
@@ -17,6 +16,7 @@ use super::json::{self, MAX_DEPTH};
 use super::multipart;
 use super::pointer::{fold, tokens};
 use super::target::pairs;
+use super::{Unreadable, bracket};
 use crate::document;
 
 /// Most tokens of all paths of a JSON Patch together: each becomes an object, hundreds of times its size in the body.
@@ -43,6 +43,10 @@ pub(super) enum Decoder {
     Form,
     /// `multipart/form-data`, a name at most once.
     Multipart,
+    /// A form whose field names have brackets, as nested objects.
+    BracketForm,
+    /// `application/x-amz-json-1.0` and `-1.1` of AWS.
+    AmzJson,
     /// Any type with the suffix `+json` (RFC 6839).
     JsonSuffix,
     /// `application/json` that holds a GraphQL request: one document for each root field; see [`super::graphql`].
@@ -56,7 +60,7 @@ pub(super) enum Decoder {
 }
 
 impl Decoder {
-    pub(super) const ALL: [(&'static str, Self); 14] = [
+    pub(super) const ALL: [(&'static str, Self); 16] = [
         ("json", Self::Json),
         ("sniff", Self::Sniff),
         ("merge-patch", Self::MergePatch),
@@ -66,6 +70,8 @@ impl Decoder {
         ("yaml", Self::Yaml),
         ("form", Self::Form),
         ("multipart", Self::Multipart),
+        ("bracket-form", Self::BracketForm),
+        ("amz-json", Self::AmzJson),
         ("+json", Self::JsonSuffix),
         ("graphql", Self::Graphql),
         ("grpc", Self::Grpc),
@@ -87,8 +93,11 @@ impl Decoder {
             (Self::JsonPatch, Some(media_type)) => media_type == "application/json-patch+json",
             (Self::ApplyPatch, Some(media_type)) => media_type == "application/apply-patch+yaml",
             (Self::Yaml, Some(media_type)) => media_type == "application/yaml",
-            (Self::Form, Some(media_type)) => media_type == "application/x-www-form-urlencoded",
             (Self::Multipart, Some(media_type)) => media_type == "multipart/form-data",
+            (Self::Form | Self::BracketForm, Some(media_type)) => media_type == "application/x-www-form-urlencoded",
+            (Self::AmzJson, Some(media_type)) => {
+                matches!(media_type, "application/x-amz-json-1.0" | "application/x-amz-json-1.1")
+            }
         }
     }
 }
@@ -128,18 +137,25 @@ pub(super) fn decode(
         return Err(Unreadable::new("content_encoding", "send the body without a Content-Encoding: it has to be read"));
     }
     let documents = match decoder {
-        Decoder::Json | Decoder::Sniff | Decoder::MergePatch | Decoder::StrategicMerge | Decoder::JsonSuffix => {
-            vec![json::parse(body)?]
-        }
+        Decoder::Json
+        | Decoder::Sniff
+        | Decoder::MergePatch
+        | Decoder::StrategicMerge
+        | Decoder::AmzJson
+        | Decoder::JsonSuffix => vec![json::parse(body)?],
         Decoder::Graphql => return graphql::read(body),
         Decoder::Grpc => return grpc::read(body, message),
         Decoder::JsonPatch => return json_patch(json::parse(body)?),
         Decoder::ApplyPatch | Decoder::Yaml => vec![yaml(body)?],
         Decoder::Form => vec![form(body)?],
         Decoder::Multipart => vec![multipart::form(content_type(headers), body)?],
+        Decoder::BracketForm => vec![bracket::parse(body)?],
         Decoder::Bytes | Decoder::Query => Vec::new(),
     };
-    Ok(Decoded::Documents { documents, textual: matches!(decoder, Decoder::Form | Decoder::Multipart) })
+    Ok(Decoded::Documents {
+        documents,
+        textual: matches!(decoder, Decoder::Form | Decoder::BracketForm | Decoder::Multipart),
+    })
 }
 
 /// The one `Content-Type`, whose media type was read.

@@ -2,7 +2,7 @@
 //!
 //! `expect` names what is compared: `unreadable` (a reason), or any of `action`, `classes`, `effect`, `params` (all of them),
 //! `images` (references), `companion` (`no`, `oftool`, or the writes), `shape` (presence by parameter, or `open`), and
-//! single facts of `target`.
+//! single facts of `target`, `null` for one that there must not be.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -69,7 +69,7 @@ impl Catalogue {
                 ("target", Value::Object(facts)) => {
                     for (fact, expected) in facts {
                         let stated = actual.get("target").and_then(|target| target.get(fact));
-                        differs(&format!("target.{fact}"), expected, stated)?;
+                        differs(&format!("target.{fact}"), expected, Some(stated.unwrap_or(&Value::Null)))?;
                     }
                 }
                 _ => differs(key, expected, actual.get(key))?,

@@ -6,11 +6,11 @@ use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::Unreadable;
 use super::image::{bare_digest, image};
 use super::pointer::Pointer;
 use super::resolve::{Asking, named};
 use super::tool::{From, Kind, Object, Param, Piece, Recognised, Tool};
+use super::{Unreadable, signed};
 use crate::call::{Digest, IMAGES, Image, Presence, Shape};
 use crate::money::{CURRENCY, Currency};
 
@@ -44,8 +44,9 @@ pub(super) fn extract(
     asking: &mut Asking<'_>,
 ) -> Result<Extracted, Unreadable> {
     let method = head.method;
-    let mut target: BTreeMap<String, String> =
-        request.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let shown = request.variables.iter().filter(|_| !tool.secret_path);
+    let mut target: BTreeMap<String, String> = shown.map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    target.extend(signed::facts(&tool.signed_facts, head.headers)?);
     let object = target.get("kind").and_then(|kind| tool.objects.get(kind));
     if request.action.object {
         check_object(request, &target, object)?;
@@ -279,6 +280,7 @@ fn read_param(
             let digest = request.bytes.map(|bytes| Digest::of(Sha256::digest(bytes).into()).to_string());
             return Ok(Some(digest.map(Value::String)));
         }
+        From::Nowhere => return Ok(Some(None)),
         From::Text(_) => return Ok(None),
         From::At(name) => match object.and_then(|object| object.at.get(name)) {
             Some(pointer) => pointer,

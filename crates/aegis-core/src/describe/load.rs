@@ -14,6 +14,7 @@ use super::Catalogue;
 use super::environment::EnvironmentMap;
 use super::glob::Glob;
 use super::pointer::Pointer;
+use super::signed::Part;
 use super::template::Template;
 use super::tool::{Action, Case, Object, Routes, Tool};
 use crate::agent::valid_name;
@@ -22,9 +23,24 @@ use crate::document::{Diagnostic, Fields, Node, Value, parse};
 use crate::policy::Source;
 
 /// The tools that come with Aegis.
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: &[(&str, &str)] = &[
+    (
+        "catalogue/aws_application_autoscaling.yaml",
+        include_str!("../../../../catalogue/aws_application_autoscaling.yaml"),
+    ),
+    ("catalogue/aws_autoscaling.yaml", include_str!("../../../../catalogue/aws_autoscaling.yaml")),
+    ("catalogue/aws_ec2.yaml", include_str!("../../../../catalogue/aws_ec2.yaml")),
+    ("catalogue/aws_ecs.yaml", include_str!("../../../../catalogue/aws_ecs.yaml")),
+    ("catalogue/aws_eks.yaml", include_str!("../../../../catalogue/aws_eks.yaml")),
+    ("catalogue/aws_lambda.yaml", include_str!("../../../../catalogue/aws_lambda.yaml")),
+    ("catalogue/aws_sts.yaml", include_str!("../../../../catalogue/aws_sts.yaml")),
+    ("catalogue/azure_container_apps.yaml", include_str!("../../../../catalogue/azure_container_apps.yaml")),
+    ("catalogue/cloud_run.yaml", include_str!("../../../../catalogue/cloud_run.yaml")),
     ("catalogue/github.yaml", include_str!("../../../../catalogue/github.yaml")),
     ("catalogue/kubernetes.yaml", include_str!("../../../../catalogue/kubernetes.yaml")),
+    ("catalogue/pagerduty.yaml", include_str!("../../../../catalogue/pagerduty.yaml")),
+    ("catalogue/slack.yaml", include_str!("../../../../catalogue/slack.yaml")),
+    ("catalogue/stripe.yaml", include_str!("../../../../catalogue/stripe.yaml")),
 ];
 /// Facts that the way in states, whatever the tool.
 const ARRIVAL_FACTS: [&str; 4] = ["cluster", "host", "mcp", "route"];
@@ -73,7 +89,8 @@ fn facts(tools: &BTreeMap<String, Tool>) -> BTreeSet<&str> {
         let variables = action.templates.iter().flat_map(|template| template.variables());
         variables.chain(action.target.keys().map(String::as_str)).chain(action.resolved_facts())
     });
-    stated.chain(ARRIVAL_FACTS).collect()
+    let signed = tools.values().flat_map(|tool| tool.signed_facts.iter().map(|(name, _)| name.as_str()));
+    stated.chain(signed).chain(ARRIVAL_FACTS).collect()
 }
 
 /// Two tools on the same host would leave it to chance which one a request is judged as.
@@ -164,7 +181,8 @@ fn tool(file: &str, node: &Node, errors: &mut Vec<Diagnostic>) -> Option<Tool> {
     }
     let name = fields.required_text("tool");
     let encoded_slash = fields.bool("encoded_slash").unwrap_or(false);
-    for key in ["route", "deny_response", "refuse_headers", "companions", "objects", "cases"] {
+    let secret_path = fields.bool("secret_path").unwrap_or(false);
+    for key in ["route", "facts", "deny_response", "refuse_headers", "companions", "objects", "cases"] {
         fields.node(key);
     }
     fields.node("ignore_case");
@@ -190,10 +208,26 @@ fn tool(file: &str, node: &Node, errors: &mut Vec<Diagnostic>) -> Option<Tool> {
         name,
         deny,
         encoded_slash,
+        secret_path,
+        signed_facts: signed_facts(&mut context, node.get("facts")),
         objects,
     };
     tool.routes = Routes::new(&tool.actions);
     Some(tool)
+}
+
+/// `facts: {region: {sigv4: region}}`
+fn signed_facts(context: &mut Context<'_>, node: Option<&Node>) -> Vec<(String, Part)> {
+    let mut facts = Vec::new();
+    for (name, node) in context.entries("facts", node) {
+        let path = format!("facts.{name}");
+        let Some(mut fields) = context.fields(&path, node) else { continue };
+        fields.required("sigv4");
+        fields.finish();
+        let parts = context.parsed(&path, node.get("sigv4"), |text| action::one_of(&Part::ALL, text));
+        facts.extend(parts.into_iter().map(|part| (name.to_owned(), part)));
+    }
+    facts
 }
 
 fn hosts(context: &mut Context<'_>, node: Option<&Node>) -> Vec<Glob> {
@@ -203,9 +237,12 @@ fn hosts(context: &mut Context<'_>, node: Option<&Node>) -> Vec<Glob> {
     fields.finish();
     context.parsed("route.hosts", node.get("hosts"), |text| {
         let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.*:".contains(c);
-        let plain = text.strip_prefix('*').unwrap_or(text);
-        if plain.is_empty() || plain.contains('*') || !text.chars().all(valid) {
-            return Err(format!("{text:?} is no host: lower case, at most one `*`, in front"));
+        let mut labels = text.split('.');
+        // In front it may stand for a part of a name; elsewhere for whole ones.
+        let whole = labels.next().is_some_and(|first| !first.strip_prefix('*').unwrap_or(first).contains('*'))
+            && labels.all(|label| label == "*" || !label.contains('*'));
+        if text.is_empty() || text == "*" || text.matches('*').count() > 1 || !whole || !text.chars().all(valid) {
+            return Err(format!("{text:?} is no host: lower case, at most one `*`, in front or between two dots"));
         }
         Ok(Glob::new(text))
     })

@@ -10,7 +10,7 @@ use super::pointer::fold;
 use super::resolve::Asking;
 use super::target::Target;
 use super::tool::{From, Recognised, Recognition, Tool};
-use super::{Arrival, Catalogue, Unreadable, statement};
+use super::{Arrival, Catalogue, Unreadable, signed, statement};
 use crate::call::{Body, Companion, Destination, Effect, Environment, HttpRequest, Payload, Shape, ToolCall};
 
 /// What is behind an arrival.
@@ -27,6 +27,8 @@ pub(super) enum Behind<'a> {
 const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
 /// Headers by which some let it be about another path.
 const PATH_OVERRIDES: [&str; 2] = ["x-original-url", "x-rewrite-url"];
+/// What stands for a path that holds a secret.
+const HIDDEN_PATH: &str = "/***";
 const METHOD_OVERRIDE_KEY: &str = "_method";
 
 impl Catalogue {
@@ -92,7 +94,12 @@ impl Catalogue {
             Recognition::Known(recognised) => recognised,
             Recognition::Unknown(why) => {
                 check_query(&target.query, None)?;
-                return Ok(self.unknown(&tool.name, target, request, facts, &why));
+                facts.extend(signed::facts(&tool.signed_facts, &request.headers)?);
+                let mut call = self.unknown(&tool.name, target, request, facts, &why);
+                if tool.secret_path {
+                    call.params.insert("path".to_owned(), HIDDEN_PATH.into());
+                }
+                return Ok(call);
             }
         };
         check_query(&target.query, Some(&recognised))?;

@@ -1,6 +1,7 @@
 //! Cases of the folder, by subject. What a request of a built-in tool must be stands in the tool's own file.
 
 mod catalogue;
+mod clouds;
 mod environments;
 mod matching;
 mod money;

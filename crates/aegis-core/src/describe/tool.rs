@@ -11,6 +11,7 @@ use super::glob::Glob;
 use super::grpc::Message;
 use super::pointer::{Pointer, every_leaf, fold};
 use super::resolve::{Asking, Resolver};
+use super::signed::Part;
 use super::statement::{Dialect, Language};
 use super::target::Target;
 use super::template::Template;
@@ -25,6 +26,10 @@ pub(super) struct Tool {
     pub(super) deny: DenyShape,
     /// Whether a path segment may hold an encoded slash.
     pub(super) encoded_slash: bool,
+    /// Whether paths hold a secret, so that nothing of them is in a call's facts and parameters.
+    pub(super) secret_path: bool,
+    /// Facts about the target that a request's signature states.
+    pub(super) signed_facts: Vec<(String, Part)>,
     /// Headers that would change what a request means.
     pub(super) refused_headers: Vec<Glob>,
     /// Variables of paths that the tool takes for the same whatever their case: they are in lower case from here on.
@@ -126,6 +131,8 @@ pub(super) enum From {
     Digest,
     /// Put together from the target's facts and from parameters that stand before it; absent when one of them is.
     Text(Vec<Piece>),
+    /// The request doesn't say it, whatever stands in it.
+    Nowhere,
 }
 
 /// A part of a [`From::Text`].

@@ -43,7 +43,7 @@ const KINDS: [(&str, Kind); 9] = [
 ];
 
 /// One of a few names.
-fn one_of<T: Copy>(table: &[(&str, T)], text: &str) -> Result<T, String> {
+pub(super) fn one_of<T: Copy>(table: &[(&str, T)], text: &str) -> Result<T, String> {
     let found = table.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
     found.ok_or_else(|| {
         let names = || table.iter().map(|(name, _)| *name);
@@ -210,6 +210,7 @@ fn params(context: &mut Context<'_>, path: &str, node: Option<&Node>) -> Vec<Par
         let path = format!("{path}.{name}");
         let Some(mut fields) = context.fields(&path, node) else { continue };
         let all = fields.bool("all").unwrap_or(false);
+        let nowhere = fields.bool("nowhere").unwrap_or(false);
         for key in ["pointer", "at", "query", "path", "header", "digest", "text", "type", "dialect", "presence"] {
             fields.node(key);
         }
@@ -230,6 +231,7 @@ fn params(context: &mut Context<'_>, path: &str, node: Option<&Node>) -> Vec<Par
         });
         sources.extend(digests);
         sources.extend(context.parsed(&format!("{path}.text"), node.get("text"), pieces).into_iter().map(From::Text));
+        sources.extend(nowhere.then_some(From::Nowhere));
         let kind = context.parsed(&format!("{path}.type"), node.get("type"), |text| one_of(&KINDS, text));
         let dialect =
             context.parsed(&format!("{path}.dialect"), node.get("dialect"), |text| one_of(&Dialect::ALL, text));
@@ -239,7 +241,7 @@ fn params(context: &mut Context<'_>, path: &str, node: Option<&Node>) -> Vec<Par
             context.error(
                 node,
                 &path,
-                "a parameter is read from exactly one of `pointer`, `at`, `query`, `path`, `header`, `digest`, `text`",
+                "a parameter is read from exactly one of `pointer`, `at`, `query`, `path`, `header`, `digest`, `text`, `nowhere`",
             );
             continue;
         };

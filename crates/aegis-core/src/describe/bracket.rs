@@ -1,0 +1,75 @@
+//! Forms whose field names have brackets (`metadata[env]=prod`, `items[0][price]=p`, `types[]=card`), as nested objects.
+//!
+//! `[name]` is a member, digits too: `*` in a pointer goes over them as over a list. `[]` at the end is a list. What some
+//! reader would take for something else is [`Unreadable`]: a field twice, a field that is both a value and an object, brackets
+//! that don't match, `[]` in the middle, a name that begins with a space.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::Unreadable;
+use super::json::MAX_DEPTH;
+use super::pointer::fold;
+use super::target::pairs;
+
+/// Reads the whole form.
+pub(super) fn parse(body: &[u8]) -> Result<Value, Unreadable> {
+    let text = std::str::from_utf8(body).map_err(|_| Unreadable::new("form_malformed", "the form is not UTF-8"))?;
+    let mut whole = Map::new();
+    let mut seen = BTreeSet::new();
+    for (name, value) in pairs(text)? {
+        let steps = steps(&name)?;
+        let is_item = steps.last().is_some_and(|step| step.is_empty());
+        if !seen.insert(fold(&name)) && !is_item {
+            return Err(Unreadable::new("form_duplicate_field", format!("the form's field {name:?} stands twice")));
+        }
+        place(&mut whole, &steps, value, &name)?;
+    }
+    Ok(Value::Object(whole))
+}
+
+/// `a[b][]` as `a`, `b` and the empty text.
+fn steps(name: &str) -> Result<Vec<&str>, Unreadable> {
+    let malformed = || Unreadable::new("form_brackets", format!("the form's field {name:?} can be read in two ways"));
+    let (first, mut rest) = name.find('[').and_then(|at| name.split_at_checked(at)).unwrap_or((name, ""));
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:@".contains(&byte));
+    if first.is_empty() || !plain(first) {
+        return Err(malformed());
+    }
+    let mut steps = vec![first];
+    while !rest.is_empty() {
+        let (step, after) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')).ok_or_else(malformed)?;
+        let list_within = step.is_empty() && !after.is_empty();
+        if list_within || step.contains('[') || steps.len() >= MAX_DEPTH {
+            return Err(malformed());
+        }
+        steps.push(step);
+        rest = after;
+    }
+    Ok(steps)
+}
+
+fn place(map: &mut Map<String, Value>, steps: &[&str], value: String, name: &str) -> Result<(), Unreadable> {
+    let conflict = || Unreadable::new("form_conflict", format!("the form's field {name:?} is two things at once"));
+    match steps {
+        [] => Err(conflict()),
+        [last] if map.contains_key(*last) => Err(conflict()),
+        [last] => {
+            map.insert((*last).to_owned(), Value::String(value));
+            Ok(())
+        }
+        [list, ""] => {
+            let list = map.entry(*list).or_insert_with(|| Value::Array(Vec::new()));
+            list.as_array_mut().ok_or_else(conflict)?.push(Value::String(value));
+            Ok(())
+        }
+        [first, rest @ ..] => {
+            let within = map.entry(*first).or_insert_with(|| Value::Object(Map::new()));
+            place(within.as_object_mut().ok_or_else(conflict)?, rest, value, name)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
