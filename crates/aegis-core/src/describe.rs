@@ -53,7 +53,7 @@ pub use raw::Match;
 pub use refusal::{DenyShape, OwnShape};
 pub use resolve::{Answer, Answers, Described, Question};
 use serde::Serialize;
-pub use signed::{ALGORITHM as SIGV4, Signed};
+pub use signed::{Scope, Signed, VERIFIED_SCOPE};
 pub use statement::{Argument, Dialect, Language};
 pub use target::canonical_target;
 pub(crate) use target::decoded_path;

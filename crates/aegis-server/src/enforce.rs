@@ -27,6 +27,7 @@ mod raw;
 mod relay;
 mod settings;
 mod shards;
+pub(crate) mod sigv4;
 #[cfg(test)]
 mod testing;
 pub(crate) mod tls;
@@ -54,6 +55,7 @@ pub use settings::{
     ClientCertificate, Credential, PrivateNetworks, Protocol, Roots, RouteUpstream, Secret, Settings, SettingsError,
     Timeouts, Tls, Upstream,
 };
+pub use sigv4::{KeyPair, SigV4};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;

@@ -43,9 +43,11 @@ pub use crate::hosts::{BadPattern, HostPattern};
 pub use self::body::Pace;
 use self::framing::Malformed;
 use self::listener::Listener;
+use self::way::Found;
 use self::within::Via;
 use crate::answer;
-use crate::enforce::AnyBody;
+use crate::enforce::sigv4::Claim;
+use crate::enforce::{AnyBody, SigV4};
 use crate::pipeline::{EnforcedBy, Headless, Incoming, Pipeline, random};
 use crate::trace::TraceContext;
 
@@ -62,6 +64,8 @@ pub struct Route {
     pub upstream: Destination,
     /// Whether Aegis proves itself to the upstream: then nothing that the agent says about itself gets there.
     pub credential: bool,
+    /// Where it does so by AWS's signature: agents sign too, with keys of the route's.
+    pub sigv4: Option<Arc<SigV4>>,
 }
 
 /// The adapter of the proxy's listeners. Cheap to clone.
@@ -192,6 +196,10 @@ impl Intercept {
             Some(via) => way::within(&head, via),
             None => way::read(form, &head, &self.routes),
         });
+        if let Ok(Found { sigv4: Some(keys), .. }) = &found {
+            let claim = Claim::of(&head, keys);
+            head.extensions.insert(claim);
+        }
         let credential = via.map_or_else(|| credential::of(form, &head.headers), |via| via.credential.clone());
         let override_token = credential::override_token(&head.headers);
         let trace = TraceContext::join(&head.headers, random());

@@ -20,6 +20,7 @@ mod recorded;
 mod retire;
 mod room;
 mod sender;
+mod signed;
 
 use std::sync::Arc;
 
@@ -82,6 +83,8 @@ impl Pipeline {
 
         let way = way.map_err(|unreadable| case.unread(Some(&agent), unreadable.into()))?;
         case.held = Some(self.0.room.enter(&agent.id));
+        let verified = signed::verified(case, head, body, self.0.body_limit).await;
+        let (head, body) = verified.map_err(|refused| case.unread(Some(&agent), refused))?;
         let session = self.session(case, &agent);
         let described = self.describe(case, &way, (head, body), (&agent, &session)).await;
         let (call, body) = described.map_err(|refused| case.unread(Some(&agent), refused))?;

@@ -16,6 +16,7 @@ mod interception;
 mod mcp;
 mod routes;
 mod secrets;
+mod sigv4;
 #[cfg(test)]
 mod tests;
 mod typed;

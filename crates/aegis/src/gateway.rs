@@ -12,7 +12,7 @@ use aegis_core::document::Diagnostic;
 use aegis_core::policy::{Mode, PolicySet};
 use aegis_server::api::{self, ApiState, Decisions};
 use aegis_server::ca::{Ca, Leaves};
-use aegis_server::enforce::{self, Enforcer, Roots, RouteUpstream};
+use aegis_server::enforce::{self, Credential, Enforcer, Roots, RouteUpstream, SigV4};
 use aegis_server::gateway::{self, Bound, Gateway};
 use aegis_server::intercept::ext_authz::ExtAuthz;
 use aegis_server::intercept::{self, Intercept, Interception, McpDesk, Pace};
@@ -284,6 +284,10 @@ fn routes(config: &Config) -> impl Iterator<Item = intercept::Route> {
         cluster: route.cluster.clone(),
         upstream: route.upstream.upstream.destination(),
         credential: route.upstream.credential.is_some(),
+        sigv4: match &route.upstream.credential {
+            Some(Credential::SigV4(keys)) => Some(Arc::new(SigV4::clone(keys))),
+            _ => None,
+        },
     })
 }
 

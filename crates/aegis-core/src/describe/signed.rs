@@ -4,6 +4,7 @@
 //! does, and a scope that isn't the key's or the endpoint's is refused there.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -11,11 +12,14 @@ use http::header::AUTHORIZATION;
 use super::Unreadable;
 
 /// The scheme's name in `Authorization`.
-pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+/// The header that stands in the place of a signature that was verified on the way in, as [`Scope`] shows itself. Every way in takes
+/// headers of this kind off what comes.
+pub const VERIFIED_SCOPE: &str = "aegis-sigv4-scope";
 
-/// The parts of an `Authorization` header of Signature Version 4.
+/// For what a signature is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signed {
+pub struct Scope {
     /// The id of the access key, which is no secret.
     pub access_key: String,
     /// The day, as `YYYYMMDD`.
@@ -24,6 +28,13 @@ pub struct Signed {
     pub region: String,
     /// The service, e.g. `ecs`.
     pub service: String,
+}
+
+/// The parts of an `Authorization` header of Signature Version 4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// What it is for.
+    pub scope: Scope,
     /// The signed headers, in lower case.
     pub headers: Vec<String>,
     /// The signature, 64 hexadecimal digits in lower case.
@@ -54,23 +65,36 @@ impl Signed {
                 return None;
             }
         }
-        let scope: Vec<&str> = parts.remove("Credential")?.split('/').collect();
+        let scope = Scope::parse(parts.remove("Credential")?)?;
         let (headers, signature) = (parts.remove("SignedHeaders")?, parts.remove("Signature")?);
-        let [access_key, date, region, service, "aws4_request"] = scope.as_slice() else { return None };
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (parts.is_empty() && signature.len() == 64 && signature.bytes().all(hex)).then(|| Self {
+            scope,
+            headers: headers.split(';').map(str::to_owned).collect(),
+            signature: signature.to_owned(),
+        })
+    }
+}
+
+impl Scope {
+    /// The scope that was verified on the way in.
+    pub fn verified(headers: &HeaderMap) -> Option<Self> {
+        Self::parse(headers.get(VERIFIED_SCOPE)?.to_str().ok()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let [access_key, date, region, service, "aws4_request"] = parts.as_slice() else { return None };
         let plain =
             |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         let named =
             |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         let day = date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit());
-        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        let whole = named(access_key) && day && plain(region) && plain(service) && parts.is_empty();
-        (whole && signature.len() == 64 && signature.bytes().all(hex)).then(|| Self {
+        (named(access_key) && day && plain(region) && plain(service)).then(|| Self {
             access_key: (*access_key).to_owned(),
             date: (*date).to_owned(),
             region: (*region).to_owned(),
             service: (*service).to_owned(),
-            headers: headers.split(';').map(str::to_owned).collect(),
-            signature: signature.to_owned(),
         })
     }
 
@@ -80,6 +104,12 @@ impl Signed {
             Part::Region => &self.region,
             Part::Service => &self.service,
         }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}/{}/aws4_request", self.access_key, self.date, self.region, self.service)
     }
 }
 
@@ -101,10 +131,12 @@ pub(super) fn facts(wanted: &[(String, Part)], headers: &HeaderMap) -> Result<Ve
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let signed = Signed::read(headers)?;
-    let fact =
-        |signed: &Signed| wanted.iter().map(|(name, part)| (name.clone(), signed.part(*part).to_owned())).collect();
-    Ok(signed.as_ref().map(fact).unwrap_or_default())
+    let scope = match Scope::verified(headers) {
+        Some(scope) => Some(scope),
+        None => Signed::read(headers)?.map(|signed| signed.scope),
+    };
+    let fact = |scope: &Scope| wanted.iter().map(|(name, part)| (name.clone(), scope.part(*part).to_owned())).collect();
+    Ok(scope.as_ref().map(fact).unwrap_or_default())
 }
 
 #[cfg(test)]

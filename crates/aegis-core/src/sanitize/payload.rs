@@ -19,6 +19,7 @@ const LOOKED_THROUGH: usize = 4 << 20;
 fn stays(header: &str) -> bool {
     ["authorization", "connection", "content-length", "content-type", "cookie", "host", "transfer-encoding"]
         .contains(&header)
+        || header.starts_with("aegis-")
         || header.ends_with("-key")
         || header.ends_with("-token")
 }

@@ -45,7 +45,7 @@ impl Presented {
             Credential::BearerFile(path) => {
                 Some(Renewal { path: path.clone(), every, looked: Mutex::new(Instant::now()) })
             }
-            Credential::Bearer(_) | Credential::Basic { .. } | Credential::Header { .. } => None,
+            Credential::Bearer(_) | Credential::Basic { .. } | Credential::Header { .. } | Credential::SigV4(_) => None,
         };
         Ok(Self { name, value: ArcSwap::from_pointee(value), file })
     }
@@ -73,6 +73,7 @@ impl Presented {
 fn header_of(credential: &Credential) -> Result<(HeaderName, HeaderValue), String> {
     let (name, text) = match credential {
         Credential::BearerFile(path) => return Ok((header::AUTHORIZATION, bearer_of(path)?)),
+        Credential::SigV4(_) => return Err("credential.sigv4: it is no header of its own".to_owned()),
         Credential::Bearer(token) => (header::AUTHORIZATION, format!("Bearer {}", token.expose())),
         Credential::Basic { user, .. } if user.contains(':') => {
             return Err("credential.basic: a user name has no colon".to_owned());

@@ -17,8 +17,9 @@ use tokio_rustls::TlsConnector;
 
 use super::connect::{At, Connector, Dialer};
 use super::presented::Presented;
-use super::settings::{Protocol, RouteUpstream, SettingsError, Upstream};
+use super::settings::{Credential, Protocol, RouteUpstream, SettingsError, Upstream};
 use super::shards::{HTTP2_CONNECTIONS, Held, Shards};
+use super::sigv4::{Signer, Unsigned};
 use super::{AnyBody, headers, tls};
 
 /// Connections that nobody uses are closed after this; shorter than most servers' own limit, so that they close first.
@@ -32,10 +33,22 @@ pub(super) struct Profile {
     origin: Upstream,
     authority: HeaderValue,
     credential: Option<Presented>,
+    signer: Option<Signer>,
     authenticated: bool,
     http2: bool,
     /// It leads to a proxy that takes plain requests; with what that is shown.
     forwards: Option<Option<HeaderValue>>,
+}
+
+/// Why a request can't be put on the wire.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unsendable {
+    /// It is no request.
+    #[error(transparent)]
+    Malformed(#[from] http::Error),
+    /// It can't be signed.
+    #[error(transparent)]
+    Unsigned(#[from] Unsigned),
 }
 
 /// What makes an origin's TLS: the configuration and the name to verify.
@@ -59,11 +72,16 @@ impl Profile {
         } else {
             None
         };
-        let credential = route.credential.as_ref().map(Presented::new).transpose().map_err(wrong)?;
+        let (credential, signer) = match &route.credential {
+            None => (None, None),
+            Some(Credential::SigV4(keys)) => (None, Some(Signer::new(keys).map_err(wrong)?)),
+            Some(header) => (Some(Presented::new(header).map_err(wrong)?), None),
+        };
         let at = At::Host(route.upstream.host.clone(), route.upstream.port);
         let mut profile = Self::new(route.upstream.clone(), at, verified, route.protocol, dialer).map_err(wrong)?;
-        profile.authenticated = credential.is_some() || (route.upstream.secure && route.tls.client.is_some());
-        profile.credential = credential;
+        profile.authenticated =
+            credential.is_some() || signer.is_some() || (route.upstream.secure && route.tls.client.is_some());
+        (profile.credential, profile.signer) = (credential, signer);
         Ok(profile)
     }
 
@@ -100,7 +118,7 @@ impl Profile {
         let clients = Shards::of(client, if http2 { HTTP2_CONNECTIONS } else { 1 });
         let authority = origin.authority();
         let authority = HeaderValue::from_str(&authority).map_err(|_| format!("{authority:?} can't be a host"))?;
-        Ok(Self { clients, origin, authority, credential: None, authenticated: false, http2, forwards })
+        Ok(Self { clients, origin, authority, credential: None, signer: None, authenticated: false, http2, forwards })
     }
 
     /// What sends. It repeats a request only when a pooled connection was closed before anything of it was written. Held until
@@ -133,7 +151,7 @@ impl Profile {
     /// trace, and exact framing. `length` is the body's, when it is known.
     ///
     /// # Errors
-    /// The joined target isn't one.
+    /// The joined target isn't one, or it can't be signed.
     pub(super) fn request(
         &self,
         call: aegis_core::call::HttpRequest,
@@ -141,7 +159,10 @@ impl Profile {
         trace: &[(HeaderName, HeaderValue)],
         length: Option<u64>,
         body: AnyBody,
-    ) -> Result<Request<AnyBody>, http::Error> {
+    ) -> Result<Request<AnyBody>, Unsendable> {
+        let signing =
+            self.signer.as_ref().map(|signer| Ok::<_, Unsigned>((signer, signer.asked(&call.headers, &call.body)?)));
+        let signing = signing.transpose()?;
         let mut fields = call.headers;
         headers::strip_request(&mut fields, self.authenticated);
         fields.extend(trace.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
@@ -174,6 +195,9 @@ impl Profile {
         }
         let mut request = Request::builder().method(call.method).uri(self.uri(&call.target)?).body(body)?;
         *request.headers_mut() = fields;
+        if let Some((signer, asked)) = signing {
+            signer.sign(asked, &self.authority, &mut request)?;
+        }
         Ok(request)
     }
 

@@ -139,6 +139,8 @@ pub enum Credential {
         /// Its value.
         value: Secret,
     },
+    /// AWS's Signature Version 4, made anew for each request.
+    SigV4(Box<super::SigV4>),
 }
 
 /// A text that is never shown: `Debug` prints `***`, and there is no `Display`.

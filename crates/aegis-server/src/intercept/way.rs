@@ -1,6 +1,7 @@
 //! Which of the forms a request has (RFC 9112 §3.2), and where it leads.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use aegis_core::call::Destination;
 use aegis_core::describe::{Unreadable, canonical_destination, canonical_target};
@@ -11,6 +12,7 @@ use http::{Method, Uri, Version};
 
 use super::within::Via;
 use super::{Route, frame, unreadable};
+use crate::enforce::SigV4;
 use crate::pipeline::Way;
 
 /// The prefix of every route.
@@ -37,6 +39,8 @@ pub(super) struct Found {
     pub(super) target: PathAndQuery,
     /// Whether Aegis proves itself to the upstream.
     pub(super) injected: bool,
+    /// By what agents sign their requests there.
+    pub(super) sigv4: Option<Arc<SigV4>>,
 }
 
 impl Form {
@@ -95,7 +99,7 @@ pub(super) fn within(head: &Parts, via: &Via) -> Result<Found, Unreadable> {
     let raw = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let destination = Destination { scheme: "https".to_owned(), ..destination.clone() };
     let way = Way::Intercepted { destination, tool: tool.clone(), cluster: cluster.clone() };
-    Ok(Found { way, target: canonical_target(&raw)?, injected: false })
+    Ok(Found { way, target: canonical_target(&raw)?, injected: false, sigv4: None })
 }
 
 /// Where a request of this form leads.
@@ -119,9 +123,9 @@ fn route(uri: &Uri, routes: &HashMap<String, Route>) -> Result<Found, Unreadable
         None => PathAndQuery::try_from(rest),
     };
     let raw = raw.map_err(|_| unreadable("target", "the path is malformed"))?;
-    let Route { name, tool, cluster, upstream, credential } = route.clone();
+    let Route { name, tool, cluster, upstream, credential, sigv4 } = route.clone();
     let way = Way::Route { name, tool, cluster, upstream };
-    Ok(Found { way, target: canonical_target(&raw)?, injected: credential })
+    Ok(Found { way, target: canonical_target(&raw)?, injected: credential, sigv4 })
 }
 
 fn forward(uri: &Uri) -> Result<Found, Unreadable> {
@@ -132,7 +136,7 @@ fn forward(uri: &Uri) -> Result<Found, Unreadable> {
     let (host, port) = frame::authority(authority.as_str())?;
     let raw = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let destination = canonical_destination("http", host, port.unwrap_or(80))?;
-    Ok(Found { way: Way::Forward { destination }, target: canonical_target(&raw)?, injected: false })
+    Ok(Found { way: Way::Forward { destination }, target: canonical_target(&raw)?, injected: false, sigv4: None })
 }
 
 fn tunnel(uri: &Uri) -> Result<Found, Unreadable> {
@@ -143,5 +147,5 @@ fn tunnel(uri: &Uri) -> Result<Found, Unreadable> {
     }
     let (host, port) = frame::authority(authority.as_str())?;
     let destination = canonical_destination("tunnel", host, port.ok_or_else(malformed)?)?;
-    Ok(Found { way: Way::Tunnel { destination }, target: PathAndQuery::from_static("/"), injected: false })
+    Ok(Found { way: Way::Tunnel { destination }, target: PathAndQuery::from_static("/"), injected: false, sigv4: None })
 }

@@ -69,6 +69,9 @@ pub(super) fn read(file: &str, index: usize, node: &Node, errors: &mut Vec<Diagn
     if let Some(credential) = fields.map("credential") {
         mcp.credential = routes::read_credential(credential);
     }
+    if matches!(mcp.credential, Some(Credential::SigV4(_))) {
+        fields.error_at("credential", node.place, "sigv4 is for routes, whose agents sign their requests", None);
+    }
     // Says that the keys exist and are lists; their elements are read below.
     for key in ["map", "programs"] {
         fields.list(key);

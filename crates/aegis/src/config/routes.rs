@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use aegis_core::document::{Diagnostic, Fields, Node, Place};
 use aegis_server::enforce::{ClientCertificate, Credential, Protocol, Roots, RouteUpstream, Secret, Tls, Upstream};
 
+use super::sigv4;
+
 /// A route as written.
 pub(super) struct TypedRoute {
     pub(super) place: Place,
@@ -81,11 +83,11 @@ pub(super) fn read_credential(mut fields: Fields<'_>) -> Option<Credential> {
         header.finish();
         Some(Credential::Header { name: name?, value: Secret::new(value?) })
     });
-    let mut given: Vec<Credential> = [bearer, bearer_file, basic, header].into_iter().flatten().collect();
-    let keys =
-        ["bearer", "bearer_file", "basic", "header"].into_iter().filter(|key| fields.node(key).is_some()).count();
-    if keys != 1 {
-        let message = "expected exactly one of: bearer, bearer_file, basic, header";
+    let sigv4 = fields.map("sigv4").and_then(sigv4::read).map(|keys| Credential::SigV4(Box::new(keys)));
+    let mut given: Vec<Credential> = [bearer, bearer_file, basic, header, sigv4].into_iter().flatten().collect();
+    let keys = ["bearer", "bearer_file", "basic", "header", "sigv4"];
+    if keys.into_iter().filter(|key| fields.node(key).is_some()).count() != 1 {
+        let message = "expected exactly one of: bearer, bearer_file, basic, header, sigv4";
         fields.error_at("bearer", fields.place(), message, None);
     }
     fields.finish();

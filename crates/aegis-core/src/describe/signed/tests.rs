@@ -18,13 +18,23 @@ fn header(scope: &str) -> String {
 fn a_signature_says_whose_key_which_region_and_which_service() {
     let signed =
         read(&[&header("AKIDEXAMPLE/20261128/eu-west-1/ecs/aws4_request")]).expect("well-formed").expect("signed");
-    assert_eq!((signed.access_key.as_str(), signed.date.as_str()), ("AKIDEXAMPLE", "20261128"));
-    assert_eq!((signed.region.as_str(), signed.service.as_str()), ("eu-west-1", "ecs"));
+    assert_eq!((signed.scope.access_key.as_str(), signed.scope.date.as_str()), ("AKIDEXAMPLE", "20261128"));
+    assert_eq!((signed.scope.region.as_str(), signed.scope.service.as_str()), ("eu-west-1", "ecs"));
     assert_eq!(signed.headers, ["host", "x-amz-date"]);
     let tight = header("A/20261128/r/s/aws4_request").replace(", ", ",");
     assert!(read(&[&tight]).is_ok_and(|signed| signed.is_some()));
     assert_eq!(read(&[]), Ok(None));
     assert_eq!(read(&["Bearer abc"]), Ok(None));
+}
+
+#[test]
+fn a_scope_that_was_verified_is_read_as_it_was_written() {
+    let scope = read(&[&header("A/20261128/r/s/aws4_request")]).expect("well-formed").expect("signed").scope;
+    let mut headers = HeaderMap::new();
+    headers.insert(VERIFIED_SCOPE, scope.to_string().parse().expect("a header's value"));
+    assert_eq!(Scope::verified(&headers), Some(scope));
+    let facts = facts(&[("region".to_owned(), Part::Region)], &headers);
+    assert_eq!(facts, Ok(vec![("region".to_owned(), "r".to_owned())]));
 }
 
 #[test]

@@ -87,6 +87,7 @@ fn state(words: &[(&str, &str)]) -> Result<Option<Way>, String> {
         cluster: Some("main".into()),
         upstream,
         credential: true,
+        sigv4: None,
     };
     let routes = HashMap::from([("k8s".to_owned(), k8s)]);
     let stated =

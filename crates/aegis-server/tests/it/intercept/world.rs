@@ -259,6 +259,7 @@ fn routes() -> [Route; 2] {
         cluster: tool.map(|_| "main".to_owned()),
         upstream: Destination { scheme: "http".to_owned(), host: "127.0.0.1".to_owned(), port: 80 },
         credential: false,
+        sigv4: None,
     };
     [route("tool", None), route("k8s", Some("kubernetes"))]
 }
