@@ -39,7 +39,7 @@ fn a_mistyped_cap_is_an_error_with_its_place_and_what_was_meant() {
         )]
     );
     let mixed = said("actions:\n  - name: deploy\n    max_replicass: 50\n");
-    assert!(mixed[0].starts_with("Error ") && mixed[0].contains("(github/"), "{mixed:?}");
+    assert!(mixed[0].starts_with("Error ") && mixed[0].contains("(aws_application_autoscaling/"), "{mixed:?}");
     assert!(mixed[0].ends_with("did you mean `max_replicas`?"), "{mixed:?}");
     for name in ["scale", "kubernetes/scale", "kubernetes/sc*", "*/scale"] {
         let said = said(&format!("actions:\n  - {{name: {name:?}, max_replica: 50}}\n"));
