@@ -170,6 +170,8 @@ pub struct Options {
     /// Policy ids → the mode that an operator has switched them to; it wins over the policy's own. Of a policy that isn't
     /// there it means nothing.
     pub modes: BTreeMap<String, Mode>,
+    /// What `sanitize: {style: token}` makes its tokens with; without it there is a mask in their place.
+    pub token_key: Option<crate::sanitize::TokenKey>,
 }
 
 /// Checked policies of one version. Immutable; shared by all calls until the next version.
@@ -195,6 +197,8 @@ pub struct PolicySet {
     machine: Option<wasm::Machine>,
     /// Prepared when it is first asked: many sets are only ever asked natively.
     interpreter: OnceLock<Result<rego::Interpreter, rego::Failure>>,
+    /// What `style: token` makes its tokens with.
+    token_key: Option<crate::sanitize::TokenKey>,
 }
 
 /// What a call is judged by, besides the call itself.
@@ -392,6 +396,7 @@ impl PolicySet {
             custom: custom::Prepared::of(modules)?,
             machine: None,
             interpreter: OnceLock::new(),
+            token_key: options.token_key,
         };
         match set.engine {
             Engine::Rego => match set.interpreter() {

@@ -24,7 +24,7 @@ use jsonwebtoken::jwk::JwkSet;
 use sha2::{Digest as _, Sha256};
 
 pub use binding::Binding;
-pub use secret::{ApiKey, OPERATOR_TOKEN_FILE, OperatorToken, api_key_hash};
+pub use secret::{ApiKey, OPERATOR_TOKEN_FILE, OperatorToken, api_key_hash, make_redaction_key, redaction_key};
 
 /// The longest that a token may live.
 pub const MAX_TOKEN_TTL: Duration = Duration::from_secs(60 * 60);

@@ -105,6 +105,9 @@ pub(crate) enum Command {
         after_help = "Example:\n  aegis tools match --request request.http --route-tool kubernetes --cluster main"
     )]
     Tools(ToolsCommand),
+    /// What a file holds that must not leave: personal data, health data, secrets
+    #[command(subcommand, after_help = "Example:\n  aegis dlp scan request.json")]
+    Dlp(DlpCommand),
     /// Signed policy bundles
     #[command(subcommand, after_help = "Example:\n  aegis bundle verify bundle.tar.gz --key bundle.pem")]
     Bundle(BundleCommand),
@@ -514,6 +517,26 @@ pub(crate) struct QueryArgs {
     /// At most so many
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) limit: u32,
+}
+
+/// `aegis dlp`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DlpCommand {
+    /// Say what is in a file and where, never the value; exits 1 when something was found
+    #[command(
+        after_help = "Examples:\n  aegis dlp scan request.json\n  kubectl get configmap app -o json | aegis dlp scan - --detect secrets"
+    )]
+    Scan {
+        /// The file; `-` is standard input
+        #[arg(value_name = "FILE|-")]
+        file: PathBuf,
+        /// Families (phi, pii, secrets) and types to look for, separated by commas; all when left out
+        #[arg(long, value_delimiter = ',')]
+        detect: Vec<String>,
+    },
+    /// List what can be looked for
+    #[command(after_help = "Example:\n  aegis dlp types --json")]
+    Types,
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,6 +5,7 @@ mod approvals;
 mod audit;
 mod bundle;
 mod ca;
+mod dlp;
 mod init;
 mod key;
 mod mcp;
@@ -55,6 +56,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Audit(command) => operate(&global, async |operator| audit::run(command, operator, &global).await),
         Command::Report(command) => operate(&global, async |operator| report::run(command, operator, &global).await),
         Command::Tools(command) => tools::run(command, &global),
+        Command::Dlp(command) => dlp::run(command, &global),
         Command::Ca(command) => ca::run(command, &global),
         Command::Schema { name } => schema::run(name, &global),
         Command::Bundle(command) => bundle::run(command, &global),

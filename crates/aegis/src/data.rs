@@ -70,6 +70,7 @@ impl DataDir {
         };
         let identify = Arc::new(Identify::open(&config.data_dir, store.clone(), settings)?);
         let operator = OperatorToken::open(&config.data_dir)?;
+        identify::make_redaction_key(&config.data_dir)?;
         let settings = events::Settings { otlp: config.telemetry.otlp.clone(), ..events::Settings::default() };
         let events = Events::new(&settings)?;
         let stop = CancellationToken::new();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use aegis_core::describe::Catalogue;
 use aegis_core::document::{self, Diagnostic, Place};
 use aegis_core::policy::{DefinedAction, Options, PolicySet, Source};
+use aegis_server::identify;
 use jiff::Timestamp;
 
 use crate::config::{Config, START};
@@ -96,9 +97,13 @@ pub(crate) fn all(config: &Config) -> Result<(Catalogue, PolicySet), Vec<Diagnos
     }
 }
 
-/// How the policies of a configuration are loaded.
+/// How the policies of a configuration are loaded. A key that can't be read makes no tokens: what would be one is masked.
 pub(crate) fn options(config: &Config) -> Options {
-    Options { engine: config.engine, mode: config.mode, ..Options::default() }
+    let token_key = identify::redaction_key(&config.data_dir).unwrap_or_else(|error| {
+        tracing::warn!(%error, "no tokens are made of what is redacted: it is masked");
+        None
+    });
+    Options { engine: config.engine, mode: config.mode, token_key, ..Options::default() }
 }
 
 /// Policies that fit the actions that are defined.

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::describe::{Unreadable, strict_json};
-use crate::sanitize::{Kind, answered};
+use crate::sanitize::{Answers, answered};
 
 /// What a list is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub fn filter(message: &mut Value, keep: impl Fn(Listed, &Value) -> bool) -> boo
 }
 
 /// Redacts what `kinds` name anywhere in what is said; the names of what was found.
-pub fn redact(message: &mut Value, kinds: &BTreeSet<Kind>) -> BTreeSet<&'static str> {
+pub fn redact(message: &mut Value, kinds: &Answers) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     if kinds.is_empty() {
         return found;

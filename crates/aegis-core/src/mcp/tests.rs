@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use http::{HeaderMap, HeaderName, HeaderValue, Method, uri::PathAndQuery};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -10,7 +8,7 @@ use super::tools::Definition;
 use super::*;
 use crate::call::{Body, HttpRequest, Payload, Shape, ToolCall};
 use crate::describe::Catalogue;
-use crate::sanitize::Kind as Detected;
+use crate::sanitize::{Answers, Detector};
 
 fn read(value: &Value) -> Message {
     Message::of(value.clone()).unwrap_or_else(|error| panic!("{error}: {value}"))
@@ -241,7 +239,7 @@ fn answers_are_redacted_wherever_a_text_stands_and_files_are_left_alone() {
     let mut message = json!({"jsonrpc": "2.0", "id": mail, "result": {
         "content": [{"type": "text", "text": format!("to {mail}")}, {"type": "image", "mimeType": "image/png", "data": mail}],
         "structuredContent": {"to": [mail]}, "contents": [{"uri": "x", "blob": mail}]}});
-    let found = answers::redact(&mut message, &BTreeSet::from([Detected::Pii]));
+    let found = answers::redact(&mut message, &Answers::new([(std::sync::Arc::new(Detector::new(["pii"])), None)]));
     assert_eq!(found.into_iter().collect::<Vec<_>>(), ["email"]);
     let result = &message["result"];
     assert_eq!(result["content"][0]["text"], "to [REDACTED:email]");
@@ -250,7 +248,7 @@ fn answers_are_redacted_wherever_a_text_stands_and_files_are_left_alone() {
         (&result["content"][1]["data"], &result["contents"][0]["blob"], &message["id"]),
         (&json!(mail), &json!(mail), &json!(mail))
     );
-    assert!(answers::redact(&mut message, &BTreeSet::new()).is_empty());
+    assert!(answers::redact(&mut message, &Answers::default()).is_empty());
 }
 
 fn value() -> impl Strategy<Value = Value> {

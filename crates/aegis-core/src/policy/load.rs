@@ -8,6 +8,7 @@ mod images;
 mod keys;
 mod labels;
 mod rules;
+mod sanitize;
 mod terms;
 mod values;
 

@@ -147,7 +147,8 @@ fn denial(violation: &mut Violation, conditions: &[Shared<Condition>], asked: As
 
 fn sanitize(violation: &mut Violation, entry: &Entry) {
     let Some(sanitize) = &entry.sanitize else { return };
-    let detect: Vec<&str> = sanitize.detect.iter().map(|kind| kind.as_str()).collect();
+    let own = sanitize.detect.custom.iter().map(|rule| rule.name.as_str());
+    let detect: Vec<&str> = sanitize.detect.names.iter().map(String::as_str).chain(own).collect();
     let params = sanitize.params.as_ref().map_or("its parameters".to_owned(), |params| {
         params.iter().map(|param| param.name.as_str()).collect::<Vec<_>>().join(", ")
     });

@@ -8,6 +8,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use aegis_core::sanitize::TokenKey;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
@@ -17,6 +18,8 @@ use super::IdentifyError;
 
 /// The name of the operator's token in the data directory.
 pub const OPERATOR_TOKEN_FILE: &str = "operator.token";
+/// The name of the key that redactions by token are made with.
+const REDACTION_KEY_FILE: &str = "redaction.key";
 
 /// More than any secret file of ours holds.
 const MAX_SECRET_FILE: u64 = 64 * 1024;
@@ -107,6 +110,28 @@ impl OperatorToken {
         let presented: [u8; 32] = Sha256::digest(presented).into();
         presented.ct_eq(&self.hash).into()
     }
+}
+
+/// What redactions by token are made with: `redaction.key` in the data directory. `None`: there is none yet.
+///
+/// # Errors
+/// When it can't be read, when others may read it, or when it is none of ours.
+pub fn redaction_key(data_dir: &Path) -> Result<Option<TokenKey>, IdentifyError> {
+    let path = data_dir.join(REDACTION_KEY_FILE);
+    let Some(text) = read(&path)? else { return Ok(None) };
+    let bytes = URL_SAFE_NO_PAD.decode(text.trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    bytes.map(|bytes| Some(TokenKey::new(bytes))).ok_or(IdentifyError::NotASecret { path })
+}
+
+/// Makes that key at first start.
+///
+/// # Errors
+/// As [`redaction_key`], and when it can't be made.
+pub fn make_redaction_key(data_dir: &Path) -> Result<(), IdentifyError> {
+    if redaction_key(data_dir)?.is_none() {
+        create(&data_dir.join(REDACTION_KEY_FILE), &format!("{}\n", URL_SAFE_NO_PAD.encode(random::<32>()?)))?;
+    }
+    Ok(())
 }
 
 /// A new API key. `text` is shown once; `id` and `hash` are kept.

@@ -268,6 +268,7 @@ fn rego_only(
         custom: None,
         machine: None,
         interpreter: OnceLock::new(),
+        token_key: options.token_key.clone(),
     };
     match set.interpreter() {
         Ok(_) => Ok(set),

@@ -98,9 +98,11 @@ pub(super) fn of_entry(entry: &Entry) -> Rules {
     rules.add("labels", leaves(&entry.labels));
     if let Some(sanitize) = &entry.sanitize {
         let params = sanitize.params.as_ref();
-        let detect = sanitize.detect.iter().map(|kind| kind.as_str().to_owned());
-        let answers = sanitize.results.iter().map(|kind| format!("{} of answers", kind.as_str()));
+        let detect = sanitize.detect.names.iter().cloned();
+        let answers = sanitize.results.names.iter().map(|kind| format!("{kind} of answers"));
         let detect = detect.chain(answers).collect();
+        let more = sanitize.more.as_ref().map(|more| Rule::Other(json!(more)));
+        rules.add("sanitize.more", more);
         params.into_iter().flatten().for_each(|param| rules.lift("sanitize", param));
         let params = params.map(|params| params.iter().map(|param| param.name.clone()).collect());
         rules.add("sanitize", Some(Rule::Redacts { detect, params }));

@@ -37,7 +37,7 @@ pub(super) fn read(
         .into_iter()
         .filter_map(|rule| images::read(file, &path, rule, &mut fields, &mut image_errors))
         .collect();
-    let sanitize = terms::sanitize(&mut fields);
+    let sanitize = super::sanitize::sanitize(&mut fields);
     let egress = values::egress(&mut fields);
     let rate = values::rate(&mut fields);
     let budgets = budgets::read(&mut fields);

@@ -1,14 +1,11 @@
-//! `approval` and `sanitize`.
+//! `approval`.
 
 use std::collections::BTreeSet;
 
-use super::super::param::Param;
-use super::super::sanitize::Sanitize;
 use super::super::terms::ApprovalRule;
 use super::values;
 use crate::approval::Requirement;
 use crate::document::{Fields, nearest};
-use crate::sanitize::Kind;
 
 /// Who an approver can be: what stands before the colon.
 const APPROVERS: [&str; 5] = ["slack", "teams", "operator", "group", "user"];
@@ -81,65 +78,4 @@ fn scope(inner: &mut Fields<'_>) {
         }
         _ => inner.error_at("scope", node.place, "expected `call`", None),
     }
-}
-
-/// `sanitize: {detect, params, results}`: of the call, and of what it is answered with.
-pub(super) fn sanitize(fields: &mut Fields<'_>) -> Option<Sanitize> {
-    let mut inner = fields.map("sanitize")?;
-    let results = kinds(&mut inner, "results");
-    if results.is_none() {
-        inner.required("detect");
-    }
-    let detect = kinds(&mut inner, "detect");
-    let params = sanitized_params(&mut inner);
-    if detect.is_none()
-        && let Some(node) = inner.node("params")
-    {
-        inner.error_at("params", node.place, "it says where `detect` looks, and there is no `detect`", None);
-    }
-    inner.finish();
-    Some(Sanitize { detect: detect.unwrap_or_default(), params, results: results.unwrap_or_default() })
-}
-
-/// What is looked for; `None` where the key isn't there.
-fn kinds(inner: &mut Fields<'_>, key: &str) -> Option<BTreeSet<Kind>> {
-    let node = inner.node(key)?;
-    let mut found = BTreeSet::new();
-    for (place, text) in values::texts(inner, key).unwrap_or_default() {
-        match Kind::ALL.into_iter().find(|kind| kind.as_str() == text) {
-            Some(kind) => {
-                found.insert(kind);
-            }
-            None => {
-                let names = Kind::ALL.map(Kind::as_str);
-                let suggestion = nearest(&text, names).map(|name| format!("did you mean `{name}`?"));
-                let message = format!("{text:?} is nothing that is detected: {}", names.join(", "));
-                inner.error_at(key, place, message, suggestion);
-            }
-        }
-    }
-    if node.value == crate::document::Value::List(Vec::new()) {
-        inner.error_at(key, node.place, "nothing would be detected: the list is empty", None);
-    }
-    Some(found)
-}
-
-fn sanitized_params(inner: &mut Fields<'_>) -> Option<Vec<Param>> {
-    let node = inner.node("params")?;
-    let texts = values::texts(inner, "params")?;
-    if texts.is_empty() {
-        let suggestion = Some("leave `params` out to look at all of them".to_owned());
-        inner.error_at("params", node.place, "nothing would be looked at: the list is empty", suggestion);
-    }
-    let mut params: Vec<Param> = Vec::new();
-    for (place, text) in texts {
-        match Param::parse(text.strip_prefix("params.").unwrap_or(&text)) {
-            Ok(param) if params.contains(&param) => {}
-            Ok(param) => params.push(param),
-            Err(_) if text.is_empty() => {}
-            Err(message) => inner.error_at("params", place, message, Some("write params.message".to_owned())),
-        }
-    }
-    params.sort_by(|a, b| a.name.cmp(&b.name));
-    Some(params)
 }

@@ -8,7 +8,7 @@ use crate::approval::{ApprovalTerms, Requirement};
 use crate::budget::{Unit, Window};
 use crate::call::tests::scale;
 use crate::call::{Presence, Shape};
-use crate::sanitize::Kind;
+use crate::sanitize::Detector;
 
 /// What is said of one line of an entry.
 fn said_of(line: &str) -> String {
@@ -226,7 +226,7 @@ fn what_has_to_be_redacted_is_said_for_the_entries_that_apply() {
     let path = |path: &[&str]| path.iter().map(|&key| key.to_owned()).collect::<Vec<_>>();
     assert_eq!(found.len(), 2);
     assert_eq!(found[0].params, Some(vec![path(&["message"]), path(&["note", "text"])]));
-    assert_eq!((found[1].params.clone(), found[1].detect.clone()), (None, [Kind::Phi].into()));
+    assert_eq!((found[1].params.clone(), found[1].detect.clone()), (None, std::sync::Arc::new(Detector::new(["phi"]))));
     let message = set.violation(&set.evaluate(asked).findings[0], asked).message;
     assert_eq!(message, "the policy has pii, secrets redacted from message, note.text first");
 }

@@ -4,7 +4,6 @@
 //! Invariants: an answer that has to be looked through and can't be (compressed, too large, no JSON) is not shown. A list is
 //! noted, on disk, before it is shown. Answers that nothing has to be done to are passed on as they come.
 
-use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Poller, Poll};
@@ -16,7 +15,7 @@ use aegis_core::mcp::answers::{self, Listed};
 use aegis_core::mcp::tools::Definition;
 use aegis_core::mcp::{Message, headers};
 use aegis_core::policy::{Asked, PolicySet};
-use aegis_core::sanitize::Kind;
+use aegis_core::sanitize::Answers;
 use aegis_core::session::Session;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
@@ -42,7 +41,7 @@ pub(super) struct Review {
     agent: Agent,
     policies: Arc<PolicySet>,
     catalogue: Arc<Catalogue>,
-    redacts: BTreeSet<Kind>,
+    redacts: Answers,
     /// Whether lists may be among them.
     lists: bool,
     limit: usize,
@@ -178,7 +177,7 @@ impl Review {
         }
         let found = answers::redact(&mut value, &self.redacts);
         if !found.is_empty() {
-            let kinds: Vec<&str> = found.into_iter().collect();
+            let kinds: Vec<String> = found.into_iter().collect();
             tracing::info!(decision_id = self.decision_id, kinds = kinds.join(","), "an answer was redacted");
             changed = true;
         }
