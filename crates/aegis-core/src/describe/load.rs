@@ -24,6 +24,7 @@ use crate::policy::Source;
 
 /// The tools that come with Aegis.
 const BUILT_IN: &[(&str, &str)] = &[
+    ("catalogue/argocd.yaml", include_str!("../../../../catalogue/argocd.yaml")),
     (
         "catalogue/aws_application_autoscaling.yaml",
         include_str!("../../../../catalogue/aws_application_autoscaling.yaml"),
@@ -37,10 +38,12 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("catalogue/azure_container_apps.yaml", include_str!("../../../../catalogue/azure_container_apps.yaml")),
     ("catalogue/cloud_run.yaml", include_str!("../../../../catalogue/cloud_run.yaml")),
     ("catalogue/github.yaml", include_str!("../../../../catalogue/github.yaml")),
+    ("catalogue/jenkins.yaml", include_str!("../../../../catalogue/jenkins.yaml")),
     ("catalogue/kubernetes.yaml", include_str!("../../../../catalogue/kubernetes.yaml")),
     ("catalogue/pagerduty.yaml", include_str!("../../../../catalogue/pagerduty.yaml")),
     ("catalogue/slack.yaml", include_str!("../../../../catalogue/slack.yaml")),
     ("catalogue/stripe.yaml", include_str!("../../../../catalogue/stripe.yaml")),
+    ("catalogue/terraform.yaml", include_str!("../../../../catalogue/terraform.yaml")),
 ];
 /// Facts that the way in states, whatever the tool.
 const ARRIVAL_FACTS: [&str; 4] = ["cluster", "host", "mcp", "route"];
