@@ -19,16 +19,19 @@ fn server(map: Vec<Mapping>) -> Server {
 }
 
 fn describe_on(server: &Server, message: &Value) -> Result<ToolCall, Unreadable> {
-    let map = "[{match: {tool: files, param: {env: prod}}, env: production}, {match: {tool: files}, env: staging}]";
-    let document = crate::document::parse("aegis.yaml", map).expect("YAML");
-    let catalogue = Catalogue::load(&[], document.first().map(|node| ("aegis.yaml", node))).expect("a catalogue");
+    // A property is tried hundreds of times.
+    static CATALOGUE: std::sync::LazyLock<Catalogue> = std::sync::LazyLock::new(|| {
+        let map = "[{match: {tool: files, param: {env: prod}}, env: production}, {match: {tool: files}, env: staging}]";
+        let document = crate::document::parse("aegis.yaml", map).expect("YAML");
+        Catalogue::load(&[], document.first().map(|node| ("aegis.yaml", node))).expect("a catalogue")
+    });
     let request = HttpRequest {
         method: Method::POST,
         target: PathAndQuery::from_static("/mcp"),
         headers: HeaderMap::new(),
         body: Body::Whole(message.to_string().into()),
     };
-    catalogue.describe_mcp(server, Some(read(message)), request, None)
+    CATALOGUE.describe_mcp(server, Some(read(message)), request, None)
 }
 
 fn describe(message: &Value) -> ToolCall {

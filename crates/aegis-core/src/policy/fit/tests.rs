@@ -1,9 +1,13 @@
+use std::sync::LazyLock;
+
 use crate::describe::Catalogue;
 use crate::policy::{DefinedAction, Options, PolicySet, Source};
 
 /// Diagnostics of a policy for `a` against the built-in catalogue and two tools more: errors, or else warnings.
 fn said(rest: &str) -> Vec<String> {
-    let mut defined = Catalogue::load(&[], None).expect("the built-in tools").defined();
+    static BUILT_IN: LazyLock<Vec<DefinedAction>> =
+        LazyLock::new(|| Catalogue::load(&[], None).expect("the built-in tools").defined());
+    let mut defined = BUILT_IN.clone();
     let action = |tool: &str, action: &str, params: Option<&[&str]>| DefinedAction {
         tool: tool.to_owned(),
         action: action.to_owned(),
@@ -39,7 +43,7 @@ fn a_mistyped_cap_is_an_error_with_its_place_and_what_was_meant() {
         )]
     );
     let mixed = said("actions:\n  - name: deploy\n    max_replicass: 50\n");
-    assert!(mixed[0].starts_with("Error ") && mixed[0].contains("(aws_application_autoscaling/"), "{mixed:?}");
+    assert!(mixed[0].starts_with("Error ") && mixed[0].contains("deny those that may have any ("), "{mixed:?}");
     assert!(mixed[0].ends_with("did you mean `max_replicas`?"), "{mixed:?}");
     for name in ["scale", "kubernetes/scale", "kubernetes/sc*", "*/scale"] {
         let said = said(&format!("actions:\n  - {{name: {name:?}, max_replica: 50}}\n"));
