@@ -41,6 +41,8 @@ pub struct ToolCall {
     pub shape: Shape,
     /// The images that the call would run, when the action can name any.
     pub images: Vec<Image>,
+    /// Whether its body stays as it is, because its bytes are what they are known by.
+    pub frozen: bool,
     /// The writes whose grant also grants this read.
     pub companion: Companion,
     /// The network destination, when the agent named one.
@@ -243,6 +245,8 @@ impl McpRequest {
 pub enum Body {
     /// Read whole; these bytes are forwarded.
     Whole(Bytes),
+    /// This beginning was read, which says what is asked; the rest is forwarded as it comes.
+    Begun(Bytes),
     /// Forwarded as it comes, unread. An approval can't cover it.
     Streamed,
 }
@@ -300,7 +304,11 @@ impl ToolCall {
             Payload::Caller => hash.text("caller"),
             Payload::Tunnel => hash.text("tunnel"),
             Payload::Http(request) => {
-                let Body::Whole(body) = &request.body else { return None };
+                let (Body::Whole(body) | Body::Begun(body)) = &request.body else { return None };
+                if matches!(request.body, Body::Begun(_)) {
+                    // What follows is named by its hashes in the beginning.
+                    hash.text("begun");
+                }
                 hash.text(request.method.as_str());
                 hash.text(request.target.as_str());
                 hash.headers(&request.headers, &[]);

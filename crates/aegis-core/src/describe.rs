@@ -14,9 +14,11 @@ mod body;
 mod bracket;
 mod cases;
 mod coding;
+mod crate_file;
 mod destination;
 mod environment;
 mod extract;
+mod git;
 mod glob;
 mod graphql;
 mod grpc;
@@ -26,7 +28,9 @@ mod load;
 mod mcp;
 mod multipart;
 mod named;
+mod npm;
 mod pointer;
+mod python_file;
 mod raw;
 mod recognise;
 mod refusal;
@@ -41,6 +45,7 @@ mod tool;
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub use address::{AddressClass, address_class};
 pub use cases::{Checked, Failure};
@@ -50,7 +55,7 @@ pub use destination::canonical_destination;
 pub(crate) use json::parse as strict_json;
 pub(crate) use pointer::fold;
 pub use raw::Match;
-pub use refusal::{DenyShape, OwnShape};
+pub use refusal::{DenyShape, OwnShape, PushedRefs};
 pub use resolve::{Answer, Answers, Described, Question};
 use serde::Serialize;
 pub use signed::{Scope, Signed, VERIFIED_SCOPE};
@@ -59,7 +64,7 @@ pub use target::canonical_target;
 pub(crate) use target::decoded_path;
 pub use written::Written;
 
-use crate::call::{Destination, Effect, HttpRequest, IMAGES, ToolCall};
+use crate::call::{Destination, Effect, HttpRequest, IMAGES, Payload, ToolCall};
 use crate::document::Diagnostic;
 use crate::policy::{DefinedAction, Source};
 
@@ -105,8 +110,29 @@ pub enum Arrival<'a> {
 pub enum BodyPlan {
     /// Read it whole, up to the limit; over it the request is refused.
     Whole,
+    /// The same, and no byte of it may change: not its content coding either.
+    Exact,
+    /// Read it until it has said what is asked; the rest goes through as it comes.
+    Beginning(Beginning),
     /// Nothing in the description depends on it: read it if it is known to be small, else stream it.
     Optional,
+}
+
+/// The beginning of a body that says what is asked: of a push, which refs, ahead of all that they need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beginning(());
+
+impl Beginning {
+    /// The most bytes that are read of it.
+    pub const MOST: usize = git::MOST;
+
+    /// How long it is; `None` while `bytes` don't hold all of it.
+    ///
+    /// # Errors
+    /// What is malformed or ambiguous about it.
+    pub fn length(self, bytes: &[u8]) -> Result<Option<usize>, Unreadable> {
+        Ok(git::beginning(bytes)?.map(|(_, length)| length))
+    }
 }
 
 /// Why a request can't be described: it is refused, nothing is forwarded.
@@ -166,10 +192,8 @@ impl Catalogue {
             return BodyPlan::Whole;
         }
         match (self.tool_behind(arrival), target) {
-            (recognise::Behind::Known(tool), Some(target))
-                if tool.reads_body(&request.method, &target, &request.headers) =>
-            {
-                BodyPlan::Whole
+            (recognise::Behind::Known(tool), Some(target)) => {
+                tool.body_plan(&request.method, &target, &request.headers)
             }
             _ => BodyPlan::Optional,
         }
@@ -226,6 +250,14 @@ impl Catalogue {
         self.tools.get(tool).map_or(DenyShape::Problem, |tool| tool.deny.clone())
     }
 
+    /// How this call's client likes to be refused.
+    pub fn deny_shape_of(&self, call: &ToolCall) -> DenyShape {
+        match (self.deny_shape(&call.tool), &call.payload) {
+            (DenyShape::Git(_), Payload::Http(request)) => DenyShape::Git(git::pushed(request).map(Arc::new)),
+            (shape, _) => shape,
+        }
+    }
+
     /// Whether a route may say that this tool is behind it.
     pub fn has_tool(&self, name: &str) -> bool {
         name == ToolCall::HTTP || self.tools.contains_key(name)
@@ -244,7 +276,7 @@ impl Catalogue {
             all.push(open(&tool.name, ToolCall::UNKNOWN));
             for action in tool.actions.iter().filter(|action| action.name != ToolCall::UNKNOWN) {
                 let params = action.params.iter().map(|param| param.name.as_str());
-                let params = params.chain(action.images.as_ref().map(|_| IMAGES));
+                let params = params.chain(action.names_images().then_some(IMAGES));
                 let params = params.chain(action.resolved_params().map(|param| param.name.as_str()));
                 let facts = statement::names(action.programs().map(|(_, language)| language));
                 let params = params.map(str::to_owned).chain(facts.map(str::to_owned)).collect();

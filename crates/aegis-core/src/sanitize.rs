@@ -99,6 +99,12 @@ impl Unredactable {
         Self { reason, message: message.into() }
     }
 
+    fn integrity() -> Self {
+        let message =
+            "what must not leave is in a body that is known by its exact bytes, so it can't be redacted".to_owned();
+        Self { reason: "integrity", message }
+    }
+
     fn field_name() -> Self {
         Self::new("field_name", "the name of a field holds what must not leave, and a name can't be redacted")
     }
@@ -146,7 +152,11 @@ pub fn apply(call: &mut ToolCall, sanitizers: &[Sanitizer]) -> Result<Vec<Redact
         Payload::Tunnel | Payload::Caller => None,
     };
     if let Some(request) = request {
+        let frozen = call.frozen.then(|| request.body.clone());
         redactions.extend(payload::rewrite(request, &texts, &plan.everywhere(), &Look::of(sanitizers))?);
+        if frozen.is_some_and(|body| body != request.body) {
+            return Err(Unredactable::integrity());
+        }
         redactions.sort();
         redactions.dedup();
     }

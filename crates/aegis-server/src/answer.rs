@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use crate::enforce::{AnyBody, Failure};
 use crate::pipeline::Handled;
 
+mod git;
 mod own;
 #[cfg(test)]
 mod tests;
@@ -135,7 +136,12 @@ fn answer(mut problem: Problem, explanation: &Explanation, form: Form) -> Respon
     let (media_type, text) = match &form.shape {
         DenyShape::Problem => ("application/problem+json", document(&problem).to_string()),
         DenyShape::KubernetesStatus => ("application/json", kubernetes_status(&problem).to_string()),
-        DenyShape::Text => ("text/plain", spoken(&problem) + "\n"),
+        DenyShape::Git(Some(pushed)) if matches!(problem.code, Code::PolicyViolation | Code::ApprovalNeeded) => {
+            // Of any other status git's client says the number and nothing else.
+            problem.status = StatusCode::OK.as_u16();
+            (git::REPORT, git::report(pushed, &problem))
+        }
+        DenyShape::Text | DenyShape::Git(_) => ("text/plain", spoken(&problem) + "\n"),
         DenyShape::Own(shape) => {
             for (name, text) in &shape.headers {
                 let (name, text) = (HeaderName::from_bytes(name.as_bytes()), own::header(text, &problem));

@@ -4,6 +4,7 @@
 //! call, so a decision has exactly one version; whatever goes wrong on the way is a denial that says which.
 //! Deliberately absent: rules (the core's), wire formats (`intercept`'s and `answer`'s), SQL (the store's).
 
+mod begun;
 mod body;
 mod candidate;
 mod case;
@@ -70,8 +71,15 @@ impl Pipeline {
                 self.pass(&case, Passage::Permit(permit), wire).await
             }
             Ok((Decision::Observe(observed), wire)) => self.pass(&case, Passage::Observed(observed), wire).await,
-            Ok((Decision::ApprovalNeeded(ask), _)) => self.ask(&case, ask).await,
-            Ok((Decision::Deny(denial), _)) | Err(denial) => self.refuse(&case, denial).await,
+            Ok((Decision::ApprovalNeeded(ask), wire)) => {
+                case.hear_out(wire.live.body).await;
+                self.ask(&case, ask).await
+            }
+            Ok((Decision::Deny(denial), wire)) => {
+                case.hear_out(wire.live.body).await;
+                self.refuse(&case, denial).await
+            }
+            Err(denial) => self.refuse(&case, denial).await,
         }
     }
 
@@ -89,6 +97,7 @@ impl Pipeline {
         let described = self.describe(case, &way, (head, body), (&agent, &session)).await;
         let (call, body) = described.map_err(|refused| case.unread(Some(&agent), refused))?;
 
+        case.is_about(&call);
         let asked = Asked { agent: &agent, call: &call, now: case.now, session: &session };
         case.keep_call(&self.0.store, asked);
         let (toward, guard) = self.reach(case, &way, asked).await;

@@ -119,6 +119,8 @@ impl From<Described> for ToolCall {
             params: call.params,
             shape: call.shape,
             images: call.images,
+            // Kept is what was decided about, not its bytes.
+            frozen: false,
             companion: call.companion,
             destination: call.destination,
             payload: Payload::Caller,

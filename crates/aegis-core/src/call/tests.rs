@@ -12,6 +12,7 @@ pub(crate) fn scale(env: &str, replicas: Value) -> ToolCall {
         params: serde_json::Map::from_iter([("replicas".to_owned(), replicas)]),
         shape: Shape::Defined(BTreeMap::from([("replicas".into(), Presence::Required)])),
         images: Vec::new(),
+        frozen: false,
         companion: Companion::No,
         destination: None,
         payload: Payload::Caller,

@@ -13,10 +13,9 @@ use super::coding::is_coded;
 use super::graphql;
 use super::grpc::{self, Message};
 use super::json::{self, MAX_DEPTH};
-use super::multipart;
 use super::pointer::{fold, tokens};
 use super::target::pairs;
-use super::{Unreadable, bracket};
+use super::{Unreadable, bracket, crate_file, git, multipart, npm, python_file};
 use crate::document;
 
 /// Most tokens of all paths of a JSON Patch together: each becomes an object, hundreds of times its size in the body.
@@ -55,12 +54,20 @@ pub(super) enum Decoder {
     Grpc,
     /// Parameters that stand in the query, in the body, or in both alike, for tools that look in both.
     Query,
+    /// A `git push`, up to its pack.
+    GitReceivePack,
+    /// `application/json`, the document of an npm package.
+    NpmPackage,
+    /// `multipart/form-data`, an upload of a Python distribution.
+    PythonUpload,
+    /// What `cargo publish` sends, whatever its media type.
+    Crate,
     /// Whatever no other of the action's decoders takes, as bytes: nothing is read from it but its digest.
     Bytes,
 }
 
 impl Decoder {
-    pub(super) const ALL: [(&'static str, Self); 16] = [
+    pub(super) const ALL: [(&'static str, Self); 20] = [
         ("json", Self::Json),
         ("sniff", Self::Sniff),
         ("merge-patch", Self::MergePatch),
@@ -76,24 +83,29 @@ impl Decoder {
         ("graphql", Self::Graphql),
         ("grpc", Self::Grpc),
         ("query", Self::Query),
+        ("git-receive-pack", Self::GitReceivePack),
+        ("npm-package", Self::NpmPackage),
+        ("python-upload", Self::PythonUpload),
+        ("crate", Self::Crate),
         ("bytes", Self::Bytes),
     ];
 
     /// Whether it is for bodies of this media type; `None` is no `Content-Type` at all.
     fn takes(self, media_type: Option<&str>) -> bool {
         match (self, media_type) {
-            (Self::Bytes, _) => true,
+            (Self::Bytes | Self::Crate, _) => true,
             (Self::Sniff, media_type) => media_type.is_none(),
             (_, None) | (Self::Query, _) => false,
             (Self::Grpc, Some(media_type)) => grpc::takes(media_type),
             (Self::JsonSuffix, Some(media_type)) => media_type.ends_with("+json"),
-            (Self::Json | Self::Graphql, Some(media_type)) => media_type == "application/json",
+            (Self::Json | Self::Graphql | Self::NpmPackage, Some(media_type)) => media_type == "application/json",
+            (Self::GitReceivePack, Some(media_type)) => media_type == "application/x-git-receive-pack-request",
             (Self::MergePatch, Some(media_type)) => media_type == "application/merge-patch+json",
             (Self::StrategicMerge, Some(media_type)) => media_type == "application/strategic-merge-patch+json",
             (Self::JsonPatch, Some(media_type)) => media_type == "application/json-patch+json",
             (Self::ApplyPatch, Some(media_type)) => media_type == "application/apply-patch+yaml",
             (Self::Yaml, Some(media_type)) => media_type == "application/yaml",
-            (Self::Multipart, Some(media_type)) => media_type == "multipart/form-data",
+            (Self::Multipart | Self::PythonUpload, Some(media_type)) => media_type == "multipart/form-data",
             (Self::Form | Self::BracketForm, Some(media_type)) => media_type == "application/x-www-form-urlencoded",
             (Self::AmzJson, Some(media_type)) => {
                 matches!(media_type, "application/x-amz-json-1.0" | "application/x-amz-json-1.1")
@@ -150,11 +162,19 @@ pub(super) fn decode(
         Decoder::Form => vec![form(body)?],
         Decoder::Multipart => vec![multipart::form(content_type(headers), body)?],
         Decoder::BracketForm => vec![bracket::parse(body)?],
+        Decoder::GitReceivePack => {
+            let cut_off = || Unreadable::new("git_malformed", "the push ends before it has said all that it asks for");
+            let (push, _) = git::beginning(body)?.ok_or_else(cut_off)?;
+            vec![push.document()]
+        }
+        Decoder::NpmPackage => vec![npm::document(body)?],
+        Decoder::PythonUpload => vec![python_file::document(content_type(headers), body)?],
+        Decoder::Crate => vec![crate_file::document(body)?],
         Decoder::Bytes | Decoder::Query => Vec::new(),
     };
     Ok(Decoded::Documents {
         documents,
-        textual: matches!(decoder, Decoder::Form | Decoder::BracketForm | Decoder::Multipart),
+        textual: matches!(decoder, Decoder::Form | Decoder::BracketForm | Decoder::Multipart | Decoder::PythonUpload),
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 
 use super::image::{bare_digest, image};
 use super::pointer::Pointer;
@@ -252,9 +252,9 @@ fn read_param(
     head: Head<'_>,
 ) -> Result<Option<Option<Value>>, Unreadable> {
     let pointer = match &param.source {
-        From::Path(variable) => {
-            let bound = request.variables.iter().find(|(name, _)| name == variable);
-            return Ok(Some(bound.map(|(_, text)| typed(text, param.kind))));
+        From::Path { variable, all } => {
+            let bound = variable_of(request, variable).map(|text| typed(text, param.kind));
+            return Ok(Some(if *all { bound.map(|value| Value::Array(vec![value])) } else { bound }));
         }
         From::Query { key, all } => {
             let mut values = head.query.iter().filter(|(name, _)| name == key).map(|(_, text)| typed(text, param.kind));
@@ -276,7 +276,11 @@ fn read_param(
                 text.map_err(|_| Unreadable::new("header_text", format!("the header {name} is no plain text")))?;
             return Ok(Some(text.map(|text| typed(text, param.kind))));
         }
-        From::Digest => {
+        From::Digest { agrees_with } => {
+            let stated = agrees_with.as_ref().and_then(|variable| variable_of(request, variable));
+            if let (Some(bytes), Some(stated)) = (request.bytes, stated) {
+                check_digest(bytes, stated)?;
+            }
             let digest = request.bytes.map(|bytes| Digest::of(Sha256::digest(bytes).into()).to_string());
             return Ok(Some(digest.map(Value::String)));
         }
@@ -297,6 +301,30 @@ fn read_param(
         single(&request.documents, pointer)?.map(|value| untext(value, param, request))
     };
     Ok(Some(value))
+}
+
+fn variable_of<'r>(request: &'r Recognised<'_>, variable: &str) -> Option<&'r str> {
+    request.variables.iter().find(|(name, _)| *name == variable).map(|(_, text)| text.as_str())
+}
+
+/// A digest that a request states of its body must be that of its bytes.
+fn check_digest(bytes: &[u8], stated: &str) -> Result<(), Unreadable> {
+    let (algorithm, digits) = stated.split_once(':').unwrap_or(("", stated));
+    let own = match algorithm {
+        "sha256" => hexadecimal(&Sha256::digest(bytes)),
+        "sha512" => hexadecimal(&Sha512::digest(bytes)),
+        _ => {
+            let message = format!("the digest {stated:?} is neither SHA-256 nor SHA-512, so it can't be checked");
+            return Err(Unreadable::new("digest_unknown", message));
+        }
+    };
+    let differs =
+        || Unreadable::new("digest_differs", format!("the body's digest is not {stated}: it is {algorithm}:{own}"));
+    if own == digits { Ok(()) } else { Err(differs()) }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The pieces together; `None` when one of them is absent or isn't one plain value.

@@ -70,10 +70,11 @@ impl Catalogue {
         target: BTreeMap<String, String>,
     ) -> ToolCall {
         for param in &action.params {
-            if let (From::Path(variable), false) = (&param.source, params.contains_key(&param.name))
+            if let (From::Path { variable, all }, false) = (&param.source, params.contains_key(&param.name))
                 && let Some(text) = target.get(variable)
             {
-                params.insert(param.name.clone(), Value::from(text.as_str()));
+                let text = Value::from(text.as_str());
+                params.insert(param.name.clone(), if *all { Value::Array(vec![text]) } else { text });
             }
         }
         let mut images: Vec<Image> = Vec::new();
@@ -106,6 +107,7 @@ impl Catalogue {
             params,
             shape,
             images,
+            frozen: action.frozen,
             companion: companion(action).clone(),
             destination: None,
             payload: Payload::Caller,

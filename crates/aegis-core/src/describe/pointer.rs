@@ -121,6 +121,11 @@ fn walk<'v>(value: &'v Value, tokens: &[Token], found: &mut Vec<&'v Value>) -> R
     }
 }
 
+/// The value under a key of an object, found as a pointer finds it; `None` too where there is no object.
+pub(super) fn field<'v>(value: &'v Value, key: &str) -> Result<Option<&'v Value>, Unreadable> {
+    value.as_object().map_or(Ok(None), |map| unambiguous(map, key))
+}
+
 /// The value under `key`, when no other key is the same but for case.
 fn unambiguous<'v>(map: &'v Map<String, Value>, key: &str) -> Result<Option<&'v Value>, Unreadable> {
     if let Some(other) = map.keys().find(|other| *other != key && same_but_case(other, key)) {

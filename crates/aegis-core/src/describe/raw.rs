@@ -10,6 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::target::Target;
+use super::tool::Tool;
 use super::{Arrival, Catalogue, Undecoded, Unreadable, canonical_destination, without_coding};
 use crate::call::{Body, Destination, Effect, HttpRequest, ToolCall};
 
@@ -50,8 +52,8 @@ impl Catalogue {
     /// Describes a raw HTTP/1.1 message.
     ///
     /// Without `arrival` the message says where it goes: an absolute target or CONNECT is a forward-proxy request, else
-    /// `Host` is the upstream of a route. Where no tool is known to be on that host, the tools that only routes lead to
-    /// are tried in turn, and the first that recognises the request is taken to be behind the route.
+    /// `Host` is the upstream of a route. Where no tool is known to be on that host, of the tools that only routes lead to the one
+    /// that names the path most closely is taken to be behind the route.
     ///
     /// # Errors
     /// What is malformed or ambiguous about it.
@@ -75,13 +77,21 @@ impl Catalogue {
         if first.tool != ToolCall::HTTP {
             return Ok(first);
         }
-        for tool in self.tools.values().filter(|tool| tool.hosts.is_empty()) {
-            let call = self.describe(&route(Some(&tool.name)), message.request("")?)?;
-            if call.action != ToolCall::UNKNOWN {
-                return Ok(call);
+        let request = message.request("")?;
+        let target = Target::parse(&request.target)?;
+        let closeness = |tool: &Tool| tool.specificity(&request.method, &target, &request.headers);
+        let homeless = self.tools.values().filter(|tool| tool.hosts.is_empty());
+        let mut close: Vec<_> = homeless.filter_map(|tool| Some((closeness(tool)?, tool))).collect();
+        close.sort_by(|a, b| b.0.cmp(&a.0));
+        let mut refused = None;
+        for (_, tool) in close {
+            match self.describe(&route(Some(&tool.name)), message.request("")?) {
+                Ok(call) if call.action != ToolCall::UNKNOWN => return Ok(call),
+                Ok(_) => {}
+                Err(why) => refused = refused.or(Some(why)),
             }
         }
-        Ok(first)
+        refused.map_or(Ok(first), Err)
     }
 }
 

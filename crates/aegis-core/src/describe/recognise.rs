@@ -87,7 +87,7 @@ impl Catalogue {
     ) -> Result<ToolCall, Unreadable> {
         check_headers(tool, &request.headers)?;
         let body = match &request.body {
-            Body::Whole(bytes) => Some(bytes.as_ref()),
+            Body::Whole(bytes) | Body::Begun(bytes) => Some(bytes.as_ref()),
             Body::Streamed => None,
         };
         let recognised = match tool.recognise(&request.method, target, &request.headers, body, asking)? {
@@ -120,6 +120,7 @@ impl Catalogue {
             params: extracted.params,
             shape: extracted.shape,
             images: extracted.images,
+            frozen: action.frozen,
             companion: recognised.companion.clone(),
             destination: None,
             payload: Payload::Caller,
@@ -210,6 +211,7 @@ impl Catalogue {
             params,
             shape: Shape::Open,
             images: Vec::new(),
+            frozen: false,
             companion: Companion::No,
             destination: None,
             payload: Payload::Caller,

@@ -13,8 +13,19 @@ pub enum DenyShape {
     KubernetesStatus,
     /// `text/plain`: the reason and what to do, for clients that print a refusal's text as it is, as git does.
     Text,
+    /// git's: as text, which git prints where it looks for a repository's refs; for a push, a report of each ref.
+    Git(Option<Arc<PushedRefs>>),
     /// The tool's own shape.
     Own(Arc<OwnShape>),
+}
+
+/// The refs of a push that its client wants a report of: of a refusal by its status alone it would say no more than the number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushedRefs {
+    /// Their names.
+    pub refs: Vec<String>,
+    /// Whether the report goes in the first of several bands, beside messages in the second.
+    pub side_band: bool,
 }
 
 /// An answer with places for what a refusal says: `{message}` (why, and what to do), `{title}`, `{detail}`, `{code}`, `{status}`,

@@ -1,10 +1,12 @@
 //! Path templates and the order in which they are tried: the most specific first.
 //!
-//! `/a/{x}` has a variable for one segment, `{x:p|q}` one that is `p` or `q`, `{x+}` one for one or more segments (at most
-//! one in a template), and `[/{y}]` is a part that may be absent.
+//! `/a/{x}` has a variable for one segment, `{x:p|q}` one that is `p` or `q`, `{x:v*}` one that looks so, `{x+}` one for one or more
+//! segments (at most one in a template), and `[/{y}]` is a part that may be absent.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+
+use super::glob::Glob;
 
 /// One way a path can look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,7 @@ pub(super) struct Template {
 enum Segment {
     Literal(String),
     OneOf(String, Vec<String>),
+    Like(String, Vec<Glob>),
     Any(String),
 }
 
@@ -26,14 +29,16 @@ impl Segment {
         match self {
             Self::Literal(literal) => literal == text,
             Self::OneOf(_, values) => values.iter().any(|value| value == text),
+            Self::Like(_, globs) => globs.iter().any(|glob| glob.matches(text)),
             Self::Any(_) => !text.is_empty(),
         }
     }
 
     fn rank(&self) -> u8 {
         match self {
-            Self::Literal(_) => 3,
-            Self::OneOf(..) => 2,
+            Self::Literal(_) => 4,
+            Self::OneOf(..) => 3,
+            Self::Like(..) => 2,
             Self::Any(_) => 1,
         }
     }
@@ -41,7 +46,7 @@ impl Segment {
     fn variable(&self) -> Option<&str> {
         match self {
             Self::Literal(_) => None,
-            Self::OneOf(name, _) | Self::Any(name) => Some(name),
+            Self::OneOf(name, _) | Self::Like(name, _) | Self::Any(name) => Some(name),
         }
     }
 
@@ -50,6 +55,11 @@ impl Segment {
             Self::Any(_) => matches!(self, Self::Any(_)),
             Self::Literal(text) => self.matches(text),
             Self::OneOf(_, values) => values.iter().all(|value| self.matches(value)),
+            Self::Like(_, globs) => match self {
+                Self::Any(_) => true,
+                Self::Like(_, own) => globs.iter().all(|glob| own.contains(glob)),
+                Self::Literal(_) | Self::OneOf(..) => false,
+            },
         }
     }
 
@@ -57,7 +67,12 @@ impl Segment {
         match (self, other) {
             (Self::Any(_), _) | (_, Self::Any(_)) => true,
             (Self::Literal(text), segment) | (segment, Self::Literal(text)) => segment.matches(text),
-            (Self::OneOf(_, values), segment) => values.iter().any(|value| segment.matches(value)),
+            (Self::OneOf(_, values), segment) | (segment, Self::OneOf(_, values)) => {
+                values.iter().any(|value| segment.matches(value))
+            }
+            (Self::Like(_, globs), Self::Like(_, others)) => {
+                globs.iter().any(|glob| others.iter().any(|other| glob.overlaps(other)))
+            }
         }
     }
 }
@@ -83,6 +98,9 @@ impl Template {
                 continue;
             }
             let segment = match variable.map(|variable| variable.split_once(':').ok_or(variable)) {
+                Some(Ok((name, values))) if values.contains('*') => {
+                    Segment::Like(checked(name, text)?, values.split('|').map(Glob::new).collect())
+                }
                 Some(Ok((name, values))) => {
                     Segment::OneOf(checked(name, text)?, values.split('|').map(str::to_owned).collect())
                 }
@@ -112,9 +130,9 @@ impl Template {
         let after = self.many.iter().flat_map(|(_, after)| after);
         let mut close = 0;
         for segment in self.before.iter().chain(after) {
-            let Segment::OneOf(name, values) = segment else { continue };
+            let (Segment::OneOf(name, _) | Segment::Like(name, _)) = segment else { continue };
             match facts.get(name) {
-                Some(fact) if values.contains(fact) => close += 1,
+                Some(fact) if segment.matches(fact) => close += 1,
                 Some(_) => return None,
                 None => {}
             }
@@ -155,7 +173,13 @@ impl Template {
         bound
     }
 
-    fn ranks(&self) -> Vec<u8> {
+    /// Whether it has a segment that isn't a variable.
+    pub(super) fn names_something(&self) -> bool {
+        let after = self.many.iter().flat_map(|(_, after)| after);
+        self.before.iter().chain(after).any(|segment| segment.variable().is_none())
+    }
+
+    pub(super) fn ranks(&self) -> Vec<u8> {
         let mut ranks: Vec<u8> = self.before.iter().map(Segment::rank).collect();
         if let Some((_, after)) = &self.many {
             ranks.push(0);
@@ -188,8 +212,12 @@ impl Template {
     }
 
     /// Whether what this path writes is what `read` shows: the same object, its collection, or a subresource of it (one
-    /// segment more or less), for every value that `read`'s variables can have.
+    /// segment more or less), for every value that `read`'s variables can have. Below a `{x+}` of the same name it is what the
+    /// file's author says that it is: there is no telling what stands under what.
     pub(super) fn writes_what(&self, read: &Self) -> bool {
+        if let (Some((name, _)), Some((other, _))) = (&self.many, &read.many) {
+            return name == other && self.before == read.before;
+        }
         self.many.is_none()
             && read.many.is_none()
             && self.before.len().abs_diff(read.before.len()) <= 1
@@ -200,7 +228,7 @@ impl Template {
     pub(super) fn split(&self) -> Vec<Self> {
         let listed = |segment: &Segment| match segment {
             Segment::OneOf(_, values) => values.len() > 1,
-            Segment::Literal(_) | Segment::Any(_) => false,
+            Segment::Literal(_) | Segment::Like(..) | Segment::Any(_) => false,
         };
         let Some(at) = self.before.iter().position(listed) else { return vec![self.clone()] };
         let Some(Segment::OneOf(name, values)) = self.before.get(at) else { return vec![self.clone()] };

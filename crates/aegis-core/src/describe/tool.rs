@@ -15,7 +15,7 @@ use super::signed::Part;
 use super::statement::{Dialect, Language};
 use super::target::Target;
 use super::template::Template;
-use super::{DenyShape, Unreadable};
+use super::{Beginning, BodyPlan, DenyShape, Unreadable};
 use crate::call::{Companion, Effect, Presence, ToolCall};
 
 /// A tool of the catalogue.
@@ -77,6 +77,8 @@ pub(super) struct Action {
     pub(super) object: bool,
     /// Whether it has parameters that the definition doesn't know.
     pub(super) open: bool,
+    /// Whether its body is never rewritten, because its bytes are what they are known by.
+    pub(super) frozen: bool,
     /// What each template's reads come with; [`Companion::No`] where there is none.
     pub(super) companions: Vec<Companion>,
     /// What only the tool can say of it, in the order in which it is asked.
@@ -124,11 +126,18 @@ pub(super) enum From {
         /// Whether it may be repeated: then it is a list.
         all: bool,
     },
-    Path(String),
+    Path {
+        variable: String,
+        /// Whether it is a list of one, as where the same parameter may be repeated elsewhere.
+        all: bool,
+    },
     /// A header, by its name in lower case.
     Header(String),
     /// SHA-256 of the body's exact bytes, as `sha256:…`.
-    Digest,
+    Digest {
+        /// A path variable that states a digest of these bytes too.
+        agrees_with: Option<String>,
+    },
     /// Put together from the target's facts and from parameters that stand before it; absent when one of them is.
     Text(Vec<Piece>),
     /// The request doesn't say it, whatever stands in it.
@@ -271,6 +280,11 @@ impl Action {
             && self.templates.iter().any(|a| other.templates.iter().any(|b| a.precedence(b).is_eq() && a.overlaps(b)))
     }
 
+    /// Whether it can name images, in a place of theirs or in a parameter.
+    pub(super) fn names_images(&self) -> bool {
+        self.images.is_some() || self.params.iter().any(|param| param.kind == Kind::Image)
+    }
+
     fn matches_head(&self, method: &Method, query: &[(String, String)], headers: &HeaderMap) -> bool {
         (self.methods.is_empty() || self.methods.contains(method))
             && self.query.iter().all(|(key, looks)| match looks.absent() {
@@ -351,9 +365,26 @@ pub(super) enum Recognition<'a> {
 }
 
 impl Tool {
-    /// The first action that fits but for its body, which says whether the body has to be read.
-    pub(super) fn reads_body(&self, method: &Method, target: &Target, headers: &HeaderMap) -> bool {
-        self.candidates(method, target, headers).next().is_some_and(|(action, ..)| !action.decoders.is_empty())
+    /// How much of the body is read: the first action that fits but for its body says it.
+    pub(super) fn body_plan(&self, method: &Method, target: &Target, headers: &HeaderMap) -> BodyPlan {
+        let mut candidates = self.candidates(method, target, headers).map(|(action, ..)| action).peekable();
+        match candidates.peek() {
+            Some(first) if first.decoders.contains(&Decoder::GitReceivePack) => BodyPlan::Beginning(Beginning(())),
+            Some(first) if !first.decoders.is_empty() => {
+                if candidates.any(|action| action.frozen) {
+                    BodyPlan::Exact
+                } else {
+                    BodyPlan::Whole
+                }
+            }
+            _ => BodyPlan::Optional,
+        }
+    }
+
+    /// How specific the path of the entry is that a request would be of; `None` where there is none, or none that names any of it.
+    pub(super) fn specificity(&self, method: &Method, target: &Target, headers: &HeaderMap) -> Option<Vec<u8>> {
+        let first = self.candidates(method, target, headers).next();
+        first.filter(|(_, template, _)| template.names_something()).map(|(_, template, _)| template.ranks())
     }
 
     /// Takes a variable's value for what the tool takes it for.

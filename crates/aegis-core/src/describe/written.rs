@@ -92,6 +92,7 @@ impl Catalogue {
             params,
             shape,
             images: found,
+            frozen: action.frozen,
             companion: companion.cloned().unwrap_or(Companion::No),
             destination: None,
             payload: Payload::Caller,

@@ -117,10 +117,12 @@ fn body(request: &mut HttpRequest, rewriter: &mut Rewriter<'_>) -> Result<bool, 
     let bytes = match &request.body {
         Body::Whole(bytes) if bytes.is_empty() || idle => return Ok(false),
         Body::Whole(bytes) => bytes,
-        Body::Streamed if idle || rewriter.texts.is_empty() && rewriter.everywhere.passes_unreadable() => {
+        Body::Begun(_) | Body::Streamed
+            if idle || rewriter.texts.is_empty() && rewriter.everywhere.passes_unreadable() =>
+        {
             return Ok(false);
         }
-        Body::Streamed => {
+        Body::Begun(_) | Body::Streamed => {
             return Err(refuse(
                 "body_unread",
                 "the body was not read, so it can't be looked through for what must not leave",

@@ -292,3 +292,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_body_that_is_known_by_its_bytes_stays_as_it_is_or_goes_nowhere() {
+    let frozen = |body: &str, note: &str| ToolCall {
+        frozen: true,
+        ..to("/x", post("application/json", body, json!({"note": note})))
+    };
+    let mut found = frozen(r#"{"note":"a@example.org"}"#, "a@example.org");
+    assert_eq!(apply(&mut found, &[sanitizer(None)]).expect_err("refused").reason, "integrity");
+    // Found nowhere but in the body.
+    let mut hidden = frozen(r#"{"other":"a@example.org"}"#, "x");
+    assert_eq!(apply(&mut hidden, &[sanitizer(None)]).expect_err("refused").reason, "integrity");
+    let body = r#"{ "note" : "x" }"#;
+    let mut clean = frozen(body, "x");
+    assert!(apply(&mut clean, &[sanitizer(None)]).expect("nothing to redact").is_empty());
+    assert_eq!(sent(&clean).1, body);
+}

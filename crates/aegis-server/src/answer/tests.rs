@@ -151,3 +151,26 @@ fn an_upstream_cant_speak_in_aegis_name() {
     assert_eq!(values, ["deny"]);
     assert!(!response.headers().contains_key(WOULD_DECISION));
 }
+
+#[tokio::test]
+async fn a_refused_push_is_reported_ref_by_ref_in_gits_own_words() {
+    let pushed = |side_band| {
+        let refs = vec!["refs/heads/main".to_owned(), "refs/heads/b".to_owned()];
+        let shape = DenyShape::Git(Some(Arc::new(aegis_core::describe::PushedRefs { refs, side_band })));
+        Form { shape, proxied: false, head_only: false }
+    };
+    let text = async |response: Response<AnyBody>| {
+        let bytes = response.into_body().collect().await.expect("a body").to_bytes();
+        String::from_utf8(bytes.to_vec()).expect("text")
+    };
+    let report = "000eunpack ok\n0025ng refs/heads/main what happened\n0022ng refs/heads/b what happened\n0000";
+    let plain = refusal(&explanation(Code::PolicyViolation), pushed(false));
+    assert_eq!((plain.status(), &plain.headers()[DECISION]), (StatusCode::OK, &HeaderValue::from_static("deny")));
+    assert_eq!(plain.headers()[CONTENT_TYPE], "application/x-git-receive-pack-result");
+    assert_eq!(text(plain).await, report);
+    let banded = text(refusal(&explanation(Code::PolicyViolation), pushed(true))).await;
+    assert!(banded.contains("\u{2}PolicyViolation: what happened. "), "{banded:?}");
+    assert!(banded.ends_with(&format!("{:04x}\u{1}{report}0000", report.len() + 5)), "{banded:?}");
+    // What isn't judged by a policy keeps its status.
+    assert_eq!(refusal(&explanation(Code::BadRequest), pushed(true)).status(), 400);
+}

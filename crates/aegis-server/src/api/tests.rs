@@ -362,6 +362,7 @@ async fn asked(api: &Api, name: &str) -> String {
         params: serde_json::Map::new(),
         shape: Shape::Open,
         images: Vec::new(),
+        frozen: false,
         companion: Companion::No,
         destination: None,
         payload: Payload::Caller,

@@ -75,7 +75,7 @@ impl Egress {
     ) -> Result<Opened, Failure> {
         let profile = self.profile(toward, destination, headers::is_grpc(&request.headers))?;
         let protocol = live.upgrade.as_ref().and_then(|_| profile.upgrade(&request.headers));
-        let streamed = request.body == Body::Streamed;
+        let streamed = !matches!(request.body, Body::Whole(_));
         let (inner, length) = outgoing_body(&request, live.body)?;
         let (body, mut upload) = Metered::new(inner, meter.up.clone(), length, self.timeouts().upload_idle);
         let outgoing = profile
@@ -243,8 +243,10 @@ fn outgoing_body(request: &HttpRequest, streamed: Option<AnyBody>) -> Result<(An
         (Body::Whole(bytes), _) => {
             Ok((AnyBody::new(Full::new(bytes.clone()).map_err(|never| match never {})), Some(bytes.len() as u64)))
         }
-        (Body::Streamed, Some(body)) => Ok((body, headers::declared_length(&request.headers))),
-        (Body::Streamed, None) => Err(Failure::Unreachable("the body to stream is missing".to_owned())),
+        (Body::Begun(_) | Body::Streamed, Some(body)) => Ok((body, headers::declared_length(&request.headers))),
+        (Body::Begun(_) | Body::Streamed, None) => {
+            Err(Failure::Unreachable("the body to stream is missing".to_owned()))
+        }
     }
 }
 

@@ -27,6 +27,7 @@ pub(super) fn call(payload: Payload, destination: Option<Destination>) -> ToolCa
         params: serde_json::Map::new(),
         shape: Shape::Open,
         images: Vec::new(),
+        frozen: false,
         companion: Companion::No,
         destination,
         payload,

@@ -15,7 +15,7 @@ use http_body_util::BodyExt as _;
 
 use super::case::{Case, Refused};
 use super::incoming::{Absent, Way};
-use super::{Pipeline, mcp};
+use super::{Pipeline, begun, mcp};
 use crate::enforce::{AnyBody, BodyError};
 
 /// The largest body that is read although nothing depends on it, in bytes: so that its call can be approved.
@@ -84,6 +84,11 @@ async fn request(
     let (read, streamed) = match case.catalogue.body_plan(arrival, &head) {
         BodyPlan::Optional if !small => (Body::Streamed, Some(body)),
         BodyPlan::Optional => (Body::Whole(read(case, body, limit).await?), None),
+        BodyPlan::Exact => (Body::Whole(read(case, body, limit).await?), None),
+        BodyPlan::Beginning(beginning) => {
+            let (begun, whole) = begun::begin(case, body, beginning).await?;
+            (Body::Begun(begun), Some(whole))
+        }
         BodyPlan::Whole => {
             let sent = read(case, body, limit).await?;
             (Body::Whole(uncoded(case, &mut head.headers, sent, limit).await?), None)
@@ -147,7 +152,7 @@ async fn collect(case: &mut Case, mut body: AnyBody, limit: usize) -> Result<Byt
 }
 
 /// The body of a call that depends on it broke off, or was never there.
-fn incomplete(error: BodyError) -> Refused {
+pub(super) fn incomplete(error: BodyError) -> Refused {
     match error.downcast_ref() {
         Some(Absent { reason, message }) => {
             Refused { code: Code::PolicyViolation, reason: format!("body: {reason}"), detail: (*message).to_owned() }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use aegis_core::agent::Agent;
 use aegis_core::audit::Resolution;
+use aegis_core::call::ToolCall;
 use aegis_core::call::recorded::RecordedCall;
 use aegis_core::decide::{Denial, Explanation, Facts};
 use aegis_core::describe::{Catalogue, DenyShape, Unreadable};
@@ -14,10 +15,12 @@ use aegis_core::problem::{Code, Violation};
 use aegis_store::{Noted, Store};
 use jiff::Timestamp;
 
+use super::begun;
 use super::governing::{self, Governing};
 use super::room::Held;
 use super::{Client, EnforcedBy, Handled, Incoming, Pipeline, Way};
 use crate::answer::Form;
+use crate::enforce::AnyBody;
 use crate::trace::TraceContext;
 
 /// What every step of one call shares.
@@ -42,6 +45,8 @@ pub(super) struct Case {
     proxied: bool,
     head_only: bool,
     tool: Option<String>,
+    /// How its client likes to be refused, once what it asks is known.
+    shape: Option<DenyShape>,
     /// What is kept of the call for replay, where calls are kept.
     kept: Option<Arc<RecordedCall>>,
     /// What the tool was asked about it.
@@ -83,6 +88,7 @@ impl Case {
             proxied: incoming.proxied,
             head_only: incoming.head.method == http::Method::HEAD,
             tool,
+            shape: None,
             kept: None,
             resolved: Vec::new(),
             held: None,
@@ -92,6 +98,20 @@ impl Case {
     /// It is this agent's: a canary may judge it instead.
     pub(super) fn is_of(&mut self, agent: &Agent) {
         self.policies = Arc::clone(self.governing.judge_of(agent));
+    }
+
+    /// What it asks is known.
+    pub(super) fn is_about(&mut self, call: &ToolCall) {
+        self.shape = Some(self.catalogue.deny_shape_of(call));
+    }
+
+    /// A client that gets its refusal in git's own words reads nothing before it has sent all. What is too much is refused by its
+    /// status alone.
+    pub(super) async fn hear_out(&mut self, body: Option<AnyBody>) {
+        let (Some(DenyShape::Git(Some(_))), Some(body)) = (&self.shape, body) else { return };
+        if !begun::hear_out(body).await {
+            self.shape = Some(DenyShape::Git(None));
+        }
     }
 
     /// What denies it before any policy is asked.
@@ -149,7 +169,10 @@ impl Case {
     pub(super) fn form(&self, explanation: &Explanation) -> Form {
         let tool = explanation.call.as_ref().map(|call| &call.tool).or(self.tool.as_ref());
         Form {
-            shape: tool.map_or(DenyShape::Problem, |tool| self.catalogue.deny_shape(tool)),
+            shape: self
+                .shape
+                .clone()
+                .unwrap_or_else(|| tool.map_or(DenyShape::Problem, |tool| self.catalogue.deny_shape(tool))),
             proxied: self.proxied,
             head_only: self.head_only,
         }

@@ -99,6 +99,7 @@ fn post() -> ToolCall {
         params: serde_json::Map::new(),
         shape: Shape::Open,
         images: Vec::new(),
+        frozen: false,
         companion: Companion::No,
         destination: None,
         payload: Payload::Http(HttpRequest {

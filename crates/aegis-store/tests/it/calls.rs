@@ -45,6 +45,7 @@ fn scale(env: &str, replicas: u64) -> ToolCall {
         params: serde_json::Map::from_iter([("replicas".to_owned(), replicas.into())]),
         shape: Shape::Defined(BTreeMap::from([("replicas".into(), Presence::Required)])),
         images: Vec::new(),
+        frozen: false,
         companion: Companion::No,
         destination: None,
         payload: Payload::Caller,

@@ -96,6 +96,7 @@ fn scale(replicas: u64) -> ToolCall {
         params: std::iter::once(("replicas".to_owned(), json!(replicas))).collect(),
         shape: Shape::Open,
         images: Vec::new(),
+        frozen: false,
         companion: Companion::No,
         destination: None,
         payload: Payload::Caller,

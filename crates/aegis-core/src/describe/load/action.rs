@@ -60,6 +60,7 @@ pub(super) fn read(context: &mut Context<'_>, path: &str, node: &Node) -> Option
     let name = fields.required_text("action");
     let object = fields.bool("object").unwrap_or(false);
     let open = fields.bool("open").unwrap_or(false);
+    let frozen = fields.bool("frozen").unwrap_or(false);
     fields.required("match");
     fields.node("message");
     for key in ["classes", "effect", "decode", "params", "images", "target", "companion_of", "resolve"] {
@@ -89,6 +90,7 @@ pub(super) fn read(context: &mut Context<'_>, path: &str, node: &Node) -> Option
         target: Default::default(),
         object,
         open,
+        frozen,
         companions: Vec::new(),
         resolvers: Vec::new(),
         trial: None,
@@ -103,10 +105,22 @@ pub(super) fn read(context: &mut Context<'_>, path: &str, node: &Node) -> Option
     resolve::read(context, &format!("{path}.resolve"), node.get("resolve"), &mut action);
     check(context, path, node, &action);
     let companion_of = context.parsed(&format!("{path}.companion_of"), node.get("companion_of"), texts);
-    if !companion_of.is_empty() && (action.effect != Effect::Read || action.methods != [Method::GET]) {
-        context.error(node, path, "only a GET that reads can be a companion");
+    if !companion_of.is_empty() && !may_come_along(&action) {
+        context.error(
+            node,
+            path,
+            "only a GET or HEAD that reads can be a companion, or a POST whose body says that it does",
+        );
     }
     Some((action, companion_of))
+}
+
+fn may_come_along(action: &Action) -> bool {
+    let plain = |method: &Method| *method == Method::GET || *method == Method::HEAD;
+    let told = |method: &Method| *method == Method::POST && !action.body.is_empty();
+    action.effect == Effect::Read
+        && !action.methods.is_empty()
+        && action.methods.iter().all(|method| plain(method) || told(method))
 }
 
 /// The tool's `companions:`: GETs that any granted action of the tool brings along.
@@ -136,6 +150,7 @@ pub(super) fn discovery(context: &mut Context<'_>, node: &Node) -> Action {
         open: false,
         resolvers: Vec::new(),
         trial: None,
+        frozen: false,
     }
 }
 
@@ -211,6 +226,7 @@ fn params(context: &mut Context<'_>, path: &str, node: Option<&Node>) -> Vec<Par
         let Some(mut fields) = context.fields(&path, node) else { continue };
         let all = fields.bool("all").unwrap_or(false);
         let nowhere = fields.bool("nowhere").unwrap_or(false);
+        let agrees_with = fields.text("agrees_with");
         for key in ["pointer", "at", "query", "path", "header", "digest", "text", "type", "dialect", "presence"] {
             fields.node(key);
         }
@@ -223,10 +239,10 @@ fn params(context: &mut Context<'_>, path: &str, node: Option<&Node>) -> Vec<Par
             .collect();
         sources.extend(text("at").map(From::At));
         sources.extend(text("query").map(|key| From::Query { key, all }));
-        sources.extend(text("path").map(From::Path));
+        sources.extend(text("path").map(|variable| From::Path { variable, all }));
         sources.extend(text("header").map(|name| From::Header(name.to_ascii_lowercase())));
         let digests = context.parsed(&format!("{path}.digest"), node.get("digest"), |text| match text {
-            "body" => Ok(From::Digest),
+            "body" => Ok(From::Digest { agrees_with: agrees_with.clone() }),
             _ => Err("expected `body`: what the digest is of".to_owned()),
         });
         sources.extend(digests);
@@ -274,7 +290,10 @@ fn check(context: &mut Context<'_>, path: &str, node: &Node, action: &Action) {
         || !action.body.is_empty()
         || !action.target.is_empty()
         || action.images.is_some()
-        || action.params.iter().any(|param| matches!(param.source, From::Pointer(_) | From::At(_) | From::Digest));
+        || action
+            .params
+            .iter()
+            .any(|param| matches!(param.source, From::Pointer(_) | From::At(_) | From::Digest { .. }));
     if reads_body && action.decoders.is_empty() {
         context.error(node, path, "something is read from the body, but `decode` doesn't say how");
     }
@@ -292,7 +311,7 @@ fn check(context: &mut Context<'_>, path: &str, node: &Node, action: &Action) {
         );
     }
     for param in &action.params {
-        if let From::Path(variable) = &param.source
+        if let From::Path { variable, .. } | From::Digest { agrees_with: Some(variable) } = &param.source
             && !action.templates.iter().any(|template| template.variables().any(|name| name == variable))
         {
             context.error(node, path, format!("no path has the variable {variable:?}"));

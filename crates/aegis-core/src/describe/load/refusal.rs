@@ -8,9 +8,14 @@ use super::super::refusal::{DenyShape, OwnShape};
 use super::Context;
 use crate::document::{Node, Value};
 
-const NAMED: [(&str, DenyShape); 3] =
-    [("problem", DenyShape::Problem), ("kubernetes_status", DenyShape::KubernetesStatus), ("text", DenyShape::Text)];
-const EXPECTED: &str = "expected problem, kubernetes_status, text, or the tool's own: {body: {error: \"{message}\"}}";
+const NAMED: [(&str, DenyShape); 4] = [
+    ("problem", DenyShape::Problem),
+    ("kubernetes_status", DenyShape::KubernetesStatus),
+    ("text", DenyShape::Text),
+    ("git", DenyShape::Git(None)),
+];
+const EXPECTED: &str =
+    "expected problem, kubernetes_status, text, git, or the tool's own: {body: {error: \"{message}\"}}";
 
 /// A name, or a shape of the tool's own.
 pub(super) fn read(context: &mut Context<'_>, node: Option<&Node>) -> DenyShape {

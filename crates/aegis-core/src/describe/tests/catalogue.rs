@@ -81,7 +81,7 @@ fn errors_have_their_place_and_a_suggestion() {
     );
     let errors = errors(&text);
     for expected in [
-        "t.yaml:3:16: deny_response: expected problem, kubernetes_status, text, or the tool's own",
+        "t.yaml:3:16: deny_response: expected problem, kubernetes_status, text, git, or the tool's own",
         "t.yaml:6:11: actions[0].effect: \"reed\" is not known; did you mean `read`?",
         "t.yaml:7:19: actions[0].match.method: \"get\" is no method, in upper case",
         "actions[0].match.path: \"a\" must start with `/`",
@@ -92,7 +92,7 @@ fn errors_have_their_place_and_a_suggestion() {
         "actions[2].params.q: a parameter is read from exactly one of",
         "actions[2]: no path has the variable \"no\"",
         "actions[3]: something is read from the body, but `decode` doesn't say how",
-        "actions[3]: only a GET that reads can be a companion",
+        "actions[3]: only a GET or HEAD that reads can be a companion, or a POST whose body says that it does",
         "companions: a companion has an exact depth",
         "cases[0]: `request` is missing",
         "route.hosts: \"a*b\" is no host",

@@ -107,3 +107,75 @@ fn entries_that_exclude_each_other_do_not_tie() {
     assert!(tool("body: {/a: [one, two]}", "body: {/a: three}"));
     assert!(!tool("body: {/a: [one, two]}", "body: {/a: [three, two]}"));
 }
+
+const REGISTRY: &str = r#"
+apiVersion: aegis/v1
+tool: registry
+actions:
+- action: store
+  effect: publish
+  frozen: true
+  match: {method: PUT, path: "/v2/{name+}/{reference:*:*}"}
+  decode: [bytes]
+  params: {digest: {digest: body, agrees_with: reference}, names: {path: name, all: true}}
+- action: tag
+  effect: publish
+  match: {method: PUT, path: "/v2/{name+}/{reference}"}
+- action: look
+  effect: read
+  companion_of: [store]
+  match: {method: [GET, HEAD], path: "/v2/{name+}/{kind:tags|refs*}/list"}
+- action: scoped
+  effect: read
+  match: {method: GET, path: "/{scope:@*|~*}/{name}"}
+"#;
+
+#[test]
+fn a_segment_is_told_by_how_it_looks() {
+    let call = |method: &str, target: &str, body: &[u8]| {
+        let call = catalogue(REGISTRY).describe(&route("registry"), request(method, target, &[], body));
+        call.map_err(|why| why.reason)
+    };
+    let action = |method: &str, target: &str| call(method, target, b"x").map(|call| call.action);
+    assert_eq!(action("PUT", "/v2/a/b/latest").as_deref(), Ok("tag"));
+    assert_eq!(action("GET", "/@acme/x").as_deref(), Ok("scoped"));
+    assert_eq!(action("GET", "/acme/x").as_deref(), Ok("unknown"));
+    assert_eq!(action("HEAD", "/v2/a/b/refs-of/list").as_deref(), Ok("look"));
+    assert_eq!(action("GET", "/v2/a/b/other/list").as_deref(), Ok("unknown"));
+    let look = call("GET", "/v2/a/tags/list", b"").expect("it can be read");
+    assert!(matches!(&look.companion, crate::call::Companion::OfActions(names) if names[0].action == "store"));
+    let digest = "sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
+    let stored = call("PUT", &format!("/v2/a/b/{digest}"), b"x").expect("it can be read");
+    assert!(stored.frozen);
+    assert_eq!((&stored.params["digest"], &stored.params["names"]), (&json!(digest), &json!(["a/b"])));
+    let reason = |reference: &str| call("PUT", &format!("/v2/a/{reference}"), b"x").map(drop);
+    assert_eq!(reason(&digest.replace("2d", "2e")), Err("digest_differs".to_owned()));
+    assert_eq!(reason("md5:9dd4e461268c8034f5c8564e155c67a6"), Err("digest_unknown".to_owned()));
+}
+
+#[test]
+fn how_much_of_a_body_is_read_depends_on_what_may_become_of_it() {
+    use super::super::BodyPlan;
+    let plan = |tool: &str, target: &str| {
+        let (parts, ()) = http::Request::builder().method("POST").uri(target).body(()).expect("a request").into_parts();
+        catalogue("").body_plan(&route(tool), &parts)
+    };
+    assert_eq!(plan("pypi", "/legacy/"), BodyPlan::Exact);
+    assert_eq!(plan("oci", "/v2/a/blobs/uploads/"), BodyPlan::Optional);
+    assert!(matches!(plan("git", "/a.git/git-receive-pack"), BodyPlan::Beginning(_)));
+    assert_eq!(plan("git", "/a.git/git-upload-pack"), BodyPlan::Optional);
+}
+
+#[test]
+fn a_recorded_message_is_taken_for_the_tool_that_names_its_path_most_closely() {
+    let tool = |line: &str| {
+        let raw = format!("{line} HTTP/1.1\r\nHost: other.example\r\n\r\n");
+        catalogue("").match_raw(raw.as_bytes(), None).map(|call| call.tool).map_err(|why| why.reason)
+    };
+    assert_eq!(tool("GET /api/v1/pods").as_deref(), Ok("kubernetes"));
+    assert_eq!(tool("GET /api/v1/crates/a/1.0.0/download").as_deref(), Ok("crates"));
+    assert_eq!(tool("GET /v2/a/manifests/v1").as_deref(), Ok("oci"));
+    assert_eq!(tool("GET /a.git/info/refs?service=git-upload-pack").as_deref(), Ok("git"));
+    assert_eq!(tool("GET /simple/acme-x/").as_deref(), Ok("pypi"));
+    assert_eq!(tool("GET /anything").as_deref(), Ok("http"));
+}

@@ -40,6 +40,7 @@ fn call(env: &str, replicas: u64) -> ToolCall {
         params: [("replicas".to_owned(), json!(replicas))].into_iter().collect(),
         shape: Shape::Open,
         images: Vec::new(),
+        frozen: false,
         companion: Companion::No,
         destination: None,
         payload: Payload::Caller,

@@ -92,6 +92,7 @@ impl Call {
             params: self.params.clone(),
             shape: self.shape.clone().map_or(Shape::Open, Shape::Defined),
             images: self.images.clone(),
+            frozen: false,
             companion,
             destination: self.destination.clone(),
             payload: Payload::Caller,

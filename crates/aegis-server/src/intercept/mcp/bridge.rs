@@ -42,7 +42,7 @@ pub(super) fn forward(call: ToolCall) -> Response<AnyBody> {
     };
     let bytes = match mcp.request.body {
         Body::Whole(bytes) => bytes,
-        Body::Streamed => Bytes::new(),
+        Body::Begun(_) | Body::Streamed => Bytes::new(),
     };
     let mut response = Response::new(Full::new(bytes).map_err(|never| match never {}).boxed());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
