@@ -160,7 +160,10 @@ pub(super) fn decode(
         Decoder::JsonPatch => return json_patch(json::parse(body)?),
         Decoder::ApplyPatch | Decoder::Yaml => vec![yaml(body)?],
         Decoder::Form => vec![form(body)?],
-        Decoder::Multipart => vec![multipart::form(content_type(headers), body)?],
+        Decoder::Multipart => match multipart::form(content_type(headers), body)? {
+            Value::Object(fields) if allowed.contains(&Decoder::BracketForm) => vec![bracket::nested(fields)?],
+            flat => vec![flat],
+        },
         Decoder::BracketForm => vec![bracket::parse(body)?],
         Decoder::GitReceivePack => {
             let cut_off = || Unreadable::new("git_malformed", "the push ends before it has said all that it asks for");
@@ -186,12 +189,21 @@ fn content_type(headers: &HeaderMap) -> &str {
 /// The same with what the query says, as one more document of texts.
 ///
 /// Servers that look in both places don't agree on which one wins, so a place that both of them fill is read from both, and
-/// refused where they differ. Beside JSON a query isn't read: its texts would stand beside numbers.
-pub(super) fn with_query(decoded: Decoded, query: &[(String, String)]) -> Result<Decoded, Unreadable> {
+/// refused where they differ. Its names have brackets where a form's have. Beside JSON a query isn't read: its texts would stand
+/// beside numbers.
+pub(super) fn with_query(
+    decoded: Decoded,
+    query: &[(String, String)],
+    allowed: &[Decoder],
+) -> Result<Decoded, Unreadable> {
     match decoded {
         decoded if query.is_empty() => Ok(decoded),
         Decoded::Documents { mut documents, textual } if textual || documents.is_empty() => {
-            documents.push(flat(query.iter().cloned())?);
+            let fields = query.iter().cloned();
+            documents.push(match allowed.contains(&Decoder::BracketForm) {
+                true => bracket::nested(fields.map(|(name, text)| (name, Value::String(text))))?,
+                false => flat(fields)?,
+            });
             Ok(Decoded::Documents { documents, textual: true })
         }
         Decoded::Documents { .. } => {

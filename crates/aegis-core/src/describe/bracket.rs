@@ -16,9 +16,14 @@ use super::target::pairs;
 /// Reads the whole form.
 pub(super) fn parse(body: &[u8]) -> Result<Value, Unreadable> {
     let text = std::str::from_utf8(body).map_err(|_| Unreadable::new("form_malformed", "the form is not UTF-8"))?;
+    nested(pairs(text)?.into_iter().map(|(name, text)| (name, Value::String(text))))
+}
+
+/// Puts fields in their places.
+pub(super) fn nested(fields: impl IntoIterator<Item = (String, Value)>) -> Result<Value, Unreadable> {
     let mut whole = Map::new();
     let mut seen = BTreeSet::new();
-    for (name, value) in pairs(text)? {
+    for (name, value) in fields {
         let steps = steps(&name)?;
         let is_item = steps.last().is_some_and(|step| step.is_empty());
         if !seen.insert(fold(&name)) && !is_item {
@@ -50,18 +55,18 @@ fn steps(name: &str) -> Result<Vec<&str>, Unreadable> {
     Ok(steps)
 }
 
-fn place(map: &mut Map<String, Value>, steps: &[&str], value: String, name: &str) -> Result<(), Unreadable> {
+fn place(map: &mut Map<String, Value>, steps: &[&str], value: Value, name: &str) -> Result<(), Unreadable> {
     let conflict = || Unreadable::new("form_conflict", format!("the form's field {name:?} is two things at once"));
     match steps {
         [] => Err(conflict()),
         [last] if map.contains_key(*last) => Err(conflict()),
         [last] => {
-            map.insert((*last).to_owned(), Value::String(value));
+            map.insert((*last).to_owned(), value);
             Ok(())
         }
         [list, ""] => {
             let list = map.entry(*list).or_insert_with(|| Value::Array(Vec::new()));
-            list.as_array_mut().ok_or_else(conflict)?.push(Value::String(value));
+            list.as_array_mut().ok_or_else(conflict)?.push(value);
             Ok(())
         }
         [first, rest @ ..] => {

@@ -40,6 +40,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("catalogue/crates.yaml", include_str!("../../../../catalogue/crates.yaml")),
     ("catalogue/git.yaml", include_str!("../../../../catalogue/git.yaml")),
     ("catalogue/github.yaml", include_str!("../../../../catalogue/github.yaml")),
+    ("catalogue/gitlab.yaml", include_str!("../../../../catalogue/gitlab.yaml")),
     ("catalogue/jenkins.yaml", include_str!("../../../../catalogue/jenkins.yaml")),
     ("catalogue/kubernetes.yaml", include_str!("../../../../catalogue/kubernetes.yaml")),
     ("catalogue/npm.yaml", include_str!("../../../../catalogue/npm.yaml")),

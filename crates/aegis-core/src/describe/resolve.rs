@@ -42,8 +42,18 @@ pub(super) struct Resolver {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Slot {
     pub(super) piece: Piece,
-    /// Whether its slashes stay.
-    pub(super) many: bool,
+    pub(super) slashes: Slashes,
+}
+
+/// What becomes of the slashes of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slashes {
+    /// The value can't stand there.
+    Refused,
+    /// It is several segments.
+    Kept,
+    /// It is one segment, for a tool that takes `%2F` in one.
+    Encoded,
 }
 
 /// A value that an answer has.
@@ -283,7 +293,7 @@ impl Resolver {
         for slot in &self.pieces {
             match &slot.piece {
                 Piece::Literal(literal) => text.push_str(literal),
-                Piece::Named(name) => push_encoded(&known(name)?, slot.many, &mut text)?,
+                Piece::Named(name) => push_encoded(&known(name)?, slot.slashes, &mut text)?,
             }
         }
         let target: PathAndQuery = text.parse().ok().filter(|_| text.len() <= LONGEST)?;
@@ -343,13 +353,16 @@ fn scalar(value: &Value) -> Option<String> {
 }
 
 /// One segment, or several; what a server could take for another path is refused.
-fn push_encoded(value: &str, many: bool, out: &mut String) -> Option<()> {
+fn push_encoded(value: &str, slashes: Slashes, out: &mut String) -> Option<()> {
     for (index, segment) in value.split('/').enumerate() {
-        if matches!(segment, "" | "." | "..") || (index > 0 && !many) {
+        if matches!(segment, "" | "." | "..") {
             return None;
         }
-        if index > 0 {
-            out.push('/');
+        match slashes {
+            _ if index == 0 => {}
+            Slashes::Refused => return None,
+            Slashes::Kept => out.push('/'),
+            Slashes::Encoded => out.push_str("%2F"),
         }
         for byte in segment.bytes() {
             match byte {

@@ -311,7 +311,7 @@ impl Action {
 
     fn decoded(&self, headers: &HeaderMap, body: &[u8], query: &[(String, String)]) -> Result<Decoded, Unreadable> {
         let decoded = decode(headers, body, &self.decoders, &self.message)?;
-        if self.decoders.contains(&Decoder::Query) { with_query(decoded, query) } else { Ok(decoded) }
+        if self.decoders.contains(&Decoder::Query) { with_query(decoded, query, &self.decoders) } else { Ok(decoded) }
     }
 
     /// Whether something in the body decides that it is this action.

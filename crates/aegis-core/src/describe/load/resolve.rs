@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::pointer::Pointer;
-use super::super::resolve::{Place, Resolver, Slot, Yield};
+use super::super::resolve::{Place, Resolver, Slashes, Slot, Yield};
 use super::super::tool::{Action, Kind, Piece};
 use super::{ARRIVAL_FACTS, Context, action};
 use crate::call::IMAGES;
@@ -89,14 +89,15 @@ fn entry(context: &mut Context<'_>, path: &str, node: &Node, action: &mut Action
     Some(Resolver { head: is_head, pieces, accept, yields, label })
 }
 
-/// `{name+}` keeps the slashes of its value.
+/// `{name+}` keeps the slashes of its value, `{name%}` encodes them.
 fn slot(piece: Piece) -> Slot {
     match piece {
-        Piece::Named(name) => match name.strip_suffix('+') {
-            Some(name) => Slot { piece: Piece::Named(name.to_owned()), many: true },
-            None => Slot { piece: Piece::Named(name), many: false },
+        Piece::Named(name) => match (name.strip_suffix('+'), name.strip_suffix('%')) {
+            (Some(name), _) => Slot { piece: Piece::Named(name.to_owned()), slashes: Slashes::Kept },
+            (None, Some(name)) => Slot { piece: Piece::Named(name.to_owned()), slashes: Slashes::Encoded },
+            (None, None) => Slot { piece: Piece::Named(name), slashes: Slashes::Refused },
         },
-        literal => Slot { piece: literal, many: false },
+        literal => Slot { piece: literal, slashes: Slashes::Refused },
     }
 }
 
