@@ -30,6 +30,7 @@ mod multipart;
 mod named;
 mod npm;
 mod pointer;
+mod protobuf;
 mod python_file;
 mod raw;
 mod recognise;

@@ -14,6 +14,7 @@ use super::graphql;
 use super::grpc::{self, Message};
 use super::json::{self, MAX_DEPTH};
 use super::pointer::{fold, tokens};
+use super::protobuf;
 use super::target::pairs;
 use super::{Unreadable, bracket, crate_file, git, multipart, npm, python_file};
 use crate::document;
@@ -46,6 +47,8 @@ pub(super) enum Decoder {
     BracketForm,
     /// `application/x-amz-json-1.0` and `-1.1` of AWS.
     AmzJson,
+    /// `application/vnd.kubernetes.protobuf`.
+    KubernetesProtobuf,
     /// Any type with the suffix `+json` (RFC 6839).
     JsonSuffix,
     /// `application/json` that holds a GraphQL request: one document for each root field; see [`super::graphql`].
@@ -67,7 +70,7 @@ pub(super) enum Decoder {
 }
 
 impl Decoder {
-    pub(super) const ALL: [(&'static str, Self); 20] = [
+    pub(super) const ALL: [(&'static str, Self); 21] = [
         ("json", Self::Json),
         ("sniff", Self::Sniff),
         ("merge-patch", Self::MergePatch),
@@ -79,6 +82,7 @@ impl Decoder {
         ("multipart", Self::Multipart),
         ("bracket-form", Self::BracketForm),
         ("amz-json", Self::AmzJson),
+        ("kubernetes-protobuf", Self::KubernetesProtobuf),
         ("+json", Self::JsonSuffix),
         ("graphql", Self::Graphql),
         ("grpc", Self::Grpc),
@@ -110,6 +114,7 @@ impl Decoder {
             (Self::AmzJson, Some(media_type)) => {
                 matches!(media_type, "application/x-amz-json-1.0" | "application/x-amz-json-1.1")
             }
+            (Self::KubernetesProtobuf, Some(media_type)) => media_type == "application/vnd.kubernetes.protobuf",
         }
     }
 }
@@ -157,6 +162,7 @@ pub(super) fn decode(
         | Decoder::JsonSuffix => vec![json::parse(body)?],
         Decoder::Graphql => return graphql::read(body),
         Decoder::Grpc => return grpc::read(body, message),
+        Decoder::KubernetesProtobuf => return protobuf::kubernetes(body),
         Decoder::JsonPatch => return json_patch(json::parse(body)?),
         Decoder::ApplyPatch | Decoder::Yaml => vec![yaml(body)?],
         Decoder::Form => vec![form(body)?],
@@ -269,8 +275,8 @@ fn flat(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Value, Unre
     Ok(Value::Object(map))
 }
 
-/// Each `add` and `replace` as a sparse document with its value in its place. A `test` changes nothing. The others move
-/// or drop what isn't in the request, so that what results can't be known from it.
+/// Each `add` and `replace` as a sparse document with its value in its place, and a `remove` with null there, as in a merge
+/// patch. A `test` changes nothing. The others move what isn't in the request, so that what results can't be known from it.
 fn json_patch(patch: Value) -> Result<Decoded, Unreadable> {
     let malformed = |index: usize, why: &str| Unreadable::new("json_patch", format!("/{index}: {why}"));
     let Value::Array(operations) = patch else {
@@ -288,18 +294,20 @@ fn json_patch(patch: Value) -> Result<Decoded, Unreadable> {
         };
         match op {
             "test" => continue,
-            "add" | "replace" => {}
-            "remove" | "move" | "copy" => {
+            "add" | "replace" | "remove" => {}
+            "move" | "copy" => {
                 return Ok(Decoded::Opaque(format!("the JSON Patch has a {op:?}, whose result is not in the request")));
             }
             _ => return Err(malformed(index, "unknown `op`")),
         }
+        let removes = op == "remove";
         let path = tokens(path).ok_or_else(|| malformed(index, "`path` is no JSON Pointer"))?;
         if path.len() > MAX_DEPTH {
             return Err(malformed(index, "`path` is too deep"));
         }
         left = left.checked_sub(path.len()).ok_or_else(|| malformed(index, "the operations are too many to read"))?;
-        let value = operation.remove("value").ok_or_else(|| malformed(index, "`value` is missing"))?;
+        let value = if removes { Some(Value::Null) } else { operation.remove("value") };
+        let value = value.ok_or_else(|| malformed(index, "`value` is missing"))?;
         let sparse = |value, key: String| Value::Object(Map::from_iter([(key, value)]));
         documents.push(path.into_iter().rev().fold(value, sparse));
     }

@@ -290,7 +290,11 @@ fn read_param(
             Some(pointer) => pointer,
             None => return Ok(None),
         },
-        From::Pointer(pointer) => pointer,
+        From::BodyElseQuery(_, key) if request.documents.is_empty() => {
+            let found = head.query.iter().find(|(name, _)| name == key);
+            return Ok(Some(found.map(|(_, text)| typed(text, param.kind))));
+        }
+        From::Pointer(pointer) | From::BodyElseQuery(pointer, _) => pointer,
     };
     let value = if pointer.is_multiple() {
         let mut found = Vec::new();

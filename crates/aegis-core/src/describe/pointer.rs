@@ -87,6 +87,12 @@ impl Pointer {
         walk(document, &self.tokens, found)
     }
 
+    /// Whether one of the two stands for a place that is the other's, or below it.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Token, &Token)| a == b || *a == Token::Each || *b == Token::Each;
+        self.tokens.iter().zip(&other.tokens).all(same)
+    }
+
     /// Whether the place `path` is this place or below it.
     pub(super) fn covers(&self, path: &[Cow<'_, str>]) -> bool {
         self.tokens.len() <= path.len()

@@ -126,6 +126,8 @@ pub(super) enum From {
         /// Whether it may be repeated: then it is a list.
         all: bool,
     },
+    /// A place in the body, or a query key, which counts only where there is no body.
+    BodyElseQuery(Pointer, String),
     Path {
         variable: String,
         /// Whether it is a list of one, as where the same parameter may be repeated elsewhere.
@@ -276,6 +278,7 @@ impl Action {
             && !exclusive(&self.query, &other.query)
             && !exclusive(&self.headers, &other.headers)
             && !exclusive(&self.body, &other.body)
+            && !self.changes_elsewhere(other)
             && self.conditions() == other.conditions()
             && self.templates.iter().any(|a| other.templates.iter().any(|b| a.precedence(b).is_eq() && a.overlaps(b)))
     }
@@ -283,6 +286,12 @@ impl Action {
     /// Whether it can name images, in a place of theirs or in a parameter.
     pub(super) fn names_images(&self) -> bool {
         self.images.is_some() || self.params.iter().any(|param| param.kind == Kind::Image)
+    }
+
+    /// Whether both may change nothing but what the other may not: no body does both.
+    fn changes_elsewhere(&self, other: &Self) -> bool {
+        let apart = |mine: &Pointer| !other.only.iter().any(|theirs| mine.overlaps(theirs));
+        !self.only.is_empty() && !other.only.is_empty() && self.only.iter().all(apart)
     }
 
     fn matches_head(&self, method: &Method, query: &[(String, String)], headers: &HeaderMap) -> bool {

@@ -227,16 +227,25 @@ fn params(context: &mut Context<'_>, path: &str, node: Option<&Node>) -> Vec<Par
         let all = fields.bool("all").unwrap_or(false);
         let nowhere = fields.bool("nowhere").unwrap_or(false);
         let agrees_with = fields.text("agrees_with");
-        for key in ["pointer", "at", "query", "path", "header", "digest", "text", "type", "dialect", "presence"] {
+        for key in
+            ["pointer", "or_query", "at", "query", "path", "header", "digest", "text", "type", "dialect", "presence"]
+        {
             fields.node(key);
         }
         fields.finish();
         let text = |key: &str| node.get(key).and_then(Node::text).map(str::to_owned);
+        let in_body = |pointer| match text("or_query") {
+            Some(key) => From::BodyElseQuery(pointer, key),
+            None => From::Pointer(pointer),
+        };
         let mut sources: Vec<From> = context
             .parsed(&format!("{path}.pointer"), node.get("pointer"), Pointer::parse)
             .into_iter()
-            .map(From::Pointer)
+            .map(in_body)
             .collect();
+        if node.get("or_query").is_some() && node.get("pointer").is_none() {
+            context.error(node, &path, "`or_query` is for a `pointer`, where there is no body");
+        }
         sources.extend(text("at").map(From::At));
         sources.extend(text("query").map(|key| From::Query { key, all }));
         sources.extend(text("path").map(|variable| From::Path { variable, all }));
@@ -290,10 +299,9 @@ fn check(context: &mut Context<'_>, path: &str, node: &Node, action: &Action) {
         || !action.body.is_empty()
         || !action.target.is_empty()
         || action.images.is_some()
-        || action
-            .params
-            .iter()
-            .any(|param| matches!(param.source, From::Pointer(_) | From::At(_) | From::Digest { .. }));
+        || action.params.iter().any(|param| {
+            matches!(param.source, From::Pointer(_) | From::BodyElseQuery(..) | From::At(_) | From::Digest { .. })
+        });
     if reads_body && action.decoders.is_empty() {
         context.error(node, path, "something is read from the body, but `decode` doesn't say how");
     }
