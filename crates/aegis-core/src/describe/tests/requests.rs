@@ -185,7 +185,9 @@ fn the_body_is_read_where_the_description_depends_on_it() {
     assert_eq!(plan("http", "POST", "/v1/charges"), BodyPlan::Optional);
     let scale = "/apis/apps/v1/namespaces/w/deployments/d/scale";
     assert_eq!(plan("kubernetes", "PATCH", scale), BodyPlan::Whole);
-    assert_eq!(plan("kubernetes", "DELETE", "/api/v1/namespaces/w/pods/d"), BodyPlan::Optional);
+    // Its body says whether it is a dry run.
+    assert_eq!(plan("kubernetes", "DELETE", "/api/v1/namespaces/w/pods/d"), BodyPlan::Whole);
+    assert_eq!(plan("kubernetes", "POST", "/api/v1/namespaces/w/pods/d/exec"), BodyPlan::Optional);
 }
 
 #[test]

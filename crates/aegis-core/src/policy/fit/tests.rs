@@ -33,8 +33,7 @@ fn said(rest: &str) -> Vec<String> {
 
 #[test]
 fn a_mistyped_cap_is_an_error_with_its_place_and_what_was_meant() {
-    let all =
-        "no action that this entry is for (kubernetes/apply, kubernetes/autoscale, kubernetes/rollout_restart, …)";
+    let all = "no action that this entry is for (kubernetes/apply, kubernetes/autoscale, kubernetes/reconcile, …)";
     assert_eq!(
         said("tools: [kubernetes]\nactions:\n  - name: deploy\n    max_replicass: 50\n"),
         [format!(
