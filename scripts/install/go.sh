@@ -10,10 +10,16 @@ pin traefik "3.6.12 $(digest scripts/traefik/nodns.go)" # of 3.7, modules that i
 KUBECTL_VERSION=1$(sed -n 's|.*k8s.io/kubectl v0||p' scripts/kubectl/go.mod)
 pin kubectl "$KUBECTL_VERSION $(digest scripts/kubectl/go.mod scripts/kubectl/go.sum scripts/kubectl/main.go)"
 
+# So is kube-apiserver's, which holds its etcd too; and the samples that k8s.io/api publishes are of the same version.
+KUBERNETES_VERSION=$(sed -n 's|.*k8s.io/kubernetes v||p' scripts/kube-apiserver/go.mod)
+pin kube-apiserver "$KUBERNETES_VERSION $(digest scripts/kube-apiserver/*)"
+pin kubernetes-samples "0${KUBERNETES_VERSION#1}"
+
 go_pin() { # go_pin NAME MODULE: the version of MODULE in scripts/NAME/go.mod, and all that this file and go.sum say
   pin "$1" "$(sed -n "s|.*$2 v\([0-9.]*\).*|\1|p" "scripts/$1/go.mod") $(digest "scripts/$1"/go.*)"
 }
 
+go_pin helm helm.sh/helm/v4
 go_pin h2spec summerwind/h2spec
 go_pin opa-envoy-plugin open-policy-agent/opa-envoy-plugin
 
@@ -93,4 +99,27 @@ install_kubectl() {
   quietly kubectl env CGO_ENABLED=0 nice -n 10 \
     "$go" -C scripts/kubectl build -trimpath -buildvcs=false -ldflags "-s -w $set_version" -o "$bin/kubectl" .
   "$bin/kubectl" version --client >/dev/null
+}
+
+# Some six minutes of one core's work where nothing of it is cached; kubectl's module has the same versions, so they share some.
+install_kube-apiserver() {
+  local version=k8s.io/component-base/version minor=${KUBERNETES_VERSION#1.}
+  go_tool kube-apiserver . "-X $version.gitVersion=v$KUBERNETES_VERSION -X $version.gitMajor=1 -X $version.gitMinor=${minor%%.*}"
+  "$bin/kube-apiserver" --version >/dev/null
+}
+
+install_helm() {
+  go_tool helm helm.sh/helm/v4/cmd/helm "-X helm.sh/helm/v4/internal/version.version=v$(pinned helm)"
+  "$bin/helm" version >/dev/null
+}
+
+# Every kind as JSON and as protobuf, as Kubernetes' own tests have them. The command prints the folder that they are in.
+install_kubernetes-samples() {
+  local go source
+  go=$(go_command)
+  quietly kubernetes-samples "$go" mod download -json "k8s.io/api@v$(pinned kubernetes-samples)"
+  source=$(sed -n 's/^\t"Dir": "\(.*\)",$/\1/p' "$tools/logs/kubernetes-samples.log")
+  rm -rf "$tools/kubernetes-samples"
+  cp --recursive --no-preserve=mode "$source/testdata/HEAD" "$tools/kubernetes-samples"
+  command_file kubernetes-samples echo "$tools/kubernetes-samples"
 }

@@ -1,4 +1,5 @@
-//! Real kubectl through the sidecar's TLS listener, against a stand-in for the Kubernetes API (see `standin.rs`).
+//! Real kubectl through the sidecar's TLS listener, against a stand-in for the Kubernetes API that remembers what it was sent (see
+//! `standin.rs`): credentials, approvals over a crash, the kill switch. What a real server makes of it is in `kube.rs`.
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -159,7 +160,7 @@ fn kubectl_may_not_do_what_nobody_granted() {
     let cluster = Cluster::start();
     cluster.refused(&["delete", "deployment/web", "-n", "shop-staging", "--wait=false"], &["Forbidden"]);
     cluster.refused(&["get", "secrets", "-n", "shop-staging"], &["Forbidden"]);
-    cluster.refused(&["create", "deployment", "x", "--image=x", "-n", "shop-staging"], &["PolicyViolation", "unknown"]);
+    cluster.refused(&["create", "deployment", "x", "--image=x", "-n", "shop-staging"], &["PolicyViolation", "digest"]);
     assert!(cluster.kubernetes.writes().is_empty());
     let last = cluster.gateway.folder.decisions("deploy-manager").pop().expect("a record");
     assert_eq!(last["decision"], "deny");

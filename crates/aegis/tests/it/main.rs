@@ -24,6 +24,7 @@ mod forward_auth;
 mod guide;
 mod http2;
 mod interception;
+mod kube;
 mod kubectl;
 mod kubernetes_sidecar;
 mod mcp;
