@@ -129,7 +129,7 @@ async fn fetch(
     let request = question.request(call);
     let body = match &request.body {
         Body::Whole(bytes) => bytes.clone(),
-        Body::Streamed => return Err("the call's body was not read".to_owned()),
+        Body::Begun(_) | Body::Streamed => return Err("the call's body was not read".to_owned()),
     };
     let length = body.len() as u64;
     let body = match body.is_empty() {

@@ -249,7 +249,7 @@ impl Signer {
         };
         let payload = match body {
             Body::Whole(bytes) => hex(bytes),
-            Body::Streamed => {
+            Body::Begun(_) | Body::Streamed => {
                 let verified = headers.get(VERIFIED_PAYLOAD).and_then(|value| value.to_str().ok());
                 verified.ok_or(Unsigned("its body was not read, so it can't be signed"))?.to_owned()
             }
