@@ -6,7 +6,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::cost::Cost;
 use crate::decide::Explanation;
+use crate::usage::Usage;
 
 /// One entry of the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,6 +98,23 @@ pub struct Outcome {
     /// Bytes sent back.
     #[serde(default)]
     pub bytes_down: u64,
+    /// What it used of a model, as the answer says; present where the tool's answers say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Used>,
+    /// What that cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+}
+
+/// What a call used of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Used {
+    /// The answer didn't say, or not to its end. It isn't nothing.
+    Unknown,
+    /// So many tokens.
+    #[serde(untagged)]
+    Tokens(Usage),
 }
 
 /// What was asked of the tool before a call was decided, without any value.
@@ -162,6 +181,8 @@ impl Outcome {
             duration_ms: 0.0,
             bytes_up: 0,
             bytes_down: 0,
+            usage: None,
+            cost: None,
         }
     }
 }

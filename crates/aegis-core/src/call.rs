@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::cost::Metering;
 use crate::describe::Unreadable;
 use crate::mcp::{Message, headers, headers::Mirror};
 
@@ -47,6 +48,8 @@ pub struct ToolCall {
     pub companion: Companion,
     /// The network destination, when the agent named one.
     pub destination: Option<Destination>,
+    /// What is known of its cost.
+    pub metering: Metering,
     /// What goes on the wire if the call is allowed.
     pub payload: Payload,
 }

@@ -14,6 +14,7 @@ mod body;
 mod bracket;
 mod cases;
 mod coding;
+mod cost;
 mod crate_file;
 mod destination;
 mod environment;
@@ -73,6 +74,7 @@ use crate::policy::{DefinedAction, Source};
 #[derive(Debug)]
 pub struct Catalogue {
     tools: BTreeMap<String, tool::Tool>,
+    prices: cost::Prices,
     environments: environment::EnvironmentMap,
 }
 
@@ -279,6 +281,8 @@ impl Catalogue {
                 let params = action.params.iter().map(|param| param.name.as_str());
                 let params = params.chain(action.names_images().then_some(IMAGES));
                 let params = params.chain(action.resolved_params().map(|param| param.name.as_str()));
+                let tokens = matches!(action.cost, Some(cost::CostModel::Tokens(_))).then_some(cost::TOKENS);
+                let params = params.chain(tokens);
                 let facts = statement::names(action.programs().map(|(_, language)| language));
                 let params = params.map(str::to_owned).chain(facts.map(str::to_owned)).collect();
                 all.push(DefinedAction {

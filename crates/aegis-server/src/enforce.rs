@@ -36,14 +36,16 @@ mod tunnel;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use aegis_core::audit::Outcome;
+use aegis_core::audit::{Outcome, Used};
 use aegis_core::call::Destination;
+use aegis_core::cost::{Cost, Metering};
 use aegis_core::decide::Explanation;
 use aegis_core::problem::Violation;
+use aegis_core::usage::{Dialect, Usage};
 use aegis_store::{Admitted, Receipt, Store};
 use bytes::Bytes;
 pub(crate) use headers::is_grpc;
@@ -146,6 +148,9 @@ struct Meter {
     down: Arc<AtomicU64>,
     /// The answer's status; 0 before there is one.
     status: AtomicU16,
+    /// In whose words the answer tells what it used, where it does; and what it said, once it has ended.
+    words: Option<Dialect>,
+    usage: Arc<OnceLock<Usage>>,
     /// Cancelled when the agent may act no longer: the bodies break off.
     cut: CancellationToken,
 }
@@ -245,11 +250,13 @@ impl Inner {
         span_id: [u8; 8],
         sender: oneshot::Sender<Result<http::Response<AnyBody>, Failure>>,
     ) {
-        let (started, meter, until) = (Instant::now(), Meter::default(), live.until);
+        let (started, until) = (Instant::now(), live.until);
         let explanation = admitted.explanation().clone();
         let (call, receipt) = admitted.redeem();
+        let metering = call.metering;
+        let meter = Meter { words: metering.usage, ..Meter::default() };
         let settle = |ended: Ended| {
-            let outcome = outcome(ended, &meter, started.elapsed());
+            let outcome = outcome(ended, &meter, metering, started.elapsed());
             self.settle(&explanation, &trace, span_id, receipt, outcome)
         };
         let fields = trace_fields(&trace, span_id);
@@ -349,16 +356,26 @@ impl From<Result<(), Unfinished>> for Ended {
     }
 }
 
-fn outcome(ended: Ended, meter: &Meter, duration: Duration) -> Outcome {
+fn outcome(ended: Ended, meter: &Meter, metering: Metering, duration: Duration) -> Outcome {
     let status = meter.status.load(Ordering::Relaxed);
-    Outcome {
+    let usage = meter.usage.get().filter(|_| ended.error.is_none());
+    let mut outcome = Outcome {
         result: ended.result.to_owned(),
         status: (status != 0).then_some(status),
         error: ended.error,
         duration_ms: duration.as_secs_f64() * 1000.0,
         bytes_up: meter.up.load(Ordering::Relaxed),
         bytes_down: meter.down.load(Ordering::Relaxed),
+        usage: None,
+        cost: None,
+    };
+    // What the tool refused used nothing; of what it began nobody knows, unless it said so to the end.
+    if metering.usage.is_some() && !outcome.refunds() {
+        outcome.usage = Some(usage.copied().map_or(Used::Unknown, Used::Tokens));
+        let known = metering.price.zip(usage).map(|(price, usage)| price.of(usage));
+        outcome.cost = Some(known.unwrap_or(Cost::Unknown));
     }
+    outcome
 }
 
 /// `traceparent` with this call's span as the parent, and the caller's `tracestate`.

@@ -13,7 +13,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use aegis_core::audit::Outcome;
+use aegis_core::audit::{Outcome, Used};
 use aegis_core::decide::{Explanation, Verdict};
 use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry::{KeyValue, StringValue};
@@ -231,6 +231,7 @@ fn attributes(explanation: &Explanation) -> Vec<KeyValue> {
         list.push(text("env", call.env.clone()));
         list.push(text("params_digest", call.params_digest.clone()));
         list.extend(call.destination.as_ref().map(|to| text("egress_destination", to.to_string())));
+        list.extend(call.cost_estimate.map(|cost| text("cost_estimate", cost.to_string())));
     }
     list.extend(explanation.approval.as_ref().map(|approval| text("approval_id", approval.id.clone())));
     list
@@ -244,6 +245,12 @@ fn outcome_attributes(explanation: &Explanation, outcome: &Outcome) -> Vec<KeyVa
         KeyValue::new("http.response.body.size", i64::try_from(outcome.bytes_down).unwrap_or(i64::MAX)),
     ];
     list.extend(outcome.status.map(|status| KeyValue::new("http.response.status_code", i64::from(status))));
+    if let Some(Used::Tokens(usage)) = outcome.usage {
+        let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
+        list.push(KeyValue::new("gen_ai.usage.input_tokens", count(usage.input_tokens)));
+        list.push(KeyValue::new("gen_ai.usage.output_tokens", count(usage.output_tokens)));
+    }
+    list.extend(outcome.cost.map(|cost| text("cost", cost.to_string())));
     list.extend(explanation.agent.as_ref().map(|agent| text("agent_id", agent.id.clone())));
     if let Some(call) = &explanation.call {
         list.push(text("tool", call.tool.clone()));
@@ -311,6 +318,7 @@ fn log_outcome(explanation: &Explanation, trace: &TraceContext, outcome: &Outcom
         duration_ms = outcome.duration_ms,
         bytes_up = outcome.bytes_up,
         bytes_down = outcome.bytes_down,
+        cost = outcome.cost.map(tracing::field::display),
         decision_id = explanation.decision_id,
         agent_id = explanation.agent.as_ref().map(|agent| agent.id.as_str()),
         trace_id = trace.trace_id_hex(),

@@ -123,6 +123,7 @@ impl From<Described> for ToolCall {
             frozen: false,
             companion: call.companion,
             destination: call.destination,
+            metering: crate::cost::Metering::default(),
             payload: Payload::Caller,
         }
     }

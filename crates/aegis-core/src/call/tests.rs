@@ -15,6 +15,7 @@ pub(crate) fn scale(env: &str, replicas: Value) -> ToolCall {
         frozen: false,
         companion: Companion::No,
         destination: None,
+        metering: Default::default(),
         payload: Payload::Caller,
     }
 }

@@ -9,6 +9,7 @@ use super::Facts;
 use crate::agent::Agent;
 use crate::audit::Resolution;
 use crate::call::{Destination, Effect, ToolCall};
+use crate::cost::Cost;
 use crate::policy::Mode;
 use crate::problem::{ApprovalInfo, Code, Problem, Violation};
 use crate::sanitize::Redaction;
@@ -59,6 +60,9 @@ pub struct CallSummary {
     /// The destination, when the agent named one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<Destination>,
+    /// The most that it can cost, where its definition says how to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_estimate: Option<Cost>,
 }
 
 impl CallSummary {
@@ -72,6 +76,7 @@ impl CallSummary {
             params_digest: call.params_digest().to_string(),
             call_digest: call.digest().map(|digest| digest.to_string()),
             destination: call.destination.clone(),
+            cost_estimate: call.metering.estimate,
         }
     }
 }

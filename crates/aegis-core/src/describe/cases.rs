@@ -1,8 +1,8 @@
 //! The catalogue's own cases: a recorded request → the call that it must be.
 //!
 //! `expect` names what is compared: `unreadable` (a reason), or any of `action`, `classes`, `effect`, `params` (all of them),
-//! `images` (references), `companion` (`no`, `oftool`, or the writes), `shape` (presence by parameter, or `open`), and
-//! single facts of `target`, `null` for one that there must not be.
+//! `images` (references), `companion` (`no`, `oftool`, or the writes), `shape` (presence by parameter, or `open`), `cost`
+//! (`0.10 USD`, or `unknown`), and single facts of `target`, `null` for one that there must not be.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -108,6 +108,7 @@ fn observed(call: &ToolCall) -> Map<String, Value> {
         ("params".to_owned(), Value::Object(call.params.clone())),
         ("target".to_owned(), json!(call.target)),
         ("images".to_owned(), images),
+        ("cost".to_owned(), json!(call.metering.estimate)),
         ("companion".to_owned(), companion),
         ("shape".to_owned(), shape),
     ])

@@ -290,6 +290,7 @@ fn read_param(
             Some(pointer) => pointer,
             None => return Ok(None),
         },
+        From::Pointers(pointers) => return any_of(pointers, param, request).map(Some),
         From::BodyElseQuery(_, key) if request.documents.is_empty() => {
             let found = head.query.iter().find(|(name, _)| name == key);
             return Ok(Some(found.map(|(_, text)| typed(text, param.kind))));
@@ -329,6 +330,25 @@ fn check_digest(bytes: &[u8], stated: &str) -> Result<(), Unreadable> {
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What stands at any of these places: the one value, or all the different ones.
+fn any_of(pointers: &[Pointer], param: &Param, request: &Recognised<'_>) -> Result<Option<Value>, Unreadable> {
+    let mut found = Vec::new();
+    for pointer in pointers {
+        request.documents.iter().try_for_each(|document| pointer.find(document, &mut found))?;
+    }
+    found.retain(|value| !value.is_null());
+    let several = pointers.iter().any(Pointer::is_multiple);
+    if !several {
+        found.dedup();
+    }
+    let values: Vec<Value> = found.into_iter().map(|value| untext(value, param, request)).collect();
+    Ok(match values.as_slice() {
+        [] => None,
+        [one] if !several => Some(one.clone()),
+        _ => Some(Value::Array(values)),
+    })
 }
 
 /// The pieces together; `None` when one of them is absent or isn't one plain value.

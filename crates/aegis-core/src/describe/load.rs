@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::Catalogue;
 use super::environment::EnvironmentMap;
 use super::glob::Glob;
 use super::pointer::Pointer;
 use super::signed::Part;
 use super::template::Template;
 use super::tool::{Action, Case, Object, Routes, Tool};
+use super::{Catalogue, cost};
 use crate::agent::valid_name;
 use crate::call::{ActionName, Companion, ToolCall};
 use crate::document::{Diagnostic, Fields, Node, Value, parse};
@@ -37,6 +37,8 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("catalogue/aws_sts.yaml", include_str!("../../../../catalogue/aws_sts.yaml")),
     ("catalogue/azure_container_apps.yaml", include_str!("../../../../catalogue/azure_container_apps.yaml")),
     ("catalogue/cloud_run.yaml", include_str!("../../../../catalogue/cloud_run.yaml")),
+    ("catalogue/anthropic.yaml", include_str!("../../../../catalogue/anthropic.yaml")),
+    ("catalogue/gemini.yaml", include_str!("../../../../catalogue/gemini.yaml")),
     ("catalogue/crates.yaml", include_str!("../../../../catalogue/crates.yaml")),
     ("catalogue/git.yaml", include_str!("../../../../catalogue/git.yaml")),
     ("catalogue/github.yaml", include_str!("../../../../catalogue/github.yaml")),
@@ -50,6 +52,8 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("catalogue/slack.yaml", include_str!("../../../../catalogue/slack.yaml")),
     ("catalogue/stripe.yaml", include_str!("../../../../catalogue/stripe.yaml")),
     ("catalogue/terraform.yaml", include_str!("../../../../catalogue/terraform.yaml")),
+    ("catalogue/openai.yaml", include_str!("../../../../catalogue/openai.yaml")),
+    ("catalogue/prices.yaml", include_str!("../../../../catalogue/prices.yaml")),
 ];
 /// Facts that the way in states, whatever the tool.
 const ARRIVAL_FACTS: [&str; 4] = ["cluster", "host", "mcp", "route"];
@@ -58,6 +62,7 @@ const ARRIVAL_FACTS: [&str; 4] = ["cluster", "host", "mcp", "route"];
 pub(super) fn catalogue(sources: &[Source], environments: Option<(&str, &Node)>) -> Result<Catalogue, Vec<Diagnostic>> {
     let mut errors = Vec::new();
     let mut tools = BTreeMap::new();
+    let mut prices = cost::Prices::default();
     let built_in = BUILT_IN.iter().copied();
     for (file, text) in built_in.chain(sources.iter().map(|source| (source.file.as_str(), source.text.as_str()))) {
         let documents = match parse(file, text) {
@@ -68,6 +73,10 @@ pub(super) fn catalogue(sources: &[Source], environments: Option<(&str, &Node)>)
             }
         };
         for document in &documents {
+            if cost::is_prices(document) {
+                prices.prefer(cost::prices(&mut Context { file, errors: &mut errors }, document));
+                continue;
+            }
             let Some(tool) = tool(file, document, &mut errors) else { continue };
             if tools.contains_key(&tool.name) || tool.name == ToolCall::HTTP {
                 let message = format!("the tool {:?} is defined already", tool.name);
@@ -85,7 +94,7 @@ pub(super) fn catalogue(sources: &[Source], environments: Option<(&str, &Node)>)
         EnvironmentMap::read(file, node, &facts, &mut errors)
     });
     if errors.is_empty() {
-        Ok(Catalogue { tools, environments: environments.unwrap_or_default() })
+        Ok(Catalogue { tools, prices, environments: environments.unwrap_or_default() })
     } else {
         Err(errors)
     }
@@ -113,22 +122,22 @@ fn check_hosts(file: &str, document: &Node, tool: &Tool, tools: &BTreeMap<String
 }
 
 /// Collects errors about one file.
-struct Context<'a> {
+pub(super) struct Context<'a> {
     file: &'a str,
     errors: &'a mut Vec<Diagnostic>,
 }
 
 impl Context<'_> {
-    fn error(&mut self, node: &Node, path: &str, message: impl Into<String>) {
+    pub(super) fn error(&mut self, node: &Node, path: &str, message: impl Into<String>) {
         self.errors.push(Diagnostic::error(self.file, node.place, path, message));
     }
 
-    fn fields<'b>(&'b mut self, path: &str, node: &'b Node) -> Option<Fields<'b>> {
+    pub(super) fn fields<'b>(&'b mut self, path: &str, node: &'b Node) -> Option<Fields<'b>> {
         Fields::of(self.file, path, node, self.errors)
     }
 
     /// A text, or a list of texts.
-    fn texts<'n>(&mut self, path: &str, node: Option<&'n Node>) -> Vec<(&'n Node, &'n str)> {
+    pub(super) fn texts<'n>(&mut self, path: &str, node: Option<&'n Node>) -> Vec<(&'n Node, &'n str)> {
         let items = match node.map(|node| (&node.value, node)) {
             None => return Vec::new(),
             Some((Value::List(items), _)) => items.as_slice(),
@@ -145,7 +154,12 @@ impl Context<'_> {
     }
 
     /// Texts, each turned into a value or an error at its place.
-    fn parsed<T>(&mut self, path: &str, node: Option<&Node>, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+    pub(super) fn parsed<T>(
+        &mut self,
+        path: &str,
+        node: Option<&Node>,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
         let mut values = Vec::new();
         for (item, text) in self.texts(path, node) {
             match parse(text) {
@@ -157,7 +171,7 @@ impl Context<'_> {
     }
 
     /// The entries of a mapping; none if there is no node.
-    fn entries<'n>(&mut self, path: &str, node: Option<&'n Node>) -> Vec<(&'n str, &'n Node)> {
+    pub(super) fn entries<'n>(&mut self, path: &str, node: Option<&'n Node>) -> Vec<(&'n str, &'n Node)> {
         match node.map(|node| (&node.value, node)) {
             None => Vec::new(),
             Some((Value::Map(entries), _)) => entries.iter().map(|(key, node)| (key.name.as_str(), node)).collect(),
@@ -169,7 +183,7 @@ impl Context<'_> {
     }
 
     /// The items of a list; none if there is no node.
-    fn items<'n>(&mut self, path: &str, node: Option<&'n Node>) -> &'n [Node] {
+    pub(super) fn items<'n>(&mut self, path: &str, node: Option<&'n Node>) -> &'n [Node] {
         match node.map(|node| (&node.value, node)) {
             None => &[],
             Some((Value::List(items), _)) => items,

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::extract::images_of;
 use super::tool::{Action, From, Kind, Tool};
 use super::written::{object, presences};
-use super::{Catalogue, statement};
+use super::{Catalogue, cost, statement};
 use crate::call::{Companion, IMAGES, Image, Payload, Presence, Shape, ToolCall};
 
 impl Catalogue {
@@ -110,10 +110,12 @@ impl Catalogue {
             frozen: action.frozen,
             companion: companion(action).clone(),
             destination: None,
+            metering: crate::cost::Metering::default(),
             payload: Payload::Caller,
         };
         // It can't say them itself: that was asked before.
         let _ = statement::tell(&mut call, &action.programs().collect::<Vec<_>>());
+        cost::meter(&mut call, action, None, &self.prices);
         call
     }
 }

@@ -14,6 +14,7 @@ use super::target::Target;
 use super::tool::Tool;
 use super::{Arrival, Catalogue, Undecoded, Unreadable, canonical_destination, without_coding};
 use crate::call::{Body, Destination, Effect, HttpRequest, ToolCall};
+use crate::cost::Cost;
 
 /// The largest body that is read, in bytes.
 const MOST: usize = 64 << 20;
@@ -33,6 +34,9 @@ pub struct Match {
     pub params: Map<String, Value>,
     /// Its effect.
     pub effect: Effect,
+    /// The most that it can cost, where its definition says how to know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_estimate: Option<Cost>,
 }
 
 impl From<&ToolCall> for Match {
@@ -44,6 +48,7 @@ impl From<&ToolCall> for Match {
             env: call.environment.name.clone(),
             params: call.params.clone(),
             effect: call.effect,
+            cost_estimate: call.metering.estimate,
         }
     }
 }

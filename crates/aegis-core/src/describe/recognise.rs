@@ -10,7 +10,7 @@ use super::pointer::fold;
 use super::resolve::Asking;
 use super::target::Target;
 use super::tool::{From, Recognised, Recognition, Tool};
-use super::{Arrival, Catalogue, Unreadable, signed, statement};
+use super::{Arrival, Catalogue, Unreadable, cost, signed, statement};
 use crate::call::{Body, Companion, Destination, Effect, Environment, HttpRequest, Payload, Shape, ToolCall};
 
 /// What is behind an arrival.
@@ -123,9 +123,12 @@ impl Catalogue {
             frozen: action.frozen,
             companion: recognised.companion.clone(),
             destination: None,
+            metering: crate::cost::Metering::default(),
             payload: Payload::Caller,
         };
         statement::tell(&mut call, &action.programs().collect::<Vec<_>>())?;
+        let length = recognised.bytes.map_or(0, <[u8]>::len);
+        cost::meter(&mut call, action, Some((&recognised.documents, length)), &self.prices);
         call.payload = Payload::Http(request);
         Ok(call)
     }
@@ -214,6 +217,7 @@ impl Catalogue {
             frozen: false,
             companion: Companion::No,
             destination: None,
+            metering: crate::cost::Metering::default(),
             payload: Payload::Caller,
         }
     }

@@ -1,7 +1,7 @@
 //! Path templates and the order in which they are tried: the most specific first.
 //!
-//! `/a/{x}` has a variable for one segment, `{x:p|q}` one that is `p` or `q`, `{x:v*}` one that looks so, `{x+}` one for one or more
-//! segments (at most one in a template), and `[/{y}]` is a part that may be absent.
+//! `/a/{x}` has a variable for one segment, `{x:p|q}` one that is `p` or `q`, `{x:v*}` one that looks so, `{x}:run` one that stands
+//! before `:run`, `{x+}` one for one or more segments (at most one in a template), and `[/{y}]` is a part that may be absent.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -21,6 +21,8 @@ enum Segment {
     Literal(String),
     OneOf(String, Vec<String>),
     Like(String, Vec<Glob>),
+    /// `{x}:run`: anything before this text.
+    Before(String, String),
     Any(String),
 }
 
@@ -30,6 +32,7 @@ impl Segment {
             Self::Literal(literal) => literal == text,
             Self::OneOf(_, values) => values.iter().any(|value| value == text),
             Self::Like(_, globs) => globs.iter().any(|glob| glob.matches(text)),
+            Self::Before(_, end) => text.strip_suffix(end.as_str()).is_some_and(|value| !value.is_empty()),
             Self::Any(_) => !text.is_empty(),
         }
     }
@@ -38,7 +41,7 @@ impl Segment {
         match self {
             Self::Literal(_) => 4,
             Self::OneOf(..) => 3,
-            Self::Like(..) => 2,
+            Self::Like(..) | Self::Before(..) => 2,
             Self::Any(_) => 1,
         }
     }
@@ -46,19 +49,24 @@ impl Segment {
     fn variable(&self) -> Option<&str> {
         match self {
             Self::Literal(_) => None,
-            Self::OneOf(name, _) | Self::Like(name, _) | Self::Any(name) => Some(name),
+            Self::OneOf(name, _) | Self::Like(name, _) | Self::Before(name, _) | Self::Any(name) => Some(name),
         }
     }
 
     fn covers(&self, other: &Self) -> bool {
         match other {
             Self::Any(_) => matches!(self, Self::Any(_)),
+            Self::Before(_, end) => match self {
+                Self::Any(_) => true,
+                Self::Before(_, own) => end.ends_with(own.as_str()),
+                Self::Literal(_) | Self::OneOf(..) | Self::Like(..) => false,
+            },
             Self::Literal(text) => self.matches(text),
             Self::OneOf(_, values) => values.iter().all(|value| self.matches(value)),
             Self::Like(_, globs) => match self {
                 Self::Any(_) => true,
                 Self::Like(_, own) => globs.iter().all(|glob| own.contains(glob)),
-                Self::Literal(_) | Self::OneOf(..) => false,
+                Self::Literal(_) | Self::OneOf(..) | Self::Before(..) => false,
             },
         }
     }
@@ -73,6 +81,10 @@ impl Segment {
             (Self::Like(_, globs), Self::Like(_, others)) => {
                 globs.iter().any(|glob| others.iter().any(|other| glob.overlaps(other)))
             }
+            (Self::Before(_, one), Self::Before(_, other)) => {
+                one.ends_with(other.as_str()) || other.ends_with(one.as_str())
+            }
+            (Self::Like(..), Self::Before(..)) | (Self::Before(..), Self::Like(..)) => true,
         }
     }
 }
@@ -105,9 +117,7 @@ impl Template {
                     Segment::OneOf(checked(name, text)?, values.split('|').map(str::to_owned).collect())
                 }
                 Some(Err(name)) => Segment::Any(checked(name, text)?),
-                None if part.contains(['{', '}', ']']) => {
-                    return Err(format!("{text:?}: a variable must be a whole segment"));
-                }
+                None if part.contains(['{', '}', ']']) => before(part, text)?,
                 None => Segment::Literal(part.to_owned()),
             };
             match &mut template.many {
@@ -162,7 +172,11 @@ impl Template {
     /// The variables' values in a path that matches.
     pub(super) fn bind(&self, path: &[String]) -> Vec<(&str, String)> {
         fn named<'t>((segment, text): (&'t Segment, &String)) -> Option<(&'t str, String)> {
-            Some((segment.variable()?, text.clone()))
+            let text = match segment {
+                Segment::Before(_, end) => text.strip_suffix(end.as_str()).unwrap_or(text),
+                _ => text.as_str(),
+            };
+            Some((segment.variable()?, text.to_owned()))
         }
         let mut bound: Vec<_> = self.before.iter().zip(path).filter_map(named).collect();
         if let Some((name, after)) = &self.many {
@@ -228,7 +242,7 @@ impl Template {
     pub(super) fn split(&self) -> Vec<Self> {
         let listed = |segment: &Segment| match segment {
             Segment::OneOf(_, values) => values.len() > 1,
-            Segment::Literal(_) | Segment::Like(..) | Segment::Any(_) => false,
+            Segment::Literal(_) | Segment::Like(..) | Segment::Before(..) | Segment::Any(_) => false,
         };
         let Some(at) = self.before.iter().position(listed) else { return vec![self.clone()] };
         let Some(Segment::OneOf(name, values)) = self.before.get(at) else { return vec![self.clone()] };
@@ -240,6 +254,15 @@ impl Template {
             one.split()
         };
         values.iter().flat_map(one).collect()
+    }
+}
+
+/// `{x}:run`.
+fn before(part: &str, template: &str) -> Result<Segment, String> {
+    let found = part.strip_prefix('{').and_then(|rest| rest.split_once('}'));
+    match found.filter(|(_, end)| end.len() > 1 && end.starts_with(':') && !end.contains(['{', '}', ']'])) {
+        Some((name, end)) => Ok(Segment::Before(checked(name, template)?, end.to_owned())),
+        None => Err(format!("{template:?}: a variable must be a whole segment, or stand before a colon: {{x}}:run")),
     }
 }
 

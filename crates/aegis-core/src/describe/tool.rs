@@ -7,6 +7,7 @@ use http::{HeaderMap, Method};
 use serde_json::Value;
 
 use super::body::{Decoded, Decoder, decode, with_query};
+use super::cost::CostModel;
 use super::glob::Glob;
 use super::grpc::Message;
 use super::pointer::{Pointer, every_leaf, fold};
@@ -17,6 +18,7 @@ use super::target::Target;
 use super::template::Template;
 use super::{Beginning, BodyPlan, DenyShape, Unreadable};
 use crate::call::{Companion, Effect, Presence, ToolCall};
+use crate::usage;
 
 /// A tool of the catalogue.
 #[derive(Debug)]
@@ -75,6 +77,9 @@ pub(super) struct Action {
     pub(super) target: BTreeMap<String, Pointer>,
     /// Whether the body is the object that the path names, so that its `kind` and `apiVersion` must agree.
     pub(super) object: bool,
+    /// How its cost is worked out, and whose words its answer tells the usage in.
+    pub(super) cost: Option<CostModel>,
+    pub(super) usage: Option<usage::Dialect>,
     /// Whether it has parameters that the definition doesn't know.
     pub(super) open: bool,
     /// Whether its body is never rewritten, because its bytes are what they are known by.
@@ -119,6 +124,8 @@ pub(super) struct Param {
 #[derive(Debug)]
 pub(super) enum From {
     Pointer(Pointer),
+    /// Whatever of these is there; where they say different things, all of them.
+    Pointers(Vec<Pointer>),
     /// The place of this name in the path's kind of object; a kind without one doesn't have the parameter.
     At(String),
     Query {

@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::Method;
 use serde_json::{Map, Value};
 
+use super::cost::CostModel;
 use super::extract::images_of;
 use super::image::image;
 use super::tool::{Action, From, Kind, Needed, Object, Param, Tool};
-use super::{Catalogue, Unreadable, statement};
+use super::{Catalogue, Unreadable, cost, statement};
 use crate::call::{Companion, IMAGES, Image, Payload, Presence, Shape, ToolCall};
 use crate::document::nearest;
 
@@ -95,11 +96,13 @@ impl Catalogue {
             frozen: action.frozen,
             companion: companion.cloned().unwrap_or(Companion::No),
             destination: None,
+            metering: crate::cost::Metering::default(),
             payload: Payload::Caller,
         };
         if tells {
             let _ = statement::tell(&mut call, &programs);
         }
+        cost::meter(&mut call, action, None, &self.prices);
         call
     }
 }
@@ -128,6 +131,9 @@ pub(super) fn presences(action: &Action, object: Option<&Object>) -> BTreeMap<St
         for fact in language.facts() {
             defined.entry((*fact).to_owned()).or_insert(of_text);
         }
+    }
+    if matches!(action.cost, Some(CostModel::Tokens(_))) {
+        defined.insert(cost::TOKENS.to_owned(), Presence::Required);
     }
     if let Some(images) = action.images.as_ref().filter(|images| !images.under.as_deref().is_some_and(lacks)) {
         defined.insert(IMAGES.to_owned(), presence(images.needed));

@@ -365,6 +365,7 @@ async fn asked(api: &Api, name: &str) -> String {
         frozen: false,
         companion: Companion::No,
         destination: None,
+        metering: aegis_core::cost::Metering::default(),
         payload: Payload::Caller,
     };
     let policies = (api.state.policies)();

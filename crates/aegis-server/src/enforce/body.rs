@@ -4,11 +4,12 @@
 
 use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use aegis_core::usage::{Reader, Usage};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::oneshot;
@@ -50,6 +51,8 @@ pub(super) struct Metered {
     timer: Option<Pin<Box<Sleep>>>,
     cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     end: Option<oneshot::Sender<End>>,
+    /// Who reads along, and where it says what it found.
+    reader: Option<(Box<Reader>, Arc<OnceLock<Usage>>)>,
 }
 
 impl Metered {
@@ -62,7 +65,8 @@ impl Metered {
         idle: Duration,
     ) -> (Self, oneshot::Receiver<End>) {
         let (sender, receiver) = oneshot::channel();
-        (Self { inner, count, left: declared, idle, timer: None, cut: None, end: Some(sender) }, receiver)
+        let end = Some(sender);
+        (Self { inner, count, left: declared, idle, timer: None, cut: None, end, reader: None }, receiver)
     }
 
     /// Breaks off once `cut` is cancelled.
@@ -71,7 +75,21 @@ impl Metered {
         self
     }
 
+    /// Lets `reader` read along; what it found once all has gone through stands in `usage`.
+    pub(super) fn read_by(mut self, reader: Option<Reader>, usage: &Arc<OnceLock<Usage>>) -> Self {
+        self.reader = reader.map(|reader| (Box::new(reader), Arc::clone(usage)));
+        self
+    }
+
     fn ended(&mut self, end: End) {
+        // Before the end is told: whoever waits for it looks there.
+        if let Some((reader, usage)) = self.reader.take()
+            && end == End::Complete
+            && let Some(found) = reader.finish()
+        {
+            // Nobody else sets it.
+            let _ = usage.set(found);
+        }
         if let Some(sender) = self.end.take() {
             // Nobody waiting for it is fine: an upload's end matters only when the call fails.
             let _ = sender.send(end);
@@ -90,6 +108,9 @@ impl Metered {
             *left = left.checked_sub(length).ok_or(Fault::Long)?;
         }
         self.count.fetch_add(length, Ordering::Relaxed);
+        if let Some((reader, _)) = &mut self.reader {
+            reader.feed(data);
+        }
         Ok(())
     }
 }

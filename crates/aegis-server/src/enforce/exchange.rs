@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aegis_core::call::{Body, Destination, HttpRequest, McpRequest, Payload, ToolCall};
+use aegis_core::usage::Reader;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode, Version};
@@ -111,6 +112,9 @@ impl Egress {
             None,
             self.timeouts().answer_idle,
         );
+        let reader =
+            meter.words.filter(|_| head.status.is_success()).and_then(|whose| Reader::new(whose, &head.headers));
+        let body = body.read_by(reader, &meter.usage);
         let response = answer(Response::from_parts(head, AnyBody::new(body.until(&meter.cut))));
         Ok(Opened { response, rest: Rest::Body { end, _call: call } })
     }

@@ -30,6 +30,7 @@ pub(super) fn call(payload: Payload, destination: Option<Destination>) -> ToolCa
         frozen: false,
         companion: Companion::No,
         destination,
+        metering: aegis_core::cost::Metering::default(),
         payload,
     }
 }

@@ -124,6 +124,7 @@ fn explanation(decision: Verdict) -> Explanation {
             params_digest: "sha256:00".to_owned(),
             call_digest: None,
             destination: Some(Destination { scheme: "https".to_owned(), host: "k8s.example".to_owned(), port: 6443 }),
+            cost_estimate: None,
         }),
         policy_version: "pol_1".to_owned(),
         matched: Vec::new(),
@@ -147,7 +148,16 @@ fn explanation(decision: Verdict) -> Explanation {
 }
 
 fn outcome(result: &str, status: Option<u16>) -> Outcome {
-    Outcome { result: result.to_owned(), status, error: None, duration_ms: 20.0, bytes_up: 3, bytes_down: 4 }
+    Outcome {
+        result: result.to_owned(),
+        status,
+        error: None,
+        duration_ms: 20.0,
+        bytes_up: 3,
+        bytes_down: 4,
+        usage: None,
+        cost: None,
+    }
 }
 
 fn text(value: &Option<opentelemetry_proto::tonic::common::v1::AnyValue>) -> String {

@@ -102,6 +102,7 @@ fn post() -> ToolCall {
         frozen: false,
         companion: Companion::No,
         destination: None,
+        metering: aegis_core::cost::Metering::default(),
         payload: Payload::Http(HttpRequest {
             method: Method::POST,
             target: "/orders".parse().expect("a target"),

@@ -48,6 +48,7 @@ fn scale(env: &str, replicas: u64) -> ToolCall {
         frozen: false,
         companion: Companion::No,
         destination: None,
+        metering: aegis_core::cost::Metering::default(),
         payload: Payload::Caller,
     }
 }

@@ -99,6 +99,7 @@ fn scale(replicas: u64) -> ToolCall {
         frozen: false,
         companion: Companion::No,
         destination: None,
+        metering: aegis_core::cost::Metering::default(),
         payload: Payload::Caller,
     }
 }

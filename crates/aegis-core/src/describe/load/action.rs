@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use http::Method;
 
 use super::super::body::Decoder;
+use super::super::cost;
 use super::super::glob::Glob;
 use super::super::pointer::Pointer;
 use super::super::statement::{Dialect, Language};
@@ -14,6 +15,7 @@ use super::{Context, message, resolve};
 use crate::call::{Companion, Effect, IMAGES, ToolCall};
 use crate::document::{Node, Value, nearest};
 use crate::money::CURRENCY;
+use crate::usage;
 
 /// The action of a tool's discovery reads.
 const DISCOVER: &str = "discover";
@@ -63,7 +65,8 @@ pub(super) fn read(context: &mut Context<'_>, path: &str, node: &Node) -> Option
     let frozen = fields.bool("frozen").unwrap_or(false);
     fields.required("match");
     fields.node("message");
-    for key in ["classes", "effect", "decode", "params", "images", "target", "companion_of", "resolve"] {
+    for key in ["cost", "usage", "classes", "effect", "decode", "params", "images", "target", "companion_of", "resolve"]
+    {
         fields.node(key);
     }
     fields.finish();
@@ -89,6 +92,11 @@ pub(super) fn read(context: &mut Context<'_>, path: &str, node: &Node) -> Option
         images: images(context, &format!("{path}.images"), node.get("images")),
         target: Default::default(),
         object,
+        cost: cost::read(context, &format!("{path}.cost"), node.get("cost")),
+        usage: context
+            .parsed(&format!("{path}.usage"), node.get("usage"), |text| one_of(&usage::Dialect::ALL, text))
+            .first()
+            .copied(),
         open,
         frozen,
         companions: Vec::new(),
@@ -147,6 +155,8 @@ pub(super) fn discovery(context: &mut Context<'_>, node: &Node) -> Action {
         images: None,
         target: Default::default(),
         object: false,
+        cost: None,
+        usage: None,
         open: false,
         resolvers: Vec::new(),
         trial: None,
@@ -243,6 +253,10 @@ fn params(context: &mut Context<'_>, path: &str, node: Option<&Node>) -> Vec<Par
             .into_iter()
             .map(in_body)
             .collect();
+        if sources.len() > 1 && node.get("or_query").is_none() {
+            let several = |source| if let From::Pointer(pointer) = source { Some(pointer) } else { None };
+            sources = vec![From::Pointers(sources.into_iter().filter_map(several).collect())];
+        }
         if node.get("or_query").is_some() && node.get("pointer").is_none() {
             context.error(node, &path, "`or_query` is for a `pointer`, where there is no body");
         }
@@ -300,7 +314,10 @@ fn check(context: &mut Context<'_>, path: &str, node: &Node, action: &Action) {
         || !action.target.is_empty()
         || action.images.is_some()
         || action.params.iter().any(|param| {
-            matches!(param.source, From::Pointer(_) | From::BodyElseQuery(..) | From::At(_) | From::Digest { .. })
+            matches!(
+                param.source,
+                From::Pointer(_) | From::Pointers(_) | From::BodyElseQuery(..) | From::At(_) | From::Digest { .. }
+            )
         });
     if reads_body && action.decoders.is_empty() {
         context.error(node, path, "something is read from the body, but `decode` doesn't say how");

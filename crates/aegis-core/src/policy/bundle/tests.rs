@@ -43,6 +43,7 @@ fn call(env: &str, replicas: u64) -> ToolCall {
         frozen: false,
         companion: Companion::No,
         destination: None,
+        metering: crate::cost::Metering::default(),
         payload: Payload::Caller,
     }
 }

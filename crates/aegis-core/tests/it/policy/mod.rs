@@ -95,6 +95,7 @@ impl Call {
             frozen: false,
             companion,
             destination: self.destination.clone(),
+            metering: aegis_core::cost::Metering::default(),
             payload: Payload::Caller,
         }
     }
