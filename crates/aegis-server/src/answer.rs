@@ -163,7 +163,8 @@ fn answer(mut problem: Problem, explanation: &Explanation, form: Form) -> Respon
     stamp(&mut headers, explanation);
     let body = if form.head_only { Empty::new().map_err(|never| match never {}).boxed() } else { full(text) };
     let mut response = Response::new(body);
-    if let Some(phrase) = form.proxied.then(|| reason_phrase(&problem)).flatten() {
+    let in_status_line = form.proxied || matches!(&form.shape, DenyShape::Own(shape) if shape.status_line);
+    if let Some(phrase) = in_status_line.then(|| reason_phrase(&problem)).flatten() {
         response.extensions_mut().insert(phrase);
     }
     *response.status_mut() = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
@@ -178,7 +179,7 @@ fn spoken(problem: &Problem) -> String {
     format!("{}: {}. {}{asked}", problem.title, problem.detail.trim_end_matches('.'), problem.guidance)
 }
 
-/// The reason in the status line: of a refused tunnel, many clients show nothing else.
+/// The reason in the status line: of a refused tunnel, many clients show nothing else; twine and pip never do.
 fn reason_phrase(problem: &Problem) -> Option<ReasonPhrase> {
     let text = format!("{}: {}", problem.title, problem.detail);
     let printable = text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' });

@@ -36,6 +36,8 @@ pub struct OwnShape {
     pub media_type: String,
     /// An object, which the problem's own members stand beside; or a text, into which they are put with XML's escapes.
     pub body: Value,
+    /// Whether the reason stands in the status line too, for clients that show nothing else.
+    pub status_line: bool,
     /// Headers besides, by name.
     pub headers: Vec<(String, String)>,
 }

@@ -91,10 +91,13 @@ async fn a_tools_own_shape_is_filled_once_and_keeps_the_members() {
     let shape = |body| OwnShape {
         media_type: "application/x-own".to_owned(),
         body,
+        status_line: true,
         headers: vec![("x-error".to_owned(), "{detail}".to_owned())],
     };
     let told = Explanation { detail: "a {code} <b>\u{1}".to_owned(), ..explanation(Code::PolicyViolation) };
     let response = refusal(&told, Form { shape: DenyShape::Own(Arc::new(shape(body))), ..PLAIN });
+    let line = response.extensions().get::<ReasonPhrase>().map(|phrase| phrase.as_bytes());
+    assert_eq!(line, Some(b"PolicyViolation: a {code} <b>?".as_slice()));
     assert_eq!(response.headers()[CONTENT_TYPE], "application/x-own");
     assert_eq!(response.headers()["x-error"], "a {code} <b>?");
     let own = json(response).await;

@@ -29,6 +29,7 @@ mod kubectl;
 mod kubernetes_sidecar;
 mod mcp;
 mod otlp;
+mod packages;
 mod process;
 mod proxy_guides;
 mod readme;

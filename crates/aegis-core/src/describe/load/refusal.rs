@@ -34,6 +34,7 @@ pub(super) fn read(context: &mut Context<'_>, node: Option<&Node>) -> DenyShape 
 fn own(context: &mut Context<'_>, path: &str, node: &Node) -> Option<OwnShape> {
     let mut fields = context.fields(path, node)?;
     let media_type = fields.text("media_type").unwrap_or_else(|| "application/json".to_owned());
+    let status_line = fields.bool("status_line").unwrap_or(false);
     let body = fields.required("body").cloned();
     fields.node("headers");
     fields.finish();
@@ -56,5 +57,5 @@ fn own(context: &mut Context<'_>, path: &str, node: &Node) -> Option<OwnShape> {
             _ => context.error(value, path, format!("{name:?} is no header with a text")),
         }
     }
-    Some(OwnShape { media_type, body: body.to_json(), headers })
+    Some(OwnShape { media_type, body: body.to_json(), status_line, headers })
 }

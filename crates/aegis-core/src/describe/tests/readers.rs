@@ -178,3 +178,28 @@ proptest! {
         prop_assert_eq!(image.reference, text);
     }
 }
+
+proptest! {
+    /// Whatever stands in them, near the forms that they have.
+    #[test]
+    fn readers_of_pushes_and_uploads_never_panic(
+        bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        text in "(0000|00[0-9a-f]{2}|[01]{40} | refs/heads/a|push-cert|\u{0}push-options|\n|shallow |-----BEGIN ){0,12}",
+        form in "(--b|\r\n|\n|--|Content-Disposition: form-data; |name=\"|filename=\"|\"|content|a|:action|file_upload){0,20}",
+        length in any::<u32>(),
+    ) {
+        for body in [bytes.as_slice(), text.as_bytes(), form.as_bytes()] {
+            let _ = super::super::git::beginning(body);
+            let _ = super::super::multipart::form("multipart/form-data; boundary=b", body);
+            let _ = super::super::python_file::document("multipart/form-data; boundary=b", body);
+            let _ = super::super::npm::document(body);
+            let _ = super::super::crate_file::document(body);
+            let _ = super::super::crate_file::document(&[&length.to_le_bytes(), body].concat());
+        }
+        // The beginning of a push is the same, whatever follows it.
+        if let Ok(Some((push, length))) = super::super::git::beginning(text.as_bytes()) {
+            let longer = [text.as_bytes(), bytes.as_slice()].concat();
+            prop_assert_eq!(super::super::git::beginning(&longer), Ok(Some((push, length))));
+        }
+    }
+}
