@@ -48,14 +48,14 @@ use aegis_core::problem::Violation;
 use aegis_core::usage::{Dialect, Usage};
 use aegis_store::{Admitted, Receipt, Store};
 use bytes::Bytes;
-pub(crate) use headers::is_grpc;
+pub(crate) use headers::{is_credential, is_grpc};
 use http::header::{HeaderName, HeaderValue};
 use http_body_util::combinators::BoxBody;
 pub use lookup::Looked;
 pub use proxy::{BadProxy, Direct, UpstreamProxy};
 pub use settings::{
-    ClientCertificate, Credential, PrivateNetworks, Protocol, Roots, RouteUpstream, Secret, Settings, SettingsError,
-    Timeouts, Tls, Upstream,
+    ClientCertificate, Credential, Exec, NamedUpstream, PrivateNetworks, Protocol, Roots, RouteUpstream, Secret,
+    Settings, SettingsError, Timeouts, Tls, Upstream,
 };
 pub use sigv4::{KeyPair, SigV4};
 use tokio::sync::oneshot;

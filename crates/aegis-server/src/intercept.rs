@@ -11,6 +11,7 @@
 mod body;
 mod credential;
 pub mod ext_authz;
+pub(crate) mod foreign;
 pub(crate) mod frame;
 pub mod framing;
 mod grpc;
@@ -41,6 +42,7 @@ pub use within::{InterceptedHost, Interception};
 pub use crate::hosts::{BadPattern, HostPattern};
 
 pub use self::body::Pace;
+use self::foreign::Foreign;
 use self::framing::Malformed;
 use self::listener::Listener;
 use self::way::Found;
@@ -66,6 +68,8 @@ pub struct Route {
     pub credential: bool,
     /// Where it does so by AWS's signature: agents sign too, with keys of the route's.
     pub sigv4: Option<Arc<SigV4>>,
+    /// Whether a call that brings a credential for the upstream is refused.
+    pub refuses_foreign: bool,
 }
 
 /// The adapter of the proxy's listeners. Cheap to clone.
@@ -205,6 +209,12 @@ impl Intercept {
         let trace = TraceContext::join(&head.headers, random());
 
         let injected = matches!(&found, Ok(found) if found.injected);
+        // Where agents sign their requests, what they sign with is looked at with the signature.
+        if matches!(&found, Ok(found) if found.refuses_foreign && found.sigv4.is_none())
+            && let Some(foreign) = Foreign::of(form, &head)
+        {
+            head.extensions.insert(foreign);
+        }
         credential::strip(form, &mut head.headers, injected);
         let expects = head.headers.contains_key(EXPECT);
         headers::strip_connection(&mut head.headers, upgrading);

@@ -41,6 +41,7 @@ pub use parts::Parts;
 pub use retire::retire;
 
 use crate::enforce::{AnyBody, Live, Toward};
+use crate::intercept::foreign::Foreign;
 
 /// The one pipeline. Cheap to clone.
 #[derive(Clone)]
@@ -86,6 +87,7 @@ impl Pipeline {
     /// Steps 2 to 4: who asks, what is asked, what follows.
     async fn judge(&self, case: &mut Case, incoming: Incoming) -> Result<(Decision, Wire), Denial> {
         let Incoming { way, credential, override_token, head, body, upgrade, fits, .. } = incoming;
+        let foreign = head.extensions.get::<Foreign>().map(Foreign::guard);
         let agent = self.sender(case, &way, &head, &credential).map_err(|denial| *denial)?;
         case.is_of(&agent);
 
@@ -102,7 +104,7 @@ impl Pipeline {
         case.keep_call(&self.0.store, asked);
         let (toward, guard) = self.reach(case, &way, asked).await;
         let (approval, other) = self.approval(&case.policies, asked, override_token.as_deref());
-        let guards: Vec<Violation> = case.guard().into_iter().chain(guard).chain(other).collect();
+        let guards: Vec<Violation> = case.guard().into_iter().chain(foreign).chain(guard).chain(other).collect();
         let opinion = self.opinion(case, asked, &guards);
         let over_rate = self.0.rates.over(case.policies.rates(asked));
         let spends = self.0.store.spends(case.policies.budgets(asked), case.now);
@@ -132,6 +134,12 @@ impl Pipeline {
                 return self.refuse(case, denial).await;
             }
         };
+        if let Err(why) = self.0.enforcer.can_prove(&toward, passage.call().destination.as_ref()).await {
+            tracing::error!(%why, "Aegis has no credential to prove itself with");
+            let detail = "Aegis has no credential for the tool now: tell the operator";
+            let denial = passage.refuse(Code::GatewayUnavailable, "credential: unavailable", detail);
+            return self.refuse(case, denial).await;
+        }
         let latency = case.latency();
         let admitted = match self.0.store.admit(passage, case.noted(latency)).await {
             Ok(admitted) => admitted,

@@ -10,6 +10,7 @@
 
 mod bundle;
 mod checked;
+mod credentials;
 mod decisions;
 mod egress;
 mod interception;

@@ -87,12 +87,12 @@ fn unusable_routes(config: &Config) -> Vec<Diagnostic> {
     }
     let named = enforce::Settings { routes: Vec::new(), ..enforcement(config) };
     if let Err(error) = named.check() {
-        return vec![Diagnostic::error(
-            config::DEFAULT_FILE,
-            config::START,
-            "interception.upstream_ca",
-            error.to_string(),
-        )];
+        let (file, place) = &config.interception.at;
+        let key = match error {
+            enforce::SettingsError::Named(_) => "interception.hosts",
+            _ => "interception.upstream_ca",
+        };
+        return vec![Diagnostic::error(file, *place, key, error.to_string())];
     }
     let why = |upstream: &RouteUpstream, file: &str, place, key: &str| {
         let settings = enforce::Settings { routes: vec![upstream.clone()], ..enforce::Settings::default() };
@@ -117,6 +117,7 @@ fn enforcement(config: &Config) -> enforce::Settings {
         overrides: config.upstreams.clone(),
         private_networks: config.private_networks,
         proxy: config.proxy.clone(),
+        named: config.interception.named.clone(),
         named_roots: config.interception.upstream_ca.clone().map_or(Roots::System, Roots::SystemAnd),
         ..enforce::Settings::default()
     }
@@ -288,6 +289,7 @@ fn routes(config: &Config) -> impl Iterator<Item = intercept::Route> {
             Some(Credential::SigV4(keys)) => Some(Arc::new(SigV4::clone(keys))),
             _ => None,
         },
+        refuses_foreign: route.refuses_foreign,
     })
 }
 

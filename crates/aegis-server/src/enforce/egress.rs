@@ -10,17 +10,32 @@ use aegis_core::describe::{AddressClass, address_class};
 use aegis_core::problem::Violation;
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
-use rustls::ClientConfig;
+use rustls::{ClientConfig, RootCertStore};
 
 use super::connect::{At, DialError, Dialer, Lookup};
+use super::presented::Presented;
 use super::profile::Profile;
-use super::settings::{PrivateNetworks, Protocol, Roots, Settings, SettingsError, Timeouts, Tls, Upstream};
+use super::settings::{
+    NamedUpstream, PrivateNetworks, Protocol, Roots, Settings, SettingsError, Timeouts, Tls, Upstream,
+};
 use super::{Failure, Toward, tls};
+use crate::hosts::HostPattern;
 
 /// Profiles of agent-named destinations that are kept, with their connections.
 const PROFILES: u64 = 1024;
 /// A profile that nobody uses is forgotten after this.
 const PROFILE_IDLE: Duration = Duration::from_secs(90);
+
+/// How hosts are spoken to that agents name, over HTTP/1.1 and over HTTP/2.
+type Configs = [Result<Arc<ClientConfig>, String>; 2];
+
+/// Hosts that agents name and Aegis proves itself to.
+struct Known {
+    pattern: HostPattern,
+    credential: Option<Arc<Presented>>,
+    /// Where Aegis shows a certificate.
+    tls: Option<Configs>,
+}
 
 /// Two destinations share connections only if they are one, at the same addresses.
 type ProfileKey = (String, String, u16, Protocol, At);
@@ -31,7 +46,9 @@ pub(super) struct Egress {
     routes: HashMap<String, Arc<Profile>>,
     named: Cache<ProfileKey, Arc<Profile>>,
     /// For HTTP/1.1 and for HTTP/2.
-    named_tls: [Result<Arc<ClientConfig>, String>; 2],
+    named_tls: Configs,
+    /// What Aegis is to some of them.
+    known: Vec<Known>,
     private_networks: PrivateNetworks,
 }
 
@@ -58,8 +75,9 @@ impl Egress {
         if let (Roots::Pem(_) | Roots::SystemAnd(_), [Err(why), _]) = (&trust.roots, &named_tls) {
             return Err(SettingsError::NamedRoots(why.clone()));
         }
+        let known = settings.named.iter().map(|named| Known::new(named, &trust, &system)).collect::<Result<_, _>>()?;
         let named = Cache::builder().max_capacity(PROFILES).time_to_idle(PROFILE_IDLE).build();
-        Ok(Self { dialer, routes, named, named_tls, private_networks: settings.private_networks })
+        Ok(Self { dialer, routes, named, named_tls, known, private_networks: settings.private_networks })
     }
 
     pub(super) fn timeouts(&self) -> &Timeouts {
@@ -152,14 +170,38 @@ impl Egress {
             "https" => true,
             other => return Err(format!("{other:?} is no scheme of a request")),
         };
-        let [http1, http2] = &self.named_tls;
+        // Only here: without TLS the secret would be anybody's to read.
+        let known = self.known.iter().find(|known| secure && known.pattern.matches(destination));
+        let [http1, http2] = known.and_then(|known| known.tls.as_ref()).unwrap_or(&self.named_tls);
         let config = if protocol == Protocol::Http2 { http2 } else { http1 };
         let config = if secure { Some(config.clone()?) } else { None };
         let origin = Upstream { secure, host: host.clone(), port: *port, base_path: String::new() };
-        let profile = Profile::of_destination(origin, at, config, protocol, &self.dialer)?;
+        let mut profile = Profile::of_destination(origin, at, config, protocol, &self.dialer)?;
+        if let Some(known) = known {
+            profile.prove(known.credential.clone(), known.tls.is_some());
+        }
         let profile = Arc::new(profile);
         self.named.insert(key, Arc::clone(&profile));
         Ok(profile)
+    }
+}
+
+impl Known {
+    fn new(
+        named: &NamedUpstream,
+        trust: &Tls,
+        system: &Result<Arc<RootCertStore>, String>,
+    ) -> Result<Self, SettingsError> {
+        let credential = named.credential.as_ref().map(Presented::new).transpose().map_err(SettingsError::Named)?;
+        let tls = match &named.client {
+            None => None,
+            Some(client) => {
+                let shown = Tls { client: Some(client.clone()), ..trust.clone() };
+                let config = |protocol| tls::client_config(&shown, protocol, system).map_err(SettingsError::Named);
+                Some([Ok(config(Protocol::Http1)?), Ok(config(Protocol::Http2)?)])
+            }
+        };
+        Ok(Self { pattern: named.pattern.clone(), credential: credential.map(Arc::new), tls })
     }
 }
 

@@ -75,15 +75,16 @@ impl Egress {
         meter: &Meter,
     ) -> Result<Opened, Failure> {
         let profile = self.profile(toward, destination, headers::is_grpc(&request.headers))?;
+        let shown = profile.show().await.map_err(|why| Failure::NotSent(format!("Aegis can't prove itself: {why}")))?;
         let protocol = live.upgrade.as_ref().and_then(|_| profile.upgrade(&request.headers));
         let streamed = !matches!(request.body, Body::Whole(_));
         let (inner, length) = outgoing_body(&request, live.body)?;
         let (body, mut upload) = Metered::new(inner, meter.up.clone(), length, self.timeouts().upload_idle);
         let outgoing = profile
-            .request(request, protocol.as_ref(), trace, length, AnyBody::new(body.until(&meter.cut)))
+            .request(request, shown.clone(), protocol.as_ref(), trace, length, AnyBody::new(body.until(&meter.cut)))
             .map_err(|error| Failure::Unreachable(format!("the request can't be put on the wire: {error}")))?;
         let Held { client, call } = profile.client();
-        let response = match self.head(client.request(outgoing), streamed, meter).await {
+        let mut response = match self.head(client.request(outgoing), streamed, meter).await {
             Ok(response) => response,
             Err(failure) => {
                 return Err(match upload.try_recv() {
@@ -96,6 +97,9 @@ impl Egress {
             return Err(Failure::NotSent("the proxy that Aegis goes through refuses its credential".to_owned()));
         }
         meter.status.store(response.status().as_u16(), Ordering::Relaxed);
+        if let Some(shown) = &shown {
+            shown.hide_in(response.headers_mut());
+        }
         // Dropped unread, so that its connection isn't used again.
         headers::check_answer(response.headers())
             .map_err(|why| Failure::Unreachable(format!("the upstream's answer can't be delimited: {why}")))?;

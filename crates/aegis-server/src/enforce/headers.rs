@@ -46,6 +46,11 @@ pub(super) fn strip_request(headers: &mut HeaderMap, authenticated: bool) {
     });
 }
 
+/// Whether tools take this header for what proves who calls, or for whom.
+pub(crate) fn is_credential(name: &str) -> bool {
+    HeaderName::from_bytes(name.as_bytes()).is_ok_and(|name| CREDENTIALS.iter().any(|known| is_or_starts(&name, known)))
+}
+
 /// Whether it is a call of gRPC, which is spoken over HTTP/2 (gRPC-Web isn't).
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);

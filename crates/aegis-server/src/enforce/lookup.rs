@@ -64,6 +64,18 @@ impl Enforcer {
         self.inner.egress.profile(toward, destination, false).is_ok_and(|profile| profile.is_authenticated())
     }
 
+    /// Whether what Aegis proves itself with is at hand where a call goes.
+    ///
+    /// # Errors
+    /// Why not, without any secret.
+    pub async fn can_prove(&self, toward: &Toward, destination: Option<&Destination>) -> Result<(), String> {
+        match self.inner.egress.profile(toward, destination, false) {
+            Ok(profile) => profile.show().await.map(drop),
+            // Said when it is forwarded.
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Asks the tool a question about `call`, which would go `toward` there.
     pub async fn look_up(
         &self,
@@ -136,7 +148,8 @@ async fn fetch(
         true => AnyBody::new(Empty::<Bytes>::new().map_err(|never| match never {})),
         false => AnyBody::new(Full::new(body).map_err(|never| match never {})),
     };
-    let outgoing = profile.request(request, None, &[], Some(length), body).map_err(|_| unreachable())?;
+    let shown = profile.show().await.map_err(|_| "Aegis's credential is not at hand".to_owned())?;
+    let outgoing = profile.request(request, shown, None, &[], Some(length), body).map_err(|_| unreachable())?;
     let held = profile.client();
     let response = held.client.request(outgoing).await.map_err(|_| unreachable())?;
     let (head, body) = response.into_parts();

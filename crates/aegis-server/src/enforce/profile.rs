@@ -16,7 +16,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 use super::connect::{At, Connector, Dialer};
-use super::presented::Presented;
+use super::presented::{Presented, Shown};
 use super::settings::{Credential, Protocol, RouteUpstream, SettingsError, Upstream};
 use super::shards::{HTTP2_CONNECTIONS, Held, Shards};
 use super::sigv4::{Signer, Unsigned};
@@ -32,7 +32,7 @@ pub(super) struct Profile {
     clients: Shards,
     origin: Upstream,
     authority: HeaderValue,
-    credential: Option<Presented>,
+    credential: Option<Arc<Presented>>,
     signer: Option<Signer>,
     authenticated: bool,
     http2: bool,
@@ -79,10 +79,27 @@ impl Profile {
         };
         let at = At::Host(route.upstream.host.clone(), route.upstream.port);
         let mut profile = Self::new(route.upstream.clone(), at, verified, route.protocol, dialer).map_err(wrong)?;
-        profile.authenticated =
-            credential.is_some() || signer.is_some() || (route.upstream.secure && route.tls.client.is_some());
-        (profile.credential, profile.signer) = (credential, signer);
+        profile.prove(credential.map(Arc::new), route.upstream.secure && route.tls.client.is_some());
+        profile.authenticated |= signer.is_some();
+        profile.signer = signer;
         Ok(profile)
+    }
+
+    /// What Aegis proves itself with there; `certified` when by a certificate too.
+    pub(super) fn prove(&mut self, credential: Option<Arc<Presented>>, certified: bool) {
+        self.authenticated = credential.is_some() || certified;
+        self.credential = credential;
+    }
+
+    /// What the next request proves itself with.
+    ///
+    /// # Errors
+    /// Why there is nothing now; then nothing may be sent.
+    pub(super) async fn show(&self) -> Result<Option<Shown>, String> {
+        match &self.credential {
+            Some(credential) => credential.show().await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The profile of a destination that an agent named, at addresses that were checked.
@@ -148,13 +165,14 @@ impl Profile {
     }
 
     /// The request as it goes on the wire: joined to the base path, with the upstream's `Host`, Aegis's credential, the
-    /// trace, and exact framing. `length` is the body's, when it is known.
+    /// trace, and exact framing. `shown` is from [`Profile::show`]; `length` is the body's, when it is known.
     ///
     /// # Errors
     /// The joined target isn't one, or it can't be signed.
     pub(super) fn request(
         &self,
         call: aegis_core::call::HttpRequest,
+        shown: Option<Shown>,
         upgrade: Option<&HeaderValue>,
         trace: &[(HeaderName, HeaderValue)],
         length: Option<u64>,
@@ -168,9 +186,6 @@ impl Profile {
         fields.extend(trace.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
         if let Some(Some(value)) = &self.forwards {
             fields.insert(header::PROXY_AUTHORIZATION, value.clone());
-        }
-        if let Some((name, value)) = self.credential.as_ref().map(Presented::header) {
-            fields.insert(name, value);
         }
         if let Some(protocol) = upgrade {
             fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -197,6 +212,9 @@ impl Profile {
         *request.headers_mut() = fields;
         if let Some((signer, asked)) = signing {
             signer.sign(asked, &self.authority, &mut request)?;
+        }
+        if let Some(shown) = shown {
+            shown.apply(&mut request);
         }
         Ok(request)
     }

@@ -2,7 +2,7 @@
 //!
 //! Deliberately absent: a way to switch certificate verification off.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -10,6 +10,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use aegis_core::call::Destination;
+
+use crate::hosts::HostPattern;
 
 /// Everything that the enforcer needs to know.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +24,8 @@ pub struct Settings {
     pub private_networks: PrivateNetworks,
     /// Whom the hosts that agents name may be certified by.
     pub named_roots: Roots,
+    /// What Aegis is to hosts that agents name; the first that matches counts. Never used without TLS.
+    pub named: Vec<NamedUpstream>,
     /// The proxy that everything goes through that isn't listed as direct.
     pub proxy: Option<super::UpstreamProxy>,
     /// Aegis's own listeners: nothing is ever forwarded to them. See also [`super::Enforcer::guard_own`].
@@ -132,6 +136,13 @@ pub enum Credential {
         /// Password.
         password: Secret,
     },
+    /// The same with the password in this file.
+    BasicFile {
+        /// User name.
+        user: String,
+        /// The file.
+        path: PathBuf,
+    },
     /// A header of its own, e.g. `PRIVATE-TOKEN`.
     Header {
         /// Its name.
@@ -139,8 +150,43 @@ pub enum Credential {
         /// Its value.
         value: Secret,
     },
+    /// The same with the value in this file.
+    HeaderFile {
+        /// Its name.
+        name: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// What a program prints.
+    Exec(Exec),
     /// AWS's Signature Version 4, made anew for each request.
     SigV4(Box<super::SigV4>),
+}
+
+/// A program that prints a credential: an `ExecCredential` of Kubernetes, or one line of text.
+#[derive(Debug, Clone)]
+pub struct Exec {
+    /// The program and its arguments; no shell.
+    pub command: Vec<String>,
+    /// What is added to its environment.
+    pub env: BTreeMap<String, String>,
+    /// The header that it is the value of; without, it is a bearer token.
+    pub header: Option<String>,
+    /// How long it may run.
+    pub timeout: Duration,
+    /// How long what it prints holds, where it doesn't say.
+    pub ttl: Duration,
+}
+
+/// Hosts that agents name over TLS that Aegis reads (interception), and what Aegis is there.
+#[derive(Debug, Clone)]
+pub struct NamedUpstream {
+    /// Which.
+    pub pattern: HostPattern,
+    /// What Aegis proves itself with.
+    pub credential: Option<Credential>,
+    /// The certificate that Aegis shows.
+    pub client: Option<ClientCertificate>,
 }
 
 /// A text that is never shown: `Debug` prints `***`, and there is no `Display`.
@@ -210,6 +256,9 @@ pub enum SettingsError {
     /// The certificate authorities of the hosts that agents name.
     #[error("the certificate authorities can't be used: {0}")]
     NamedRoots(String),
+    /// What Aegis would be to a host that agents name.
+    #[error("an intercepted host: {0}")]
+    Named(String),
     /// Two routes have one name.
     #[error("two routes are named {0:?}")]
     DuplicateRoute(String),

@@ -9,7 +9,7 @@ use super::unreadable;
 use super::way::Form;
 use crate::identify::Credential;
 
-const TOKEN: HeaderName = HeaderName::from_static("aegis-token");
+pub(super) const TOKEN: HeaderName = HeaderName::from_static("aegis-token");
 const OVERRIDE: HeaderName = HeaderName::from_static("aegis-override");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -63,9 +63,9 @@ pub(super) fn override_token(headers: &HeaderMap) -> Result<Option<String>, Unre
 }
 
 /// Takes off everything that is for Aegis. On a route, `Authorization` is the upstream's only beside an `Aegis-Token`, and
-/// only where Aegis doesn't prove itself there.
+/// nowhere where Aegis proves itself there.
 pub(super) fn strip(form: Form, headers: &mut HeaderMap, injected: bool) {
-    if form == Form::Route && (injected || !headers.contains_key(TOKEN)) {
+    if injected || (form == Form::Route && !headers.contains_key(TOKEN)) {
         headers.remove(AUTHORIZATION);
     }
     let ours = |name: &HeaderName| {

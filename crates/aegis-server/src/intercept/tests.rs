@@ -210,7 +210,15 @@ fn the_form_follows_from_the_request_line() {
 fn via() -> Via {
     let destination = aegis_core::describe::canonical_destination("tunnel", "a.example", 443).expect("a host");
     let over = CancellationToken::new();
-    Via { destination, tool: None, cluster: None, credential: Credential::Missing, over }
+    Via {
+        destination,
+        tool: None,
+        cluster: None,
+        injected: false,
+        refuses_foreign: false,
+        credential: Credential::Missing,
+        over,
+    }
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub(super) struct Found {
     pub(super) injected: bool,
     /// By what agents sign their requests there.
     pub(super) sigv4: Option<Arc<SigV4>>,
+    /// Whether the agent may bring no credential for it.
+    pub(super) refuses_foreign: bool,
 }
 
 impl Form {
@@ -80,7 +82,7 @@ impl Form {
 
 /// Where a request leads that came inside of an intercepted connection: to its host, and it must say so itself.
 pub(super) fn within(head: &Parts, via: &Via) -> Result<Found, Unreadable> {
-    let Via { destination, tool, cluster, .. } = via;
+    let Via { destination, tool, cluster, injected, refuses_foreign, .. } = via;
     if head.method == Method::CONNECT {
         return Err(unreadable("connect_within", "a tunnel inside of an intercepted connection leads nowhere"));
     }
@@ -99,7 +101,13 @@ pub(super) fn within(head: &Parts, via: &Via) -> Result<Found, Unreadable> {
     let raw = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let destination = Destination { scheme: "https".to_owned(), ..destination.clone() };
     let way = Way::Intercepted { destination, tool: tool.clone(), cluster: cluster.clone() };
-    Ok(Found { way, target: canonical_target(&raw)?, injected: false, sigv4: None })
+    Ok(Found {
+        way,
+        target: canonical_target(&raw)?,
+        injected: *injected,
+        sigv4: None,
+        refuses_foreign: *refuses_foreign,
+    })
 }
 
 /// Where a request of this form leads.
@@ -123,9 +131,9 @@ fn route(uri: &Uri, routes: &HashMap<String, Route>) -> Result<Found, Unreadable
         None => PathAndQuery::try_from(rest),
     };
     let raw = raw.map_err(|_| unreadable("target", "the path is malformed"))?;
-    let Route { name, tool, cluster, upstream, credential, sigv4 } = route.clone();
+    let Route { name, tool, cluster, upstream, credential, sigv4, refuses_foreign } = route.clone();
     let way = Way::Route { name, tool, cluster, upstream };
-    Ok(Found { way, target: canonical_target(&raw)?, injected: credential, sigv4 })
+    Ok(Found { way, target: canonical_target(&raw)?, injected: credential, sigv4, refuses_foreign })
 }
 
 fn forward(uri: &Uri) -> Result<Found, Unreadable> {
@@ -136,7 +144,13 @@ fn forward(uri: &Uri) -> Result<Found, Unreadable> {
     let (host, port) = frame::authority(authority.as_str())?;
     let raw = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let destination = canonical_destination("http", host, port.unwrap_or(80))?;
-    Ok(Found { way: Way::Forward { destination }, target: canonical_target(&raw)?, injected: false, sigv4: None })
+    Ok(Found {
+        way: Way::Forward { destination },
+        target: canonical_target(&raw)?,
+        injected: false,
+        sigv4: None,
+        refuses_foreign: false,
+    })
 }
 
 fn tunnel(uri: &Uri) -> Result<Found, Unreadable> {
@@ -147,5 +161,11 @@ fn tunnel(uri: &Uri) -> Result<Found, Unreadable> {
     }
     let (host, port) = frame::authority(authority.as_str())?;
     let destination = canonical_destination("tunnel", host, port.ok_or_else(malformed)?)?;
-    Ok(Found { way: Way::Tunnel { destination }, target: PathAndQuery::from_static("/"), injected: false, sigv4: None })
+    Ok(Found {
+        way: Way::Tunnel { destination },
+        target: PathAndQuery::from_static("/"),
+        injected: false,
+        sigv4: None,
+        refuses_foreign: false,
+    })
 }

@@ -55,6 +55,10 @@ pub struct InterceptedHost {
     pub tool: Option<String>,
     /// The operator's name for the cluster.
     pub cluster: Option<String>,
+    /// Whether Aegis proves itself there: then nothing that the agent says about itself gets there.
+    pub credential: bool,
+    /// Whether a call that brings a credential for the host is refused.
+    pub refuses_foreign: bool,
 }
 
 /// What the requests of one intercepted connection share.
@@ -62,6 +66,8 @@ pub(super) struct Via {
     pub(super) destination: Destination,
     pub(super) tool: Option<String>,
     pub(super) cluster: Option<String>,
+    pub(super) injected: bool,
+    pub(super) refuses_foreign: bool,
     pub(super) credential: Credential,
     /// Cancelled when the connection is to take no more requests.
     pub(super) over: CancellationToken,
@@ -111,8 +117,9 @@ impl Intercept {
                 return crate::answer::undecided(StatusCode::SERVICE_UNAVAILABLE, "The gateway failed to decide this.");
             }
         };
-        let InterceptedHost { tool, cluster, .. } = host;
-        let via = Via { destination, tool, cluster, credential, over: listener.drain.child_token() };
+        let InterceptedHost { tool, cluster, credential: injected, refuses_foreign, .. } = host;
+        let over = listener.drain.child_token();
+        let via = Via { destination, tool, cluster, injected, refuses_foreign, credential, over };
         let connection = Connection { intercept: self.clone(), listener, via: Arc::new(via), agent, head };
         let connections = connection.listener.connections.clone();
         connections.spawn(connection.run(client, config));

@@ -3,19 +3,31 @@
 use std::path::{Path, PathBuf};
 
 use aegis_core::document::{Diagnostic, Fields, Node, Place, Value};
+use aegis_server::enforce::{Credential, NamedUpstream};
 use aegis_server::intercept::{BadPattern, InterceptedHost};
 
-use super::START;
 use super::checked::absolute;
+use super::routes::placed;
+use super::{START, credentials};
 
 /// As written.
 #[derive(Default)]
 pub(super) struct TypedInterception {
     place: Option<Place>,
-    pub(super) hosts: Vec<InterceptedHost>,
+    pub(super) hosts: Vec<TypedHost>,
     certificate: Option<String>,
     key: Option<String>,
     upstream_ca: Option<(Place, String)>,
+}
+
+/// A host as written.
+pub(super) struct TypedHost {
+    place: Place,
+    path: String,
+    host: InterceptedHost,
+    credential: Option<Credential>,
+    client_cert: Option<(Place, String)>,
+    client_key: Option<(Place, String)>,
 }
 
 /// Which hosts are intercepted, in whose name, and whom their upstreams may be certified by.
@@ -25,6 +37,8 @@ pub(crate) struct Interception {
     pub(crate) at: (String, Place),
     /// The hosts; none, and nothing is intercepted.
     pub(crate) hosts: Vec<InterceptedHost>,
+    /// What Aegis is to them, in their order.
+    pub(crate) named: Vec<NamedUpstream>,
     /// Certificate and key of the operator's own CA; `None` is Aegis's.
     pub(crate) ca: Option<(PathBuf, PathBuf)>,
     /// Certificate authorities of upstreams, beside the system's, in PEM.
@@ -57,39 +71,56 @@ pub(super) fn read(root: &mut Fields<'_>) -> TypedInterception {
 }
 
 /// Reads the elements of `interception.hosts`.
-pub(super) fn hosts(file: &str, root: &Node, errors: &mut Vec<Diagnostic>) -> Vec<InterceptedHost> {
+pub(super) fn hosts(file: &str, root: &Node, errors: &mut Vec<Diagnostic>) -> Vec<TypedHost> {
     let listed = root.get("interception").and_then(|node| node.get("hosts")).map(|node| &node.value);
     let Some(Value::List(items)) = listed else { return Vec::new() };
-    let read = |(index, node)| host(file, &format!("interception.hosts[{index}]"), node, errors);
+    let read = |(index, node)| host(file, format!("interception.hosts[{index}]"), node, errors);
     items.iter().enumerate().filter_map(read).collect()
 }
 
 /// A host, or a mapping of one with what is there.
-fn host(file: &str, path: &str, node: &Node, errors: &mut Vec<Diagnostic>) -> Option<InterceptedHost> {
-    let mut wrong = |place: Place, message: String| {
-        errors.push(Diagnostic::error(file, place, path, message));
+fn host(file: &str, path: String, node: &Node, errors: &mut Vec<Diagnostic>) -> Option<TypedHost> {
+    let mut wrong = |message: String| {
+        errors.push(Diagnostic::error(file, node.place, &path, message));
         None
     };
+    let plain =
+        |pattern| InterceptedHost { pattern, tool: None, cluster: None, credential: false, refuses_foreign: false };
     if let Some(text) = node.text() {
         return match text.parse() {
-            Ok(pattern) => Some(InterceptedHost { pattern, tool: None, cluster: None }),
-            Err(error) => wrong(node.place, BadPattern::to_string(&error)),
+            Ok(pattern) => {
+                let host = plain(pattern);
+                Some(TypedHost { place: node.place, path, host, credential: None, client_cert: None, client_key: None })
+            }
+            Err(error) => wrong(BadPattern::to_string(&error)),
         };
     }
     if !matches!(node.value, Value::Map(_)) {
-        return wrong(
-            node.place,
-            "expected a host such as api.github.com or *.internal, or {host: …, tool: …}".to_owned(),
-        );
+        return wrong("expected a host such as api.github.com or *.internal, or {host: …, tool: …}".to_owned());
     }
-    let mut fields = Fields::of(file, path, node, errors)?;
-    let (host, place) = (fields.required_text("host"), node.place);
+    let mut fields = Fields::of(file, &path, node, errors)?;
+    let host = fields.required_text("host");
     let (tool, cluster) = (fields.text("tool"), fields.text("cluster"));
+    let refuses_foreign = credentials::refuses_foreign(&mut fields);
+    let (mut client_cert, mut client_key) = (None, None);
+    if let Some(mut tls) = fields.map("tls") {
+        client_cert = placed(&mut tls, "client_cert");
+        client_key = placed(&mut tls, "client_key");
+        tls.finish();
+    }
+    let credential = fields.map("credential").and_then(credentials::read);
+    if matches!(credential, Some(Credential::SigV4(_))) {
+        fields.error_at("credential", node.place, "sigv4 is for routes, whose agents sign their requests", None);
+    }
     fields.finish();
     match host?.parse() {
-        Ok(pattern) => Some(InterceptedHost { pattern, tool, cluster }),
+        Ok(pattern) => {
+            let proves = credential.is_some() || client_cert.is_some();
+            let host = InterceptedHost { tool, cluster, credential: proves, refuses_foreign, ..plain(pattern) };
+            Some(TypedHost { place: node.place, path, host, credential, client_cert, client_key })
+        }
         Err(error) => {
-            errors.push(Diagnostic::error(file, place, path, BadPattern::to_string(&error)));
+            errors.push(Diagnostic::error(file, node.place, &path, BadPattern::to_string(&error)));
             None
         }
     }
@@ -112,5 +143,15 @@ pub(super) fn check(file: &str, typed: TypedInterception, base: &Path, errors: &
         fail(place, "hosts", "expected at least one host; without interception leave `interception` out".to_owned());
     }
     let at = (file.to_owned(), typed.place.unwrap_or(START));
-    Interception { at, hosts: typed.hosts, ca, upstream_ca }
+    let (mut hosts, mut named) = (Vec::new(), Vec::new());
+    for TypedHost { place, path, host, credential, client_cert, client_key } in typed.hosts {
+        let mut fail = |place: Place, key: &str, message: &str| {
+            errors.push(Diagnostic::error(file, place, &format!("{path}.{key}"), message));
+        };
+        let client = credentials::client(&client_cert, &client_key, place, base, &mut fail);
+        let credential = credential.map(|credential| credentials::under(base, credential));
+        named.push(NamedUpstream { pattern: host.pattern.clone(), credential, client });
+        hosts.push(host);
+    }
+    Interception { at, hosts, named, ca, upstream_ca }
 }

@@ -11,6 +11,7 @@ use aegis_server::enforce::{Credential, RouteUpstream};
 use aegis_server::mcp::McpSettings;
 use http::uri::PathAndQuery;
 
+use super::credentials;
 use super::routes::{self, TypedRoute};
 
 /// One element of the list as written.
@@ -67,7 +68,7 @@ pub(super) fn read(file: &str, index: usize, node: &Node, errors: &mut Vec<Diagn
         tls.finish();
     }
     if let Some(credential) = fields.map("credential") {
-        mcp.credential = routes::read_credential(credential);
+        mcp.credential = credentials::read(credential);
     }
     if matches!(mcp.credential, Some(Credential::SigV4(_))) {
         fields.error_at("credential", node.place, "sigv4 is for routes, whose agents sign their requests", None);
@@ -212,6 +213,7 @@ pub(super) fn check(file: &str, typed: TypedMcp, base: &Path, errors: &mut Vec<D
                 client_cert,
                 client_key,
                 credential,
+                refuses_foreign: false,
             };
             let mut upstream = routes::check(file, route, base, errors)?.upstream;
             upstream.name = route_name(&upstream.name);

@@ -1,11 +1,11 @@
 //! `routes:` as written and as checked.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use aegis_core::document::{Diagnostic, Fields, Node, Place};
-use aegis_server::enforce::{ClientCertificate, Credential, Protocol, Roots, RouteUpstream, Secret, Tls, Upstream};
+use aegis_server::enforce::{Credential, Protocol, Roots, RouteUpstream, Tls, Upstream};
 
-use super::sigv4;
+use super::credentials;
 
 /// A route as written.
 pub(super) struct TypedRoute {
@@ -19,6 +19,7 @@ pub(super) struct TypedRoute {
     pub(super) client_cert: Option<(Place, String)>,
     pub(super) client_key: Option<(Place, String)>,
     pub(super) credential: Option<Credential>,
+    pub(super) refuses_foreign: bool,
 }
 
 /// A sidecar route: `/r/NAME/…` on the proxy port → the upstream.
@@ -34,6 +35,8 @@ pub(crate) struct Route {
     pub(crate) tool: Option<String>,
     /// The operator's name for the cluster behind it.
     pub(crate) cluster: Option<String>,
+    /// Whether a call that brings a credential for the tool is refused.
+    pub(crate) refuses_foreign: bool,
 }
 
 /// Reads one element of `routes:`; `None` when it isn't a mapping.
@@ -50,6 +53,7 @@ pub(super) fn read(file: &str, index: usize, node: &Node, errors: &mut Vec<Diagn
         client_cert: None,
         client_key: None,
         credential: None,
+        refuses_foreign: credentials::refuses_foreign(&mut fields),
         path,
     };
     if let Some(mut tls) = fields.map("tls") {
@@ -59,7 +63,7 @@ pub(super) fn read(file: &str, index: usize, node: &Node, errors: &mut Vec<Diagn
         tls.finish();
     }
     if let Some(credential) = fields.map("credential") {
-        route.credential = read_credential(credential);
+        route.credential = credentials::read(credential);
     }
     fields.finish();
     Some(route)
@@ -68,30 +72,6 @@ pub(super) fn read(file: &str, index: usize, node: &Node, errors: &mut Vec<Diagn
 pub(super) fn placed(fields: &mut Fields<'_>, key: &str) -> Option<(Place, String)> {
     let place = fields.node(key)?.place;
     fields.text(key).map(|text| (place, text))
-}
-
-pub(super) fn read_credential(mut fields: Fields<'_>) -> Option<Credential> {
-    let bearer = fields.text("bearer").map(|token| Credential::Bearer(Secret::new(token)));
-    let bearer_file = fields.text("bearer_file").map(|path| Credential::BearerFile(path.into()));
-    let basic = fields.map("basic").and_then(|mut basic| {
-        let (user, password) = (basic.required_text("user"), basic.required_text("password"));
-        basic.finish();
-        Some(Credential::Basic { user: user?, password: Secret::new(password?) })
-    });
-    let header = fields.map("header").and_then(|mut header| {
-        let (name, value) = (header.required_text("name"), header.required_text("value"));
-        header.finish();
-        Some(Credential::Header { name: name?, value: Secret::new(value?) })
-    });
-    let sigv4 = fields.map("sigv4").and_then(sigv4::read).map(|keys| Credential::SigV4(Box::new(keys)));
-    let mut given: Vec<Credential> = [bearer, bearer_file, basic, header, sigv4].into_iter().flatten().collect();
-    let keys = ["bearer", "bearer_file", "basic", "header", "sigv4"];
-    if keys.into_iter().filter(|key| fields.node(key).is_some()).count() != 1 {
-        let message = "expected exactly one of: bearer, bearer_file, basic, header, sigv4";
-        fields.error_at("bearer", fields.place(), message, None);
-    }
-    fields.finish();
-    given.pop()
 }
 
 /// Checks a route; its files are relative to `base`.
@@ -117,25 +97,8 @@ pub(super) fn check(file: &str, typed: TypedRoute, base: &Path, errors: &mut Vec
         }
         parsed
     });
-    let mut pem = |given: &Option<(Place, String)>, key: &str| {
-        let (place, path) = given.as_ref()?;
-        let path: PathBuf = base.join(path);
-        std::fs::read(&path)
-            .map_err(|error| fail(*place, key, &format!("{} can't be read: {error}", path.display())))
-            .ok()
-    };
-    let ca = pem(&typed.ca, "tls.ca");
-    let (cert, key) = (pem(&typed.client_cert, "tls.client_cert"), pem(&typed.client_key, "tls.client_key"));
-    if typed.client_cert.is_some() != typed.client_key.is_some() {
-        fail(typed.place, "tls", "client_cert and client_key go together: one of them is missing");
-    }
-    let client = cert.zip(key).and_then(|(chain, key)| match String::from_utf8(key) {
-        Ok(key) => Some(ClientCertificate { chain, key: Secret::new(key) }),
-        Err(_) => {
-            fail(typed.place, "tls.client_key", "is not a PEM file");
-            None
-        }
-    });
+    let ca = typed.ca.as_ref().and_then(|(place, path)| credentials::file(base, path, *place, "tls.ca", &mut fail));
+    let client = credentials::client(&typed.client_cert, &typed.client_key, typed.place, base, &mut fail);
     let plain = upstream.as_ref().is_some_and(|upstream| !upstream.secure);
     if plain && (typed.ca.is_some() || typed.client_cert.is_some()) {
         fail(typed.place, "tls", "the upstream is http://, which has no TLS: write https:// or take `tls` out");
@@ -147,13 +110,17 @@ pub(super) fn check(file: &str, typed: TypedRoute, base: &Path, errors: &mut Vec
         name: typed.name?,
         upstream: upstream?,
         tls: Tls { roots: ca.map_or(Roots::System, Roots::Pem), client, server_name: None },
-        credential: typed.credential.map(|credential| match credential {
-            Credential::BearerFile(path) => Credential::BearerFile(base.join(path)),
-            other => other,
-        }),
+        credential: typed.credential.map(|credential| credentials::under(base, credential)),
         protocol: Protocol::Http1,
     };
-    Some(Route { file: file.to_owned(), place: typed.place, upstream, tool: typed.tool, cluster: typed.cluster })
+    Some(Route {
+        file: file.to_owned(),
+        place: typed.place,
+        upstream,
+        tool: typed.tool,
+        cluster: typed.cluster,
+        refuses_foreign: typed.refuses_foreign,
+    })
 }
 
 /// The place and name of every route that has one, for finding repeats.

@@ -35,6 +35,7 @@ mod proxy_guides;
 mod readme;
 mod reload;
 mod replay;
+mod resolvers;
 mod schema;
 mod secure;
 mod sessions;

@@ -87,6 +87,21 @@ fn levels() -> Vec<Level> {
             "/properties/routes/items/properties/credential/properties",
             json!({"routes": [{"credential": bad()}]}),
         ),
+        level(
+            "config",
+            "/properties/routes/items/properties/credential/properties/exec/properties",
+            json!({"routes": [{"credential": {"exec": bad()}}]}),
+        ),
+        level(
+            "config",
+            "/properties/routes/items/properties/credential/properties/header/properties",
+            json!({"routes": [{"credential": {"header": bad()}}]}),
+        ),
+        level(
+            "config",
+            "/properties/interception/properties/hosts/items/oneOf/1/properties/credential/properties",
+            json!({"interception": {"hosts": [{"credential": bad()}]}}),
+        ),
         level("config", "/properties/egress/properties", json!({"egress": bad()})),
         level("config", "/properties/interception/properties", json!({"interception": bad()})),
         level(

@@ -1,5 +1,7 @@
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use arc_swap::ArcSwap;
 use http::{Method, Request};
@@ -26,7 +28,18 @@ fn on_the_wire(route: &RouteUpstream, call: aegis_core::call::HttpRequest, lengt
     let aegis_core::call::Body::Whole(bytes) = call.body.clone() else { panic!("whole") };
     let body = AnyBody::new(Full::new(bytes).map_err(|never| match never {}));
     let trace = [(http::HeaderName::from_static("traceparent"), "00-1-2-01".parse().expect("a value"))];
-    profile(route).expect("a profile").request(call, None, &trace, length, body).expect("a request")
+    let profile = profile(route).expect("a profile");
+    let shown = at_once(profile.show()).expect("a credential");
+    profile.request(call, shown, None, &trace, length, body).expect("a request")
+}
+
+/// What a future that waits for nothing comes to.
+fn at_once<F: Future>(future: F) -> F::Output {
+    let mut context = Context::from_waker(Waker::noop());
+    match pin!(future).poll(&mut context) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("it waits"),
+    }
 }
 
 fn field<'a>(request: &'a Request<AnyBody>, name: &str) -> Option<&'a str> {

@@ -88,6 +88,7 @@ fn state(words: &[(&str, &str)]) -> Result<Option<Way>, String> {
         upstream,
         credential: true,
         sigv4: None,
+        refuses_foreign: false,
     };
     let routes = HashMap::from([("k8s".to_owned(), k8s)]);
     let stated =

@@ -138,7 +138,8 @@ impl Setup {
 
 fn intercepted((pattern, tool): (&str, Option<&str>)) -> InterceptedHost {
     let pattern = pattern.parse().expect("a pattern");
-    InterceptedHost { pattern, tool: tool.map(str::to_owned), cluster: tool.map(|_| "main".to_owned()) }
+    let (tool, cluster) = (tool.map(str::to_owned), tool.map(|_| "main".to_owned()));
+    InterceptedHost { pattern, tool, cluster, credential: false, refuses_foreign: false }
 }
 
 async fn handshake(stream: TcpStream, sni: &str, ca: &str, alpn: &[&str]) -> std::io::Result<TlsStream<TcpStream>> {

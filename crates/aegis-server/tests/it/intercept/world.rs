@@ -260,6 +260,7 @@ fn routes() -> [Route; 2] {
         upstream: Destination { scheme: "http".to_owned(), host: "127.0.0.1".to_owned(), port: 80 },
         credential: false,
         sigv4: None,
+        refuses_foreign: false,
     };
     [route("tool", None), route("k8s", Some("kubernetes"))]
 }
