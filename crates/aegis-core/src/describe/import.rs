@@ -92,7 +92,9 @@ fn read(file: &str, text: &str) -> Result<Value, NotImported> {
 fn servers(root: &Value, skipped: &mut Vec<String>) -> Servers {
     let mut found: Option<Servers> = None;
     let mut relative = None;
-    for url in root.get("servers").and_then(Value::as_array).into_iter().flatten().filter_map(|one| one.get("url")?.as_str()) {
+    for url in
+        root.get("servers").and_then(Value::as_array).into_iter().flatten().filter_map(|one| one.get("url")?.as_str())
+    {
         let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
         let Some(rest) = rest else {
             relative = relative.or(url.starts_with('/').then(|| url.trim_end_matches('/').to_owned()));
@@ -109,7 +111,9 @@ fn servers(root: &Value, skipped: &mut Vec<String>) -> Servers {
         }
         match &mut found {
             None => found = Some(Servers { hosts: vec![host], base: base.to_owned() }),
-            Some(known) if known.base != base => skipped.push(format!("server {url}: another base path than the first one's")),
+            Some(known) if known.base != base => {
+                skipped.push(format!("server {url}: another base path than the first one's"))
+            }
             Some(known) if !known.hosts.contains(&host) => known.hosts.push(host),
             Some(_) => {}
         }
@@ -138,7 +142,8 @@ fn operations(document: Document<'_>, base: &str, skipped: &mut Vec<String>) -> 
             let parsed = Template::parse(&written).unwrap_or_default();
             let same = |known: &Template| parsed.iter().any(|new| known.precedence(new).is_eq() && known.overlaps(new));
             if templates.iter().any(|(own, known)| *own == method && known.iter().any(same)) {
-                skipped.push(format!("{} {path}: it can't be told from another operation", method.to_ascii_uppercase()));
+                skipped
+                    .push(format!("{} {path}: it can't be told from another operation", method.to_ascii_uppercase()));
                 continue;
             }
             let name = unique(&name(method, path, operation), &mut names);
@@ -190,7 +195,9 @@ pub(super) fn snake(text: &str) -> String {
         let after = characters.get(index + 1);
         let starts = c.is_ascii_uppercase()
             && before.is_some_and(|b| {
-                b.is_ascii_lowercase() || b.is_ascii_digit() || (b.is_ascii_uppercase() && after.is_some_and(char::is_ascii_lowercase))
+                b.is_ascii_lowercase()
+                    || b.is_ascii_digit()
+                    || (b.is_ascii_uppercase() && after.is_some_and(char::is_ascii_lowercase))
             });
         if (starts || !c.is_ascii_alphanumeric()) && !out.is_empty() && !out.ends_with('_') {
             out.push('_');

@@ -140,7 +140,6 @@ fn what_cannot_be_learned_is_refused_and_says_so() {
         ("83", "the tool's answer is compressed"),
         ("84", "the answer doesn't say workflow"),
         ("85", "the answer is no plain JSON"),
-        ("86", "the tool's answer broke off, or is too large"),
     ] {
         let denied = setup.dispatch("forge", id);
         assert_eq!(denied.status, 403, "{id}: {}", denied.text);

@@ -55,7 +55,8 @@ impl Operation {
         skipped: &mut Vec<String>,
     ) -> Self {
         let (method, path, item, operation) = at;
-        let summary = operation.get("summary").and_then(Value::as_str).map(|text| text.trim().replace(['\n', '\r'], " "));
+        let summary =
+            operation.get("summary").and_then(Value::as_str).map(|text| text.trim().replace(['\n', '\r'], " "));
         let mut made = Self {
             name,
             method: method.to_ascii_uppercase(),
@@ -150,7 +151,8 @@ impl Operation {
             }
             let kind = schema.and_then(|schema| document.kind(schema));
             let items = schema.and_then(|schema| document.resolved(schema.get("items")?)).and_then(Value::as_object);
-            let scalars = items.and_then(|items| document.kind(items)).filter(|kind| !matches!(*kind, "object" | "array"));
+            let scalars =
+                items.and_then(|items| document.kind(items)).filter(|kind| !matches!(*kind, "object" | "array"));
             let (pointer, kind) = match (kind, scalars) {
                 (Some("array"), Some(scalar)) => (format!("{pointer}/*"), of(scalar)),
                 (Some("string"), _) if IMAGE.contains(&snake(key).as_str()) => (pointer, "image"),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
@@ -93,26 +93,6 @@ async fn workflow(id: &str) -> Response {
         "83" => ([("content-encoding", "gzip")], "not really").into_response(),
         "84" => axum::Json(json!({"id": 1})).into_response(),
         "85" => "<html>".into_response(),
-        "86" => {
-            let piece = Bytes::from(vec![b' '; 64 << 10]);
-            let endless = axum::body::Body::new(Endless(piece));
-            Response::new(Body::new(endless))
-        }
         _ => StatusCode::NOT_FOUND.into_response(),
-    }
-}
-
-/// A body of no declared length that doesn't end.
-struct Endless(Bytes);
-
-impl http_body::Body for Endless {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-        std::task::Poll::Ready(Some(Ok(http_body::Frame::data(self.0.clone()))))
     }
 }
