@@ -161,6 +161,10 @@ impl Unreadable {
 pub struct Listing {
     /// The tool.
     pub tool: String,
+    /// The hosts that it is on; none, and only a route leads to it.
+    pub hosts: Vec<String>,
+    /// How its clients are refused: `problem`, `kubernetes_status`, `text`, or the media type of a shape of its own.
+    pub deny_response: String,
     /// Its actions, sorted; those of several entries with different classes stand apart.
     pub actions: Vec<ListedAction>,
 }
@@ -306,14 +310,24 @@ impl Catalogue {
             effect: effect.to_string(),
         };
         let generic = [ToolCall::CONNECT, ToolCall::REQUEST].map(|action| listed(action, Vec::new(), Effect::Unknown));
-        let mut all = vec![Listing { tool: ToolCall::HTTP.to_owned(), actions: generic.into() }];
+        let mut all = vec![Listing {
+            tool: ToolCall::HTTP.to_owned(),
+            hosts: Vec::new(),
+            deny_response: DenyShape::Problem.to_string(),
+            actions: generic.into(),
+        }];
         for tool in self.tools.values() {
             let entries = tool.actions.iter().filter(|action| action.name != ToolCall::UNKNOWN);
             let mut actions: Vec<ListedAction> =
                 entries.map(|a| listed(&a.name, a.classes.iter().cloned().collect(), a.effect)).collect();
             actions.sort();
             actions.dedup();
-            all.push(Listing { tool: tool.name.clone(), actions });
+            all.push(Listing {
+                tool: tool.name.clone(),
+                hosts: tool.hosts.iter().map(ToString::to_string).collect(),
+                deny_response: tool.deny.to_string(),
+                actions,
+            });
         }
         all.sort_by(|a, b| a.tool.cmp(&b.tool));
         all

@@ -542,8 +542,25 @@ pub(crate) enum DlpCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ToolsCommand {
     /// The tools and actions that are known
-    #[command(after_help = "Example:\n  aegis tools list")]
-    List,
+    #[command(after_help = "Example:\n  aegis tools list --tool kubernetes")]
+    List {
+        /// Only this tool
+        #[arg(long, value_name = "NAME")]
+        tool: Option<String>,
+    },
+    /// Make a catalogue file of an OpenAPI 3 document (YAML or JSON), to be looked through before it is used
+    #[command(after_help = "Example:\n  aegis tools import openapi.yaml --tool shop -o tools/shop.yaml")]
+    Import {
+        /// The document; `-` reads it from standard input
+        #[arg(value_name = "FILE")]
+        document: PathBuf,
+        /// The tool's name; without, it is made of the document's title
+        #[arg(long, value_name = "NAME")]
+        tool: Option<String>,
+        /// Where to write the file; without, it is printed
+        #[arg(short, long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Run the catalogue's own cases
     #[command(after_help = "Example:\n  aegis tools check")]
     Check,

@@ -1,9 +1,17 @@
 //! Globs with `*` (any text, also none) as the only special character.
 
+use std::fmt;
+
 /// A pattern in which `*` stands for any text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Glob {
     parts: Vec<String>,
+}
+
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.parts.join("*"))
+    }
 }
 
 impl Glob {

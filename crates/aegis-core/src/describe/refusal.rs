@@ -1,5 +1,6 @@
 //! How a tool's clients like to be refused, as the tool's file says.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -40,6 +41,17 @@ pub struct OwnShape {
     pub status_line: bool,
     /// Headers besides, by name.
     pub headers: Vec<(String, String)>,
+}
+
+impl fmt::Display for DenyShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Problem => "problem",
+            Self::KubernetesStatus => "kubernetes_status",
+            Self::Text => "text",
+            Self::Own(own) => &own.media_type,
+        })
+    }
 }
 
 impl OwnShape {

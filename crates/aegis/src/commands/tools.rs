@@ -1,9 +1,13 @@
 //! `aegis tools`: the catalogue.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
+
 use aegis_core::call::{Destination, ToolCall};
-use aegis_core::describe::{Arrival, Catalogue, Match};
+use aegis_core::describe::{self, Arrival, Catalogue, Imported, Match};
 use anyhow::{Context as _, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{print, read_input};
 use crate::cli::{Global, RouteArgs, ToolsCommand};
@@ -14,10 +18,20 @@ use crate::style::Style;
 use crate::table::{self, cell};
 
 pub(super) fn run(command: ToolsCommand, global: &Global) -> Result<()> {
+    if let ToolsCommand::Import { document, tool, out } = command {
+        return import(&document, tool.as_deref(), out.as_deref(), global);
+    }
     let config = Config::load(global.config.as_deref()).map_err(invalid)?;
     let catalogue = load::catalogue(&config).map_err(invalid)?;
     match command {
-        ToolsCommand::List => print(global, &serde_json::to_value(catalogue.tools())?, listed),
+        // It needs no configuration.
+        ToolsCommand::Import { .. } => Ok(()),
+        ToolsCommand::List { tool: None } => print(global, &serde_json::to_value(catalogue.tools())?, listed),
+        ToolsCommand::List { tool: Some(name) } => {
+            let found = catalogue.tools().into_iter().find(|one| one.tool == name);
+            let found = found.ok_or_else(|| No(format!("there is no tool {name:?}; aegis tools list has all")))?;
+            print(global, &serde_json::to_value(found)?, one)
+        }
         ToolsCommand::Check => check(&catalogue, global),
         ToolsCommand::Match { request, route } => {
             let call = described(&catalogue, &read_input(&request)?, &route)?;
@@ -50,6 +64,37 @@ fn check(catalogue: &Catalogue, global: &Global) -> Result<()> {
         format!("{failures}{passed} cases passed, {} failed\n", checked.failures.len())
     })?;
     if checked.failures.is_empty() { Ok(()) } else { Err(No("some cases of the catalogue failed".to_owned()).into()) }
+}
+
+/// Makes a catalogue file of an OpenAPI document.
+fn import(document: &Path, tool: Option<&str>, out: Option<&Path>, global: &Global) -> Result<()> {
+    let text = String::from_utf8(read_input(document)?).context("the document is not UTF-8")?;
+    let name = document.display().to_string();
+    let Imported { text, tool, actions, skipped } =
+        describe::import(&name, &text, tool).map_err(|why| No(why.to_string()))?;
+    let summary = json!({"tool": tool, "actions": actions, "skipped": skipped});
+    let Some(out) = out else {
+        let mut printed = summary;
+        printed["file"] = text.as_str().into();
+        return print(global, &printed, |_| text);
+    };
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).open(out).with_context(|| {
+            format!("can't make {}: a file that is there already isn't written over", out.display())
+        })?;
+    file.write_all(text.as_bytes()).with_context(|| format!("can't write {}", out.display()))?;
+    print(global, &summary, |_| {
+        format!("{tool}: {actions} actions, {} things left out; look through {}\n", skipped.len(), out.display())
+    })
+}
+
+/// One tool, whole.
+fn one(tool: &Value) -> String {
+    let mut out = String::new();
+    for (label, pointer) in [("tool", "/tool"), ("hosts", "/hosts"), ("refused as", "/deny_response")] {
+        out.push_str(&format!("{label:<11} {}\n", cell(tool, pointer)));
+    }
+    format!("{out}\n{}", listed(&Value::Array(vec![tool.clone()])))
 }
 
 fn listed(tools: &Value) -> String {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use self::forge::Forge;
 use crate::authzen::{Answer, try_send};
+use crate::guide::Guide;
 use crate::process::Gateway;
 
 const TOOL: &str = r#"
@@ -107,6 +108,22 @@ impl Setup {
     fn asked(&self) -> Value {
         self.gateway.folder.decisions("ci").pop().expect("a decision")["resolved"].clone()
     }
+}
+
+#[test]
+fn the_page_on_credentials_is_true() {
+    let forge = Forge::start();
+    Guide::open("credentials.md").instead_of("127.0.0.1:8001", forge.address).follow();
+    let shown: Vec<String> = forge.requests("GET /look/a").into_iter().filter_map(|seen| seen.authorization).collect();
+    assert_eq!(shown, ["Bearer first-of-two", "Bearer second-of-two"]);
+    let keys: Vec<String> = forge.requests("GET /look/a").into_iter().filter_map(|seen| seen.key).collect();
+    assert_eq!(keys, ["printed-by-a-program"]);
+    assert_eq!(forge.requests("").len(), 3);
+}
+
+#[test]
+fn the_page_on_the_catalogue_is_true() {
+    Guide::open("catalogue.md").follow();
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn a_document_becomes_a_file_that_loads_and_says_what_it_left_out() {
     let listing = catalogue.tools().into_iter().find(|tool| tool.tool == "shop").expect("listed");
     let actions: Vec<String> = listing.actions.iter().map(|one| format!("{} {}", one.action, one.effect)).collect();
     let expected = [
-        "delete_orders_order_id destroy",
+        "again destroy",
         "list_orders read",
         "list_orders_2 read",
         "order_patch write",
@@ -110,7 +110,7 @@ fn a_document_becomes_a_file_that_loads_and_says_what_it_left_out() {
         "old.shop.example/v1",
         "{region}.shop.example",
         "/files/{name}.json",
-        "DELETE /orders/{number}",
+        "DELETE /orders/{order-id}",
         "text/csv",
         "octet-stream",
         "/elsewhere",
