@@ -49,6 +49,7 @@ impl fmt::Display for DenyShape {
             Self::Problem => "problem",
             Self::KubernetesStatus => "kubernetes_status",
             Self::Text => "text",
+            Self::Git(_) => "git",
             Self::Own(own) => &own.media_type,
         })
     }
