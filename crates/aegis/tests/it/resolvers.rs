@@ -52,7 +52,7 @@ actions:
   - name: forge/dispatch
     allowed_environments: [staging]
   - name: forge/pull
-    deny: params.digest.startsWith('sha256:bad')
+    deny_if: params.digest.startsWith('sha256:bad')
   - name: forge/apply
     max_replicas: 5
 ";
