@@ -1,11 +1,12 @@
 //! Where software is published: real clients against real servers, through intercepted connections. Each does what its policy allows,
 //! prints why not for the rest, and nothing of that reaches the server.
 //!
-//! git against git-http-backend, npm against verdaccio, twine and pip against pypiserver; cargo
+//! git against git-http-backend, skopeo against docker-registry, npm against verdaccio, twine and pip against pypiserver; cargo
 //! against a stand-in (see `stand_in.rs`).
 
 mod crates;
 mod git;
+mod images;
 mod javascript;
 mod python;
 mod stand_in;
@@ -140,4 +141,10 @@ fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().expect("it runs");
     assert!(output.status.success(), "{command:?}: {}", text(&output));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// `sha256:…` of a file.
+fn digest(path: &Path) -> String {
+    let line = run(Command::new("sha256sum").arg(path));
+    format!("sha256:{}", line.split(' ').next().expect("a digest"))
 }
