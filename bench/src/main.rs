@@ -10,6 +10,7 @@ mod commit;
 mod contest;
 mod decision;
 mod dial;
+mod dlp;
 mod engines;
 mod envoy;
 mod ext_authz;
@@ -55,9 +56,10 @@ struct Options {
     profile: String,
 }
 
-const PARTS: [&str; 13] = [
+const PARTS: [&str; 14] = [
     "decision",
     "catalogue",
+    "dlp",
     "engines",
     "policies",
     "reload",
@@ -71,7 +73,7 @@ const PARTS: [&str; 13] = [
     "start",
 ];
 const USAGE: &str = "aegis-bench [PART]... --aegis FILE --tools DIR --scratch DIR --commit TEXT [--profile NAME]
-PART: decision, catalogue, engines, policies, reload, route, intercept, ext_authz, mcp, authzen, idle, commit, start. Without one: all.
+PART: decision, catalogue, dlp, engines, policies, reload, route, intercept, ext_authz, mcp, authzen, idle, commit, start. Without one: all.
 Run it with bench/run, which builds what it needs.";
 
 impl Options {
@@ -119,6 +121,7 @@ fn main() -> Result<()> {
             match part.as_str() {
                 "decision" => decision::run(&scratch),
                 "catalogue" => catalogue::run(),
+                "dlp" => dlp::run(&scratch),
                 "engines" => engines::run(&tools.of("opa"), &scratch),
                 "policies" => policies::run(&tools.of("opa"), &scratch),
                 "reload" => reload::run(),

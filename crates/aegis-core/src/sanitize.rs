@@ -16,6 +16,7 @@ mod multipart;
 mod payload;
 mod rules;
 mod scan;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -25,6 +26,8 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::HeaderValue;
+use http::header::{ACCEPT_ENCODING, IF_RANGE, RANGE};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -33,6 +36,7 @@ use crate::policy::Mode;
 pub use detector::{Custom, Detector, Style, TokenKey};
 use look::{Clean, Look, text_of};
 pub use scan::{Finding, Scanner, scan, scan_text};
+pub use stream::Redactor;
 
 /// A family of what must not leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -186,6 +190,11 @@ impl Answers {
         self.detectors.is_empty()
     }
 
+    /// Whether what can't be read may be shown.
+    pub fn pass_unreadable(&self) -> bool {
+        self.detectors.iter().all(|(detector, _)| detector.unreadable)
+    }
+
     fn look(&self) -> Look<'_> {
         Look::new(self.detectors.iter().map(|(detector, key)| (&**detector, key.as_ref()))).for_answers()
     }
@@ -210,6 +219,15 @@ impl Answers {
             found.insert(why.reason.to_owned());
             *value = Value::String(format!("[REDACTED:{}]", why.reason));
         }
+    }
+}
+
+/// Has the tool answer so that the answer can be looked through: whole, and in no coding.
+pub(crate) fn ask_for_plain(call: &mut ToolCall) {
+    if let Payload::Http(request) = &mut call.payload {
+        request.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        request.headers.remove(RANGE);
+        request.headers.remove(IF_RANGE);
     }
 }
 

@@ -17,8 +17,10 @@ mod learn;
 mod mcp;
 mod parts;
 mod rates;
+mod ready;
 mod recorded;
 mod retire;
+mod review;
 mod room;
 mod sender;
 mod signed;
@@ -127,19 +129,11 @@ impl Pipeline {
         if case.enforced_by == EnforcedBy::Caller {
             return self.hand_over(case, passage, wire.fits).await;
         }
-        let toward = match self.toward(wire.toward, passage.call()).await {
-            Ok(toward) => toward,
-            Err(Violation { rule, reason, message, .. }) => {
-                let denial = passage.refuse(Code::PolicyViolation, &format!("{rule}: {reason}"), message);
-                return self.refuse(case, denial).await;
-            }
+        let (toward, passage) = match self.ready(wire.toward, passage).await {
+            Ok(ready) => ready,
+            Err(denial) => return self.refuse(case, *denial).await,
         };
-        if let Err(why) = self.0.enforcer.can_prove(&toward, passage.call().destination.as_ref()).await {
-            tracing::error!(%why, "Aegis has no credential to prove itself with");
-            let detail = "Aegis has no credential for the tool now: tell the operator";
-            let denial = passage.refuse(Code::GatewayUnavailable, "credential: unavailable", detail);
-            return self.refuse(case, denial).await;
-        }
+        let answers = review::wanted(&case.policies, passage.call(), passage.explanation(), case.now);
         let latency = case.latency();
         let admitted = match self.0.store.admit(passage, case.noted(latency)).await {
             Ok(admitted) => admitted,
@@ -147,7 +141,12 @@ impl Pipeline {
         };
         let explanation = Box::new(admitted.explanation().clone());
         let span_id = self.0.events.decided(&explanation, &case.trace, latency);
-        match self.0.enforcer.forward(admitted, wire.live, toward, case.trace.clone(), span_id).await {
+        let forwarded = self.0.enforcer.forward(admitted, wire.live, toward, case.trace.clone(), span_id).await;
+        let shown = match forwarded {
+            Ok(response) => review::reviewed(response, answers, self.0.body_limit, &explanation.decision_id).await,
+            Err(failure) => Err(failure),
+        };
+        match shown {
             Ok(response) => Handled::Forwarded { explanation, response },
             Err(failure) => Handled::Failed { failure, form: case.form(&explanation), explanation },
         }

@@ -274,7 +274,8 @@ impl Rules {
         for violation in undeclared::check(asked.call, || policies.declared(asked)) {
             rules.add(FindingEffect::Deny, policies.acting_mode(asked), violation);
         }
-        let redacted = redact(call, sanitizers);
+        let plain = !policies.redacted_answers(asked).is_empty();
+        let redacted = redact(call, sanitizers, plain);
         rules.redacted(&redacted);
         for violation in gateway_rules(call, facts, engines_differ) {
             rules.add(FindingEffect::Deny, Mode::Enforce, violation);

@@ -19,9 +19,12 @@ pub(super) struct Redacted {
     pub(super) impossible: Option<Violation>,
 }
 
-/// Redacts a call as the enforcing ones of `sanitizers` want it.
-pub(super) fn redact(call: &mut ToolCall, sanitizers: Vec<Sanitizer>) -> Redacted {
+/// Redacts a call as the enforcing ones of `sanitizers` want it. With `plain` its answer will be looked through too.
+pub(super) fn redact(call: &mut ToolCall, sanitizers: Vec<Sanitizer>, plain: bool) -> Redacted {
     let mut redacted = Redacted::default();
+    if plain {
+        sanitize::ask_for_plain(call);
+    }
     if sanitizers.is_empty() {
         return redacted;
     }
@@ -59,10 +62,14 @@ pub(super) fn redact(call: &mut ToolCall, sanitizers: Vec<Sanitizer>) -> Redacte
 pub fn approval_digest(policies: &PolicySet, asked: Asked<'_>) -> Option<Digest> {
     let sanitizers: Vec<Sanitizer> =
         policies.sanitizers(asked).into_iter().filter(|one| one.mode == Mode::Enforce).collect();
-    if sanitizers.is_empty() {
+    let plain = !policies.redacted_answers(asked).is_empty();
+    if sanitizers.is_empty() && !plain {
         return asked.call.digest();
     }
     let mut call = asked.call.clone();
+    if plain {
+        sanitize::ask_for_plain(&mut call);
+    }
     sanitize::apply(&mut call, &sanitizers).ok()?;
     call.digest()
 }

@@ -167,6 +167,11 @@ impl Detector {
         Kind::ALL.into_iter().map(Kind::as_str).chain(NAMES.iter().copied())
     }
 
+    /// The patterns of secrets, for comparing with other programs.
+    pub fn patterns() -> impl Iterator<Item = &'static str> {
+        TOKENS.iter().filter(|token| token.family == Kind::Secrets).map(|token| token.pattern)
+    }
+
     /// The types of a family.
     pub fn types_of(family: Kind) -> BTreeSet<&'static str> {
         rules::types().filter(|(of, _)| *of == family).map(|(_, kind)| kind).collect()

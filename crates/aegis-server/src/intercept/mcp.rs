@@ -12,6 +12,9 @@ mod hold;
 mod render;
 mod review;
 mod sse;
+
+pub(crate) use review::Channel;
+pub(crate) use sse::Events;
 #[cfg(test)]
 mod tests;
 

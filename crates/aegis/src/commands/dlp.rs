@@ -16,7 +16,7 @@ use crate::style::Style;
 use crate::table::{self, cell};
 
 /// Up to this a file is read whole, and JSON value by value.
-const WHOLE: usize = 64 << 20;
+const WHOLE: usize = 16 << 20;
 /// What is read at once of a longer one.
 const CHUNK: usize = 1 << 20;
 

@@ -3,7 +3,7 @@
 mod conformance;
 mod page;
 mod python;
-mod server;
+pub(crate) mod server;
 mod stdio;
 
 use std::io::{Read as _, Write as _};

@@ -6,7 +6,7 @@ use crate::call::{Body, Payload};
 use crate::sanitize::find::broken;
 use crate::sanitize::look::Look;
 use crate::sanitize::rules::types;
-use crate::sanitize::{Answers, Custom, Detector, Kind, Sanitizer, Style, TokenKey, checks, scan, scan_text};
+use crate::sanitize::{Answers, Custom, Detector, Kind, Redactor, Sanitizer, Style, TokenKey, checks, scan, scan_text};
 
 #[test]
 fn every_pattern_compiles_and_every_type_has_a_name_of_its_own_form() {
@@ -248,6 +248,39 @@ fn answers_never_fail_they_lose_what_cannot_be_read() {
     let mut value = json!({"pan": 4_111_111_111_111_111_u64, "to": "a@example.org"});
     answers.value(&mut value, &mut found);
     assert_eq!(value, json!({"pan": "[REDACTED:card_number]", "to": "[REDACTED:email]"}));
+}
+
+#[test]
+fn a_stream_is_redacted_wherever_its_pieces_end() {
+    let answers = Answers::new([(all().into(), None)]);
+    let key = format!(
+        "-----BEGIN {0} KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\nBKcwggSjAgEAAoIBAQ\n-----END {0} KEY-----",
+        "PRIVATE"
+    );
+    let text = format!("first line\nto a@example.org, then\n{key}\nlast 4111 1111 1111 1111");
+    let clean = "first line\nto [REDACTED:email], then\n[REDACTED:private_key]\nlast [REDACTED:card_number]";
+    for at in 0..text.len() {
+        let mut redactor = Redactor::new(&answers);
+        let mut shown = redactor.push(&text[..at]);
+        shown.push_str(&redactor.push(&text[at..]));
+        let (rest, found) = redactor.finish();
+        assert_eq!(shown + &rest, clean, "{at}");
+        assert_eq!(found.len(), 3);
+    }
+    // Whole lines go on at once.
+    let mut redactor = Redactor::new(&answers);
+    assert_eq!(redactor.push("a\nb"), "a\n");
+    // What has no lines is held back no longer than it has to be.
+    let mut redactor = Redactor::new(&answers);
+    let mut shown = String::new();
+    for _ in 0..400 {
+        shown.push_str(&redactor.push(
+            "to a@example.org and some more words that say nothing of anybody, over and over again, without end ",
+        ));
+    }
+    assert!(shown.contains("[REDACTED:email]") && !shown.contains("a@example.org"));
+    let (rest, _) = redactor.finish();
+    assert!(!rest.contains("a@example.org") && rest.len() < 70_000);
 }
 
 /// Values of each kind, put together so that no scanner takes this file for a leak.

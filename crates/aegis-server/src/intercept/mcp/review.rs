@@ -252,7 +252,7 @@ impl Review {
 }
 
 /// What a task sends, as a body.
-pub(super) struct Channel(pub(super) mpsc::Receiver<Result<Frame<Bytes>, BodyError>>);
+pub(crate) struct Channel(pub(crate) mpsc::Receiver<Result<Frame<Bytes>, BodyError>>);
 
 impl Body for Channel {
     type Data = Bytes;

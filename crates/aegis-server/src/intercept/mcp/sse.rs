@@ -8,11 +8,11 @@ use bytes::{Bytes, BytesMut};
 /// An event is larger than a message may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event is larger than {0} bytes")]
-pub(super) struct TooLarge(usize);
+pub(crate) struct TooLarge(usize);
 
 /// Cuts events out of bytes.
 #[derive(Debug)]
-pub(super) struct Events {
+pub(crate) struct Events {
     pending: BytesMut,
     /// Up to where `pending` was looked through: the start of the line that isn't complete.
     line: usize,
@@ -22,11 +22,11 @@ pub(super) struct Events {
 
 /// One event, as it came: its lines, blank line included.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Event(pub(super) Bytes);
+pub(crate) struct Event(pub(crate) Bytes);
 
 impl Events {
     /// Cuts events of up to `limit` bytes.
-    pub(super) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self { pending: BytesMut::new(), line: 0, limit, started: false }
     }
 
@@ -34,7 +34,7 @@ impl Events {
     ///
     /// # Errors
     /// The event that begins is too large.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Event>, TooLarge> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Event>, TooLarge> {
         self.pending.extend_from_slice(bytes);
         if !self.started {
             let mark = b"\xef\xbb\xbf";
@@ -73,7 +73,7 @@ fn line_end(bytes: &[u8], from: usize) -> Option<(usize, usize)> {
 
 impl Event {
     /// What it says.
-    pub(super) fn data(&self) -> Option<Vec<u8>> {
+    pub(crate) fn data(&self) -> Option<Vec<u8>> {
         let mut data: Option<Vec<u8>> = None;
         for line in self.lines() {
             let (field, value) = split(line);
@@ -91,7 +91,7 @@ impl Event {
     }
 
     /// The same event, saying this.
-    pub(super) fn saying(&self, data: &str) -> Bytes {
+    pub(crate) fn saying(&self, data: &str) -> Bytes {
         let mut out = BytesMut::new();
         for line in self.lines().filter(|line| split(line).0 != b"data" && !line.is_empty()) {
             out.extend_from_slice(line);
@@ -117,7 +117,7 @@ impl Event {
 }
 
 /// An event that says this and nothing else.
-pub(super) fn said(data: &str) -> Bytes {
+pub(crate) fn said(data: &str) -> Bytes {
     let mut out = BytesMut::new();
     for line in data.lines() {
         out.extend_from_slice(b"data: ");
