@@ -9,6 +9,8 @@ for name in mcp-python mcp-python1; do
 done
 pin python-packages "$(sed -n 's/^twine==//p' scripts/python-packages/requirements.txt) $(digest scripts/python-packages/requirements.txt)"
 
+pin cloud-python "$(sed -n 's/^moto==//p' scripts/cloud-python/requirements.txt) $(digest scripts/cloud-python/requirements.txt)"
+
 python_packages() { # python_packages NAME REQUIREMENT...: makes the virtual environment .tools/NAME
   local name=$1
   shift
@@ -47,4 +49,11 @@ install_python-packages() {
   python_packages python-packages --no-deps --requirement scripts/python-packages/requirements.txt
   command_file python-packages "$tools/python-packages/bin/python"
   "$bin/python-packages" -c 'import pypiserver, twine'
+}
+
+# Clouds' and payment clients, and a server that answers as AWS does, signatures verified: a Python that has boto3, moto and stripe.
+install_cloud-python() {
+  python_packages cloud-python --no-deps --requirement scripts/cloud-python/requirements.txt
+  command_file cloud-python "$tools/cloud-python/bin/python"
+  "$bin/cloud-python" -c 'import boto3, moto.server, stripe'
 }

@@ -14,6 +14,7 @@ mod authoring;
 mod authzen;
 mod bundles;
 mod ci_runner;
+mod clouds;
 mod commands;
 mod curl;
 mod desync;
