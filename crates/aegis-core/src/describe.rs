@@ -267,6 +267,14 @@ impl Catalogue {
         }
     }
 
+    /// The tool that is known to be on a host.
+    pub fn tool_at(&self, host: &str) -> Option<&str> {
+        match self.tool_on(host) {
+            recognise::Behind::Known(tool) => Some(&tool.name),
+            recognise::Behind::Undefined(_) | recognise::Behind::Nothing => None,
+        }
+    }
+
     /// Whether a route may say that this tool is behind it.
     pub fn has_tool(&self, name: &str) -> bool {
         name == ToolCall::HTTP || self.tools.contains_key(name)

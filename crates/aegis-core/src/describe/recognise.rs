@@ -46,7 +46,7 @@ impl Catalogue {
         }
     }
 
-    fn tool_on(&self, host: &str) -> Behind<'_> {
+    pub(super) fn tool_on(&self, host: &str) -> Behind<'_> {
         let host = host.to_ascii_lowercase();
         let on = |tool: &&Tool| tool.hosts.iter().any(|glob| glob.matches(&host));
         self.tools.values().find(on).map_or(Behind::Nothing, Behind::Known)

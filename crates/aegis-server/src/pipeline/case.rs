@@ -67,15 +67,18 @@ impl Case {
     pub(super) fn open(pipeline: &Pipeline, incoming: &Incoming) -> Self {
         let now = Timestamp::now();
         let governing = pipeline.governing();
+        let catalogue = pipeline.0.catalogue.load_full();
+        let at = |host: &str| catalogue.tool_at(host).map(str::to_owned);
         let tool = match &incoming.way {
-            Ok(Way::Route { tool, .. }) => tool.clone(),
+            Ok(Way::Route { tool, upstream, .. }) => tool.clone().or_else(|| at(&upstream.host)),
+            Ok(Way::Intercepted { tool, destination, .. }) => tool.clone().or_else(|| at(&destination.host)),
             _ => None,
         };
         Self {
             policies: Arc::clone(&governing.active),
             candidate: governing.candidate.clone(),
             governing,
-            catalogue: pipeline.0.catalogue.load_full(),
+            catalogue,
             now,
             trace: incoming.trace.clone(),
             decision_id: decision_id(now, random()),

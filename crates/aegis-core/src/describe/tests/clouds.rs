@@ -96,6 +96,8 @@ fn a_star_may_stand_for_the_labels_between_two_dots() {
     assert_eq!(on("ecs.eu-west-1.amazonaws.com"), "aws_ecs");
     assert_eq!(on("eks.eu-west-1.amazonaws.com"), "aws_eks");
     assert_eq!(on("europe-west1-run.googleapis.com"), "cloud_run");
+    assert_eq!(catalogue(TOOL).tool_at("API.stripe.com"), Some("stripe"));
+    assert_eq!(catalogue(TOOL).tool_at("other.example"), None);
     for host in ["a.b*.example", "a.*.*.example", "*", "a.**.b", "*.a.*"] {
         let text = format!("apiVersion: aegis/v1\ntool: t\nroute: {{hosts: [\"{host}\"]}}\nactions: []\n");
         let source = Source { file: "t.yaml".to_owned(), text };
