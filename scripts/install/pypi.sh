@@ -7,6 +7,7 @@ pin mitmdump "$(sed -n 's/^mitmproxy==//p' scripts/mitmproxy/requirements.txt) $
 for name in mcp-python mcp-python1; do
   pin "$name" "$(sed -n 's/^mcp==//p' "scripts/$name/requirements.txt") $(digest "scripts/$name/requirements.txt")"
 done
+pin model-python "$(sed -n 's/^openai==//p' scripts/model-python/requirements.txt) $(digest scripts/model-python/requirements.txt)"
 pin python-packages "$(sed -n 's/^twine==//p' scripts/python-packages/requirements.txt) $(digest scripts/python-packages/requirements.txt)"
 
 pin cloud-python "$(sed -n 's/^moto==//p' scripts/cloud-python/requirements.txt) $(digest scripts/cloud-python/requirements.txt)"
@@ -56,4 +57,11 @@ install_cloud-python() {
   python_packages cloud-python --no-deps --requirement scripts/cloud-python/requirements.txt
   command_file cloud-python "$tools/cloud-python/bin/python"
   "$bin/cloud-python" -c 'import boto3, moto.server, stripe'
+}
+
+# The official SDKs of OpenAI and Anthropic: a Python that has them.
+install_model-python() {
+  python_packages model-python --no-deps --requirement scripts/model-python/requirements.txt
+  command_file model-python "$tools/model-python/bin/python"
+  "$bin/model-python" -c 'import anthropic, openai'
 }
