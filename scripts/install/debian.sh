@@ -2,7 +2,7 @@
 # Programs from the distribution: commands that are installed where they are missing, and servers that are only unpacked, because
 # installing one starts it as a service. Sourced by scripts/tools.
 
-for name in caddy docker-registry haproxy nginx skopeo squid; do pin "$name" debian; done # whatever the distribution ships
+for name in caddy docker-registry gh haproxy nginx skopeo squid; do pin "$name" debian; done # whatever the distribution ships
 
 as_root() {
   if ((EUID == 0)); then "$@"; else sudo "$@"; fi
@@ -54,6 +54,12 @@ install_caddy() {
   debian_unpacked caddy caddy
   link caddy "$tools/caddy/usr/bin/caddy"
   "$bin/caddy" version >/dev/null || die "caddy: it does not run here; 'ldd $bin/caddy' tells which library is missing"
+}
+
+install_gh() {
+  debian_unpacked gh gh
+  link gh "$tools/gh/usr/bin/gh"
+  "$bin/gh" --version >/dev/null || die "gh: it does not run here; 'ldd $bin/gh' tells which library is missing"
 }
 
 install_haproxy() {

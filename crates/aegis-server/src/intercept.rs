@@ -156,8 +156,10 @@ impl Intercept {
         // A task of its own: a client that hangs up must not stop a call between its admission and its outcome.
         let call = self.calls.spawn(async move { pipeline.handle(incoming).await });
         let mut response = match call.await {
-            Ok(handled) if grpc => grpc::answer(handled),
-            Ok(handled) => handled.into_response(),
+            Ok(handled) => match grpc {
+                Some(kind) => grpc::answer(handled, kind),
+                None => handled.into_response(),
+            },
             Err(error) => {
                 tracing::error!(%error, "a call ended without an answer");
                 answer::undecided(StatusCode::SERVICE_UNAVAILABLE, "The gateway failed to decide this call.")

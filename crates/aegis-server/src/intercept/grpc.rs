@@ -13,31 +13,43 @@ use crate::pipeline::Handled;
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+/// The media types of gRPC-Web; an answer without a body is the same in all of them.
+const WEB: [&str; 4] = [
+    "application/grpc-web",
+    "application/grpc-web+proto",
+    "application/grpc-web-text",
+    "application/grpc-web-text+proto",
+];
 /// What doesn't stand for itself in a message.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// Whether a request is of gRPC, whose answers are told over HTTP/2 only.
-pub(super) fn asks(head: &request::Parts) -> bool {
-    head.version == Version::HTTP_2 && is_grpc(&head.headers)
+/// The media type by which a request of gRPC or gRPC-Web is answered; `None` for another. gRPC itself is spoken over HTTP/2 only.
+pub(super) fn asks(head: &request::Parts) -> Option<HeaderValue> {
+    let kind = head.headers.get(CONTENT_TYPE)?;
+    let essence = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if WEB.iter().any(|web| essence.eq_ignore_ascii_case(web.as_bytes())) {
+        return Some(kind.clone());
+    }
+    (head.version == Version::HTTP_2 && is_grpc(&head.headers)).then(|| HeaderValue::from_static("application/grpc"))
 }
 
-/// The answer to a call of gRPC.
-pub(super) fn answer(handled: Handled) -> Response<AnyBody> {
+/// The answer to a call of gRPC, in its media type.
+pub(super) fn answer(handled: Handled, kind: HeaderValue) -> Response<AnyBody> {
     match &handled {
         Handled::Refused { explanation, .. } => match explanation.problem() {
-            Some(problem) => refusal(&problem, explanation),
+            Some(problem) => refusal(&problem, explanation, kind),
             None => handled.into_response(),
         },
         Handled::Failed { explanation, failure, .. } => {
             let problem = explanation.problem_with(Code::UpstreamFailed, failure.to_string());
             let late = matches!(failure, Failure::TimedOut(_));
-            told(&problem, if late { "4" } else { "13" }, explanation)
+            told(&problem, if late { "4" } else { "13" }, explanation, kind)
         }
         Handled::Forwarded { .. } | Handled::Admitted { .. } => handled.into_response(),
     }
 }
 
-fn refusal(problem: &Problem, explanation: &Explanation) -> Response<AnyBody> {
+fn refusal(problem: &Problem, explanation: &Explanation, kind: HeaderValue) -> Response<AnyBody> {
     let status = match problem.code {
         Code::BadRequest => "3",
         Code::RateLimited | Code::BudgetExceeded | Code::TooLarge => "8",
@@ -46,13 +58,13 @@ fn refusal(problem: &Problem, explanation: &Explanation) -> Response<AnyBody> {
         Code::IdentityRejected => "16",
         _ => "7",
     };
-    told(problem, status, explanation)
+    told(problem, status, explanation, kind)
 }
 
-fn told(problem: &Problem, status: &'static str, explanation: &Explanation) -> Response<AnyBody> {
+fn told(problem: &Problem, status: &'static str, explanation: &Explanation, kind: HeaderValue) -> Response<AnyBody> {
     let words = format!("{}: {}. {}", problem.title, problem.detail.trim_end_matches('.'), problem.guidance);
     let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(CONTENT_TYPE, kind);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(STATUS, HeaderValue::from_static(status));
     if let Ok(message) = HeaderValue::try_from(utf8_percent_encode(&words, ENCODED).to_string()) {

@@ -22,6 +22,7 @@ mod diff;
 mod dlp;
 mod envoy;
 mod floods;
+mod forges;
 mod forward_auth;
 mod guide;
 mod http2;

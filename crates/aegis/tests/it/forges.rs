@@ -1,0 +1,180 @@
+//! Real gh (Debian's) through an intercepted connection, and curl as a client of Argo CD's gRPC. What is behind is a stand-in for
+//! GitHub's API, **not a GitHub**: it knows one repository, one workflow and one pull request, and remembers what it is asked.
+
+use std::net::SocketAddr;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Value, json};
+
+use crate::interception::Secured;
+use crate::process::{Gateway, text};
+use crate::tools::tool;
+use crate::upstream::Upstream;
+
+const POLICY: &str = "agent: builder
+egress: {allow: [\"api.github.com:443\"]}
+actions:
+  - {name: read, tools: [github]}
+  - name: github/trigger_workflow
+    allowed_inputs.environment: [staging]
+";
+
+/// What the stand-in was asked: method and path, and the body.
+#[derive(Clone, Default)]
+struct GitHub(Arc<Mutex<Vec<(String, String)>>>);
+
+impl GitHub {
+    async fn start() -> (Self, SocketAddr) {
+        let this = Self::default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let app = Router::new().fallback(answer).with_state(this.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (this, address)
+    }
+
+    /// What it was asked to write.
+    fn writes(&self) -> Vec<(String, String)> {
+        let asked = self.0.lock().unwrap();
+        let writes = |(line, body): &&(String, String)| !line.starts_with("GET ") && !body.contains("\"query\":\"query");
+        asked.iter().filter(writes).cloned().collect()
+    }
+}
+
+async fn answer(State(github): State<GitHub>, method: Method, uri: Uri, body: Bytes) -> Response {
+    let body = String::from_utf8_lossy(&body).into_owned();
+    github.0.lock().unwrap().push((format!("{method} {}", uri.path()), body));
+    let workflow = json!({"id": 77, "name": "deploy", "path": ".github/workflows/deploy.yml", "state": "active"});
+    match (method.as_str(), uri.path()) {
+        ("GET", "/repos/acme/web/actions/workflows/deploy.yml") => axum::Json(workflow).into_response(),
+        ("POST", "/repos/acme/web/actions/workflows/77/dispatches") => StatusCode::NO_CONTENT.into_response(),
+        ("POST", "/graphql") => axum::Json(json!({"data": {"repository": {"pullRequest": pull()}}})).into_response(),
+        _ => (StatusCode::NOT_FOUND, axum::Json(json!({"message": "Not Found"}))).into_response(),
+    }
+}
+
+fn pull() -> Value {
+    json!({"id": "PR_7", "number": 7, "state": "OPEN", "title": "Faster", "url": "https://github.com/acme/web/pull/7",
+        "baseRefName": "main", "headRefName": "faster", "isCrossRepository": false, "mergeStateStatus": "CLEAN",
+        "headRefOid": "abc", "isInMergeQueue": false, "isMergeQueueEnabled": false, "lastCommit": {"nodes": []},
+        "headRepositoryOwner": {"login": "acme"}, "headRepository": {"name": "web"}})
+}
+
+struct Setup {
+    github: GitHub,
+    gateway: Gateway,
+    token: String,
+    _secured: Secured,
+}
+
+impl Setup {
+    fn start() -> Self {
+        let secured = Secured::new();
+        let (github, plain) = secured.runtime().block_on(GitHub::start());
+        let config = format!(
+            "interception: {{hosts: [api.github.com], upstream_ca: {}}}\nupstreams: {{\"api.github.com:443\": \"{}\"}}\n",
+            secured.ca().display(),
+            secured.front("api.github.com", plain)
+        );
+        let gateway = Gateway::start(&config, &[("builder.yaml", POLICY)]);
+        let token = gateway.folder.agent("builder");
+        Self { github, gateway, token, _secured: secured }
+    }
+
+    fn gh(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(tool("gh"));
+        for name in ["no_proxy", "NO_PROXY", "GITHUB_TOKEN", "GH_HOST", "GH_ENTERPRISE_TOKEN"] {
+            command.env_remove(name);
+        }
+        let folder = &self.gateway.folder;
+        let proxy = format!("http://builder:{}@{}", self.token, self.gateway.address("proxy"));
+        command.env("HTTPS_PROXY", proxy).env("SSL_CERT_FILE", folder.ca()).env("GH_TOKEN", "of-the-agent");
+        command.env("HOME", folder.path("")).env("GH_CONFIG_DIR", folder.path("gh")).env("GH_PROMPT_DISABLED", "1");
+        command.env("GH_NO_UPDATE_NOTIFIER", "1").stdin(Stdio::null());
+        command.args(arguments).args(["--repo", "acme/web"]).output().expect("gh runs")
+    }
+}
+
+#[test]
+fn gh_runs_a_workflow_where_it_may_and_says_why_not_elsewhere() {
+    let setup = Setup::start();
+    let run = |environment: &str| {
+        let field = format!("environment={environment}");
+        setup.gh(&["workflow", "run", "deploy.yml", "--ref", "main", "--field", &field])
+    };
+    let allowed = run("staging");
+    assert!(allowed.status.success(), "{}\n{}", text(&allowed), setup.gateway.log());
+    let refused = run("production");
+    assert!(!refused.status.success());
+    let said = text(&refused);
+    assert!(said.contains("HTTP 403: PolicyViolation") && said.contains("allowed_inputs.environment"), "{said}");
+    let writes = setup.github.writes();
+    let [(line, body)] = writes.as_slice() else { panic!("{writes:?}") };
+    assert_eq!(line, "POST /repos/acme/web/actions/workflows/77/dispatches");
+    assert_eq!(
+        serde_json::from_str::<Value>(body).expect("JSON"),
+        json!({"ref": "main", "inputs": {"environment": "staging"}})
+    );
+    let records = setup.gateway.folder.decisions("builder");
+    let of = |record: &&Value| record["action"] == "trigger_workflow";
+    let told: Vec<&Value> = records.iter().filter(of).map(|record| &record["decision"]).collect();
+    assert_eq!(told, ["allow", "deny"], "{records:?}");
+}
+
+#[test]
+fn gh_reads_a_pull_request_and_is_told_that_it_may_not_merge_it() {
+    let setup = Setup::start();
+    let refused = setup.gh(&["pr", "merge", "7", "--merge"]);
+    assert!(!refused.status.success());
+    let said = text(&refused);
+    assert!(said.contains("PolicyViolation") && said.contains("github/merge_pull"), "{said}\n{}", setup.gateway.log());
+    assert_eq!(setup.github.writes(), []);
+    let asked = setup.github.0.lock().unwrap().clone();
+    assert!(asked.iter().any(|(line, body)| line == "POST /graphql" && body.contains("pullRequest")), "{asked:?}");
+    let records = setup.gateway.folder.decisions("builder");
+    assert!(records.iter().any(|record| record["action"] == "query" && record["decision"] == "allow"), "{records:?}");
+}
+
+/// One frame of gRPC with `name: web` and `revision`, as Argo CD's Sync takes them.
+fn sync(revision: &str) -> Vec<u8> {
+    let field = |number: u8, text: &str| [&[number << 3 | 2, u8::try_from(text.len()).expect("short")], text.as_bytes()].concat();
+    let message = [field(1, "web"), field(2, revision)].concat();
+    [&[0][..], &u32::try_from(message.len()).expect("short").to_be_bytes(), &message].concat()
+}
+
+#[test]
+fn argo_cds_grpc_is_read_and_refused_in_its_own_words() {
+    let upstream = Upstream::start(None);
+    let config = format!("routes: [{{name: argocd, tool: argocd, upstream: \"http://{}\"}}]\n", upstream.address);
+    let policy = "agent: builder\nactions:\n  - {name: argocd/sync, allowed_revision: [v1]}\n";
+    let gateway = Gateway::start(&config, &[("builder.yaml", policy)]);
+    let token = gateway.folder.agent("builder");
+    let url = format!("http://{}/r/argocd/application.ApplicationService/Sync", gateway.address("proxy"));
+    let call = |kind: &str, version: &str, revision: &str| {
+        let file = gateway.folder.path("message");
+        std::fs::write(&file, sync(revision)).expect("written");
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--show-error", "--max-time", "20", "--include", version, &url]);
+        command.args(["--data-binary", &format!("@{}", file.display()), "--header", &format!("Content-Type: {kind}")]);
+        command.args(["--header", &format!("Aegis-Token: {token}"), "--header", "TE: trailers"]);
+        text(&command.output().expect("curl runs"))
+    };
+    let refused = call("application/grpc", "--http2-prior-knowledge", "main");
+    assert!(refused.starts_with("HTTP/2 200") && refused.contains("grpc-status: 7"), "{refused}");
+    assert!(refused.contains("grpc-message: PolicyViolation") && refused.contains("allowed_revision"), "{refused}");
+    let refused = call("application/grpc-web+proto", "--http1.1", "main");
+    assert!(refused.starts_with("HTTP/1.1 200") && refused.contains("content-type: application/grpc-web+proto"), "{refused}");
+    assert!(refused.contains("grpc-status: 7") && refused.contains("allowed_revision"), "{refused}");
+    assert_eq!(upstream.seen(), "");
+    let allowed = call("application/grpc-web+proto", "--http1.1", "v1");
+    assert!(allowed.contains("200 OK") && allowed.ends_with("done\n"), "{allowed}\n{}", gateway.log());
+    assert!(upstream.seen().contains("POST /application.ApplicationService/Sync "), "{}", upstream.seen());
+    let records = gateway.folder.decisions("builder");
+    assert!(records.iter().all(|record| record["action"] == "sync"), "{records:?}");
+}
