@@ -11,7 +11,7 @@
 mod body;
 mod credential;
 pub mod ext_authz;
-pub(crate) mod foreign;
+mod foreign;
 pub(crate) mod frame;
 pub mod framing;
 mod grpc;
@@ -43,7 +43,6 @@ pub use within::{InterceptedHost, Interception};
 pub use crate::hosts::{BadPattern, HostPattern};
 
 pub use self::body::Pace;
-use self::foreign::Foreign;
 use self::framing::Malformed;
 use self::listener::Listener;
 use self::way::Found;
@@ -214,7 +213,7 @@ impl Intercept {
         let injected = matches!(&found, Ok(found) if found.injected);
         // Where agents sign their requests, what they sign with is looked at with the signature.
         if matches!(&found, Ok(found) if found.refuses_foreign && found.sigv4.is_none())
-            && let Some(foreign) = Foreign::of(form, &head)
+            && let Some(foreign) = foreign::of(form, &head)
         {
             head.extensions.insert(foreign);
         }

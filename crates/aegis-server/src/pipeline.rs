@@ -10,14 +10,15 @@ mod candidate;
 mod case;
 mod connection;
 mod facts;
+mod foreign;
 mod governing;
 mod handled;
 mod incoming;
+mod launch;
 mod learn;
 mod mcp;
 mod parts;
 mod rates;
-mod ready;
 mod recorded;
 mod retire;
 mod review;
@@ -29,34 +30,26 @@ use std::sync::Arc;
 
 use aegis_core::decide::{Decision, Denial, Facts, Passage, decide};
 use aegis_core::policy::Asked;
-use aegis_core::problem::{Code, Violation};
+use aegis_core::problem::Violation;
 use case::Case;
 pub(crate) use case::{decision_id, random};
+pub(crate) use foreign::Foreign;
 pub use governing::{Canary, CanaryOf, Governing};
 pub use handled::Handled;
 use http::Response;
 pub use incoming::{Absent, EnforcedBy, Fits, Incoming, Way};
 pub(crate) use incoming::{Client, Headless};
+use launch::Wire;
 pub use mcp::McpWay;
 use parts::Inner;
 pub use parts::Parts;
 pub use retire::retire;
 
-use crate::enforce::{AnyBody, Live, Toward};
-use crate::intercept::foreign::Foreign;
+use crate::enforce::{AnyBody, Live};
 
 /// The one pipeline. Cheap to clone.
 #[derive(Clone)]
 pub struct Pipeline(Arc<Inner>);
-
-/// Where a call would go, and the live connection that would feed it.
-struct Wire {
-    /// `None` while the name that the agent gave hasn't been resolved.
-    toward: Option<Toward>,
-    live: Live,
-    /// What a caller that enforces can do.
-    fits: Option<Fits>,
-}
 
 impl Pipeline {
     /// Takes one call through all six steps and answers over HTTP; see [`Pipeline::handle`].
@@ -129,8 +122,8 @@ impl Pipeline {
         if case.enforced_by == EnforcedBy::Caller {
             return self.hand_over(case, passage, wire.fits).await;
         }
-        let (toward, passage) = match self.ready(wire.toward, passage).await {
-            Ok(ready) => ready,
+        let (toward, passage) = match self.launch(wire.toward, passage).await {
+            Ok(both) => both,
             Err(denial) => return self.refuse(case, *denial).await,
         };
         let answers = review::wanted(&case.policies, passage.call(), passage.explanation(), case.now);

@@ -3,13 +3,13 @@
 //! Taken off it would be harmless; refused it is noticed: an agent that holds a secret of the tool's got it from somewhere. Looked for are
 //! the headers and query keys by which tools take credentials. What stands in a body isn't: that is for rules.
 
-use aegis_core::problem::Violation;
 use http::header::{AUTHORIZATION, HeaderMap};
 use http::request::Parts;
 
 use super::credential::TOKEN;
 use super::way::Form;
 use crate::enforce::is_credential;
+use crate::pipeline::Foreign;
 
 /// Query keys that are credentials, in lower case.
 const KEYS: [&str; 9] = [
@@ -24,25 +24,10 @@ const KEYS: [&str; 9] = [
     "x-goog-signature",
 ];
 
-/// An extension of a request's head: it has a credential for the tool, and none may come from the agent there.
-#[derive(Debug, Clone)]
-pub(crate) struct Foreign(String);
-
-impl Foreign {
-    /// The first that a request brings, by its name.
-    pub(super) fn of(form: Form, head: &Parts) -> Option<Self> {
-        let name = header(form, &head.headers).map(|name| format!("the header {name}"));
-        name.or_else(|| key(head.uri.query()?).map(|key| format!("the query key {key}"))).map(Self)
-    }
-
-    /// The guard against it. It holds in shadow mode too.
-    pub(crate) fn guard(&self) -> Violation {
-        let message = format!(
-            "the call brings a credential of its own ({}): here only Aegis proves itself to the tool; send it without",
-            self.0
-        );
-        Violation::of_gateway("foreign_credential", "not_allowed", message)
-    }
+/// The first that a request brings, by its name.
+pub(super) fn of(form: Form, head: &Parts) -> Option<Foreign> {
+    let name = header(form, &head.headers).map(|name| format!("the header {name}"));
+    name.or_else(|| key(head.uri.query()?).map(|key| format!("the query key {key}"))).map(Foreign)
 }
 
 /// On a route `Authorization` is for Aegis, unless a token for Aegis stands beside it.
@@ -65,7 +50,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Foreign::of(form, &request.body(()).expect("a request").into_parts().0).map(|found| found.0)
+        of(form, &request.body(()).expect("a request").into_parts().0).map(|found| found.0)
     }
 
     #[test]

@@ -238,7 +238,7 @@ impl Review {
         }
     }
 
-    fn finish(&self, reading: &mut Reading<'_>) -> Result<Bytes, BodyError> {
+    fn finish<'a>(&'a self, reading: &mut Reading<'a>) -> Result<Bytes, BodyError> {
         match reading {
             Reading::Events(_) => Ok(Bytes::new()),
             Reading::Text { rest, .. } if !rest.is_empty() => Err("the tool's answer ends within a letter".into()),

@@ -42,7 +42,8 @@ impl GitHub {
     /// What it was asked to write.
     fn writes(&self) -> Vec<(String, String)> {
         let asked = self.0.lock().unwrap();
-        let writes = |(line, body): &&(String, String)| !line.starts_with("GET ") && !body.contains("\"query\":\"query");
+        let writes =
+            |(line, body): &&(String, String)| !line.starts_with("GET ") && !body.contains("\"query\":\"query");
         asked.iter().filter(writes).cloned().collect()
     }
 }
@@ -143,7 +144,9 @@ fn gh_reads_a_pull_request_and_is_told_that_it_may_not_merge_it() {
 
 /// One frame of gRPC with `name: web` and `revision`, as Argo CD's Sync takes them.
 fn sync(revision: &str) -> Vec<u8> {
-    let field = |number: u8, text: &str| [&[number << 3 | 2, u8::try_from(text.len()).expect("short")], text.as_bytes()].concat();
+    let field = |number: u8, text: &str| {
+        [&[number << 3 | 2, u8::try_from(text.len()).expect("short")], text.as_bytes()].concat()
+    };
     let message = [field(1, "web"), field(2, revision)].concat();
     [&[0][..], &u32::try_from(message.len()).expect("short").to_be_bytes(), &message].concat()
 }
@@ -169,7 +172,10 @@ fn argo_cds_grpc_is_read_and_refused_in_its_own_words() {
     assert!(refused.starts_with("HTTP/2 200") && refused.contains("grpc-status: 7"), "{refused}");
     assert!(refused.contains("grpc-message: PolicyViolation") && refused.contains("allowed_revision"), "{refused}");
     let refused = call("application/grpc-web+proto", "--http1.1", "main");
-    assert!(refused.starts_with("HTTP/1.1 200") && refused.contains("content-type: application/grpc-web+proto"), "{refused}");
+    assert!(
+        refused.starts_with("HTTP/1.1 200") && refused.contains("content-type: application/grpc-web+proto"),
+        "{refused}"
+    );
     assert!(refused.contains("grpc-status: 7") && refused.contains("allowed_revision"), "{refused}");
     assert_eq!(upstream.seen(), "");
     let allowed = call("application/grpc-web+proto", "--http1.1", "v1");

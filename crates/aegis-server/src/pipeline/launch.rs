@@ -4,15 +4,24 @@
 use aegis_core::decide::{Denial, Passage};
 use aegis_core::problem::{Code, Violation};
 
-use super::Pipeline;
-use crate::enforce::Toward;
+use super::{Fits, Pipeline};
+use crate::enforce::{Live, Toward};
+
+/// Where a call would go, and the live connection that would feed it.
+pub(super) struct Wire {
+    /// `None` while the name that the agent gave hasn't been resolved.
+    pub(super) toward: Option<Toward>,
+    pub(super) live: Live,
+    /// What a caller that enforces can do.
+    pub(super) fits: Option<Fits>,
+}
 
 impl Pipeline {
     /// Where the call goes.
     ///
     /// # Errors
     /// The passage, turned down.
-    pub(super) async fn ready(
+    pub(super) async fn launch(
         &self,
         toward: Option<Toward>,
         passage: Passage,
