@@ -15,6 +15,7 @@
 //! Deliberately absent: rules (who may go where is decided), retries, and any way to verify less.
 
 mod body;
+mod channel;
 mod connect;
 mod egress;
 mod exchange;
@@ -48,6 +49,7 @@ use aegis_core::problem::Violation;
 use aegis_core::usage::{Dialect, Usage};
 use aegis_store::{Admitted, Receipt, Store};
 use bytes::Bytes;
+pub(crate) use channel::Channel;
 pub(crate) use headers::{is_credential, is_grpc};
 use http::header::{HeaderName, HeaderValue};
 use http_body_util::combinators::BoxBody;

@@ -35,7 +35,6 @@ use http::header::{CONNECTION, EXPECT, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming as WireBody;
 pub use mcp::McpDesk;
-pub(crate) use mcp::{Channel, Events};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 pub use within::{InterceptedHost, Interception};

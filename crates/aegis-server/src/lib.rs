@@ -16,6 +16,7 @@ pub mod intercept;
 pub mod mcp;
 pub mod pipeline;
 mod sni;
+mod sse;
 pub mod trace;
 pub mod unproven;
 pub mod versions;

@@ -51,7 +51,8 @@ impl<'a> Redactor<'a> {
     /// `whole`, or the start of something that has begun before it and not ended.
     fn before_open(&self, whole: usize, begin: &str, end: &str) -> usize {
         let Some(at) = self.held.rfind(begin) else { return whole };
-        let open = !self.held.get(at..).unwrap_or_default().contains(end);
+        // Its last line counts once it is whole: cut in front of that, its beginning would be told without its end.
+        let open = !self.held.get(at..whole).unwrap_or_default().contains(end);
         if open && self.held.len() - at < OVERLAP { whole.min(at) } else { whole }
     }
 

@@ -11,10 +11,7 @@ mod bridge;
 mod hold;
 mod render;
 mod review;
-mod sse;
 
-pub(crate) use review::Channel;
-pub(crate) use sse::Events;
 #[cfg(test)]
 mod tests;
 

@@ -19,8 +19,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::enforce::{AnyBody, BodyError, Failure};
-use crate::intercept::{Channel, Events};
+use crate::enforce::{AnyBody, BodyError, Channel, Failure};
+use crate::sse::Events;
 
 /// How many frames wait for a client that reads slowly.
 const WAITING: usize = 16;

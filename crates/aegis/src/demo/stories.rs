@@ -250,7 +250,7 @@ async fn asked_and_spent_once(
 }
 
 async fn ssh(world: &World<'_>, stage: &mut Stage) -> Result<()> {
-    stage.begin("An agent wants to SSH out", "egress: api.github.com:443, status.example.com, mirror.example.com:443");
+    stage.begin("An agent wants to SSH out", "egress: api.example.com:443, status.example.com, mirror.example.com:443");
     let agent = world.caller("ci-runner")?;
 
     let (answer, _) = agent.ssh("bastion.example.net:22").await?;

@@ -20,10 +20,10 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::review::{Channel, event, whole};
+use super::review::{event, whole};
 use super::{Context, VIA, content_type, finish, is, render};
 use crate::answer;
-use crate::enforce::{AnyBody, BodyError};
+use crate::enforce::{AnyBody, BodyError, Channel};
 use crate::identify::Credential;
 use crate::pipeline::{EnforcedBy, Handled, Incoming, Pipeline, Way};
 use crate::trace::TraceContext;

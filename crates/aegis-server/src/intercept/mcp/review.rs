@@ -4,9 +4,7 @@
 //! Invariants: an answer that has to be looked through and can't be (compressed, too large, no JSON) is not shown. A list is
 //! noted, on disk, before it is shown. Answers that nothing has to be done to are passed on as they come.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as Poller, Poll};
 
 use aegis_core::agent::Agent;
 use aegis_core::decide::Explanation;
@@ -20,17 +18,17 @@ use aegis_core::session::Session;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{Method, Response, StatusCode};
-use http_body::{Body, Frame};
+use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, Full};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::sse::Events;
-use super::{Context, content_type, is, render, sse};
-use crate::enforce::{AnyBody, BodyError};
+use super::{Context, content_type, is, render};
+use crate::enforce::{AnyBody, BodyError, Channel};
 use crate::mcp::McpServer;
 use crate::pipeline::Pipeline;
+use crate::sse::{self, Events};
 
 /// How many events wait for a client that reads slowly.
 const WAITING: usize = 16;
@@ -248,18 +246,6 @@ impl Review {
             }
         }
         Ok(out.freeze())
-    }
-}
-
-/// What a task sends, as a body.
-pub(crate) struct Channel(pub(crate) mpsc::Receiver<Result<Frame<Bytes>, BodyError>>);
-
-impl Body for Channel {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Poller<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.0.poll_recv(cx)
     }
 }
 
