@@ -66,6 +66,7 @@ pub struct Reader {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each answer, and it isn't moved about")]
 enum Coding {
     None(Sink),
     Gzip(Box<GzDecoder<Sink>>),

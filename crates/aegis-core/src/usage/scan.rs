@@ -188,11 +188,8 @@ impl Events {
                         self.scan = Some(Scan::new());
                     }
                 }
-                _ if !self.in_value => {
-                    if self.name.len() < LONGEST_KEY {
-                        self.name.push(byte);
-                    }
-                }
+                _ if !self.in_value && self.name.len() < LONGEST_KEY => self.name.push(byte),
+                _ if !self.in_value => {}
                 _ if self.name == b"data" => {
                     if let Some(scan) = &mut self.scan {
                         scan.byte(byte, &mut found);

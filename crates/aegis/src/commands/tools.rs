@@ -75,7 +75,9 @@ fn import(document: &Path, tool: Option<&str>, out: Option<&Path>, global: &Glob
     let summary = json!({"tool": tool, "actions": actions, "skipped": skipped});
     let Some(out) = out else {
         let mut printed = summary;
-        printed["file"] = text.as_str().into();
+        if let Some(printed) = printed.as_object_mut() {
+            printed.insert("file".to_owned(), text.as_str().into());
+        }
         return print(global, &printed, |_| text);
     };
     let mut file =

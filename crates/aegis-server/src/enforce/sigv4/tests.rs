@@ -170,7 +170,7 @@ fn what_is_forwarded_is_signed_with_the_real_keys_as_it_is_sent() {
     let rewritten = Bytes::from_static(b"{\"service\":\"shop\",\"desiredCount\":2}");
     let asked = signer.asked(&verified, &Body::Whole(rewritten.clone())).expect("known");
     let mut request = Request::post("https://ecs.eu-west-1.amazonaws.com/").body(()).expect("a request");
-    *request.headers_mut() = verified.clone();
+    *request.headers_mut() = verified;
     request.headers_mut().remove(VERIFIED_SCOPE);
     request.headers_mut().remove(VERIFIED_PAYLOAD);
     request.headers_mut().insert(HOST, HeaderValue::from_static("ecs.eu-west-1.amazonaws.com"));

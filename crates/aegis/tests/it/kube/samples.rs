@@ -6,7 +6,6 @@ use std::process::Command;
 use aegis_core::call::ToolCall;
 use aegis_core::describe::{Arrival, Catalogue};
 use aegis_core::policy::Source;
-use serde_json::Value;
 
 use crate::tools::tool;
 
@@ -47,7 +46,7 @@ fn every_published_kind_reads_the_same_from_protobuf_as_from_json() {
         let from_json = sent(&catalogue, "application/json", &json);
         let protobuf = std::fs::read(&path).expect("its protobuf");
         let from_protobuf = sent(&catalogue, "application/vnd.kubernetes.protobuf", &protobuf);
-        assert!(from_json.params["document"]["kind"] == Value::from(kind), "{name}");
+        assert!(from_json.params["document"]["kind"] == kind, "{name}");
         assert_eq!(from_protobuf.params, from_json.params, "{name}: {:?}", from_protobuf.target);
         read.insert(name);
     }
