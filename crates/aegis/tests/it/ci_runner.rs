@@ -129,7 +129,7 @@ fn the_guide_to_the_ci_runner_goes_as_the_page_tells_it() {
         .filter(|record| record["decision"] == "allow" && record["call"]["tool"] != "http")
         .map(|record| format!("{}/{}", record["call"]["tool"], record["call"]["action"]).replace('"', ""))
         .collect();
-    let git: Vec<&str> = calls.iter().filter_map(|name| name.strip_prefix("git/")).collect();
+    let git: Vec<&str> = calls.iter().filter_map(|name| name.strip_prefix("forge/")).collect();
     assert_eq!(git, ["refs", "fetch", "fetch", "refs", "push"], "{calls:?}");
     assert_eq!(calls.iter().filter(|name| *name == "deploys/deploy").count(), 3, "{calls:?}");
 }

@@ -253,7 +253,7 @@ fn what_is_bad_is_underlined_in_an_editor() {
         entry("on_violation", json!({"replicas": "deny"})),
         entry("daily_budget", json!(50)),
         entry("budget", json!({"yearly": "50 USD"})),
-        entry("sanitize", json!({"detect": ["everything"]})),
+        entry("sanitize", json!({"detect": ["every thing"]})),
         (1, json!({"mode": "enfroce"})),
         (1, json!({"routs": []})),
         (1, json!({"routes": [{"name": "a b", "upstream": "https://x"}]})),
