@@ -273,7 +273,7 @@ fn a_stream_is_redacted_wherever_its_pieces_end() {
     // What has no lines is held back no longer than it has to be.
     let mut redactor = Redactor::new(&answers);
     let mut shown = String::new();
-    for _ in 0..400 {
+    for _ in 0..1_000 {
         shown.push_str(&redactor.push(
             "to a@example.org and some more words that say nothing of anybody, over and over again, without end ",
         ));
