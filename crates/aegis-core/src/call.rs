@@ -259,9 +259,9 @@ pub enum Body {
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of these bytes' making.
-    pub(crate) fn of(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+    /// The digest of a content.
+    pub(crate) fn of(content: impl AsRef<[u8]>) -> Self {
+        Self(Sha256::digest(content).into())
     }
 }
 

@@ -16,6 +16,7 @@ mod cases;
 mod coding;
 mod cost;
 mod crate_file;
+mod defined;
 mod destination;
 mod environment;
 mod extract;

@@ -53,7 +53,8 @@ impl TraceContext {
     }
 }
 
-fn to_hex(bytes: &[u8]) -> String {
+/// Hexadecimal digits, in lower case.
+pub(crate) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -1,7 +1,6 @@
 //! `cargo publish`: a length and JSON, a length and the `.crate` (the Cargo Book, "Registry Web API"), to the exact end.
 
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::pointer::field;
 use super::{Unreadable, json};
@@ -30,6 +29,6 @@ pub(super) fn document(body: &[u8]) -> Result<Value, Unreadable> {
         _ => Err(malformed("its metadata have no name or no version")),
     };
     let (name, version) = (text("name")?, text("vers")?);
-    let checksum = Digest::of(Sha256::digest(file).into()).to_string();
+    let checksum = Digest::of(file).to_string();
     Ok(json!({"name": name, "version": version, "checksum": checksum, "size": file.len(), "metadata": metadata}))
 }

@@ -6,6 +6,7 @@ use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256, Sha512};
 
+use super::defined::show_images;
 use super::image::{bare_digest, image};
 use super::pointer::Pointer;
 use super::resolve::{Asking, named};
@@ -96,11 +97,7 @@ pub(super) fn extract(
         }
         extracted.images.extend(found.into_iter().map(image));
     }
-    if !extracted.images.is_empty() && !extracted.params.contains_key(IMAGES) {
-        // Conditions, approvers and records see the same references as the image rules.
-        let references = extracted.images.iter().map(|image| Value::String(image.reference.clone()));
-        extracted.params.insert(IMAGES.to_owned(), Value::Array(references.collect()));
-    }
+    show_images(&extracted.images, &mut extracted.params);
     if !request.action.open {
         extracted.shape = Shape::Defined(defined);
     }
@@ -281,7 +278,7 @@ fn read_param(
             if let (Some(bytes), Some(stated)) = (request.bytes, stated) {
                 check_digest(bytes, stated)?;
             }
-            let digest = request.bytes.map(|bytes| Digest::of(Sha256::digest(bytes).into()).to_string());
+            let digest = request.bytes.map(|bytes| Digest::of(bytes).to_string());
             return Ok(Some(digest.map(Value::String)));
         }
         From::Nowhere => return Ok(Some(None)),

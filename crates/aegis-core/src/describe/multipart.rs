@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::Unreadable;
 use super::pointer::fold;
@@ -33,7 +32,7 @@ impl Part<'_> {
 
     /// SHA-256 of its bytes.
     pub(super) fn digest(&self) -> String {
-        Digest::of(Sha256::digest(self.content).into()).to_string()
+        Digest::of(self.content).to_string()
     }
 }
 

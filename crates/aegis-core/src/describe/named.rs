@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::extract::images_of;
+use super::defined::{companion, images_in, show_images};
+use super::extract::Extracted;
 use super::tool::{Action, From, Kind, Tool};
 use super::written::{object, presences};
 use super::{Catalogue, cost, statement};
-use crate::call::{Companion, IMAGES, Image, Payload, Presence, Shape, ToolCall};
+use crate::call::{Presence, Shape, ToolCall};
 
 impl Catalogue {
     /// Describes a call by its name. `target` is what is known of where it points; the definition's own places in a path
@@ -77,17 +78,8 @@ impl Catalogue {
                 params.insert(param.name.clone(), if *all { Value::Array(vec![text]) } else { text });
             }
         }
-        let mut images: Vec<Image> = Vec::new();
-        for param in action.params.iter().filter(|param| param.kind == Kind::Image) {
-            images.extend(params.get(&param.name).into_iter().flat_map(images_of));
-        }
-        if action.images.is_some() {
-            images.extend(params.get(IMAGES).into_iter().flat_map(images_of));
-        }
-        if !images.is_empty() && !params.contains_key(IMAGES) {
-            let references = images.iter().map(|image| Value::String(image.reference.clone()));
-            params.insert(IMAGES.to_owned(), Value::Array(references.collect()));
-        }
+        let images = images_in(action, &params);
+        show_images(&images, &mut params);
         let shape = if action.open {
             Shape::Open
         } else {
@@ -97,33 +89,14 @@ impl Catalogue {
             }
             Shape::Defined(defined)
         };
-        let mut call = ToolCall {
-            tool: tool.name.clone(),
-            action: action.name.clone(),
-            classes: action.classes.clone(),
-            effect: action.effect,
-            environment: self.environments.find(&tool.name, &target, &params, &action.not_given(&target, &params)),
-            target,
-            params,
-            shape,
-            images,
-            frozen: action.frozen,
-            companion: companion(action).clone(),
-            destination: None,
-            metering: crate::cost::Metering::default(),
-            payload: Payload::Caller,
-        };
+        let unresolved = action.not_given(&target, &params);
+        let known = Extracted { target, params, shape, images, unresolved };
+        let mut call = self.defined_call(tool, action, companion(action), known);
         // It can't say them itself: that was asked before.
         let _ = statement::tell(&mut call, &action.programs().collect::<Vec<_>>());
         cost::meter(&mut call, action, None, &self.prices);
         call
     }
-}
-
-/// A read is a companion where it is one by every path that leads to it.
-fn companion(action: &Action) -> &Companion {
-    let mut all = action.companions.iter();
-    all.next().filter(|first| all.all(|other| other == *first)).unwrap_or(&Companion::No)
 }
 
 /// The entry that is meant: of those that the target admits, the ones that name it most closely, if they agree.

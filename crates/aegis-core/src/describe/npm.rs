@@ -7,7 +7,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256, Sha512};
+use sha2::{Digest as _, Sha512};
 
 use super::pointer::field;
 use super::{Unreadable, json};
@@ -112,7 +112,7 @@ fn published(
     Ok(json!({
         "version": version,
         "integrity": integrity,
-        "digest": Digest::of(Sha256::digest(&bytes).into()).to_string(),
+        "digest": Digest::of(&bytes).to_string(),
         "size": bytes.len(),
         "scripts": names(entries(manifest, "scripts")?),
         "provenance": provenance,

@@ -104,28 +104,11 @@ impl Catalogue {
         };
         check_query(&target.query, Some(&recognised))?;
         let head = Head { method: &request.method, query: &target.query, headers: &request.headers, facts: &facts };
-        let extracted = extract(tool, &recognised, head, asking)?;
+        let mut extracted = extract(tool, &recognised, head, asking)?;
         // What the operator says about the route wins over what the request says about its target.
-        let mut all = extracted.target;
-        all.append(&mut facts);
+        extracted.target.append(&mut facts);
         let action = recognised.action;
-        let environment = self.environments.find(&tool.name, &all, &extracted.params, &extracted.unresolved);
-        let mut call = ToolCall {
-            tool: tool.name.clone(),
-            action: action.name.clone(),
-            classes: action.classes.clone(),
-            effect: action.effect,
-            environment,
-            target: all,
-            params: extracted.params,
-            shape: extracted.shape,
-            images: extracted.images,
-            frozen: action.frozen,
-            companion: recognised.companion.clone(),
-            destination: None,
-            metering: crate::cost::Metering::default(),
-            payload: Payload::Caller,
-        };
+        let mut call = self.defined_call(tool, action, recognised.companion, extracted);
         statement::tell(&mut call, &action.programs().collect::<Vec<_>>())?;
         let length = recognised.bytes.map_or(0, <[u8]>::len);
         cost::meter(&mut call, action, Some((&recognised.documents, length)), &self.prices);

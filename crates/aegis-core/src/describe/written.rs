@@ -11,11 +11,12 @@ use http::Method;
 use serde_json::{Map, Value};
 
 use super::cost::CostModel;
-use super::extract::images_of;
+use super::defined::{companion, images_in, show_images};
+use super::extract::Extracted;
 use super::image::image;
 use super::tool::{Action, From, Kind, Needed, Object, Param, Tool};
 use super::{Catalogue, Unreadable, cost, statement};
-use crate::call::{Companion, IMAGES, Image, Payload, Presence, Shape, ToolCall};
+use crate::call::{IMAGES, Image, Presence, Shape, ToolCall};
 use crate::document::nearest;
 
 /// A call as somebody writes it down.
@@ -64,41 +65,16 @@ impl Catalogue {
     fn written_as(&self, tool: &Tool, action: &Action, written: Written) -> ToolCall {
         let Written { target, mut params, images, .. } = written;
         let object = object(tool, &params);
-        let mut found: Vec<Image> = Vec::new();
-        for param in action.params.iter().filter(|param| param.kind == Kind::Image) {
-            found.extend(params.get(&param.name).into_iter().flat_map(images_of));
-        }
-        if action.images.is_some() {
-            found.extend(params.get(IMAGES).into_iter().flat_map(images_of));
-        }
+        let mut found = images_in(action, &params);
         found.extend(images.iter().map(|reference| image(&Value::from(reference.as_str()))));
-        if !found.is_empty() && !params.contains_key(IMAGES) {
-            let references = found.iter().map(|image| Value::String(image.reference.clone()));
-            params.insert(IMAGES.to_owned(), Value::Array(references.collect()));
-        }
+        show_images(&found, &mut params);
         let shape = if action.open { Shape::Open } else { Shape::Defined(presences(action, object)) };
-        // A read is a companion where it is one by every path that leads to it.
-        let mut companions = action.companions.iter();
-        let companion = companions.next().filter(|first| companions.all(|other| other == *first));
         let programs: Vec<_> = action.programs().collect();
         // Who writes a call down may say them.
         let tells = !statement::said_by(&params, &programs);
-        let mut call = ToolCall {
-            tool: tool.name.clone(),
-            action: action.name.clone(),
-            classes: action.classes.clone(),
-            effect: action.effect,
-            environment: self.environments.find(&tool.name, &target, &params, &action.not_given(&target, &params)),
-            target,
-            params,
-            shape,
-            images: found,
-            frozen: action.frozen,
-            companion: companion.cloned().unwrap_or(Companion::No),
-            destination: None,
-            metering: crate::cost::Metering::default(),
-            payload: Payload::Caller,
-        };
+        let unresolved = action.not_given(&target, &params);
+        let known = Extracted { target, params, shape, images: found, unresolved };
+        let mut call = self.defined_call(tool, action, companion(action), known);
         if tells {
             let _ = statement::tell(&mut call, &programs);
         }

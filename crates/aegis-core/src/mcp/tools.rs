@@ -5,7 +5,6 @@
 //! allowed because of them.
 
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::headers::Mirror;
 use crate::call::Digest;
@@ -36,7 +35,7 @@ impl Definition {
         let name = tool.get("name")?.as_str().filter(|name| super::is_name(name))?.to_owned();
         let meant: Vec<Value> = MEMBERS.iter().map(|key| tool.get(*key).cloned().unwrap_or(Value::Null)).collect();
         let meant = json!(meant);
-        let hash = Digest::of(Sha256::digest(meant.to_string()).into());
+        let hash = Digest::of(meant.to_string());
         let mut mirrors = Vec::new();
         if let Some(schema) = tool.get("inputSchema") {
             mirrored(schema, &mut Vec::new(), &mut mirrors);

@@ -27,6 +27,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::settings::Secret;
+use crate::trace::to_hex;
 
 /// How far the time of a signature may be from ours, as AWS has it.
 const SKEW: SignedDuration = SignedDuration::from_mins(15);
@@ -335,7 +336,7 @@ fn signature(
 }
 
 fn hex(body: &[u8]) -> String {
-    Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
+    to_hex(&Sha256::digest(body))
 }
 
 /// In constant time, but for the length.

@@ -1,9 +1,9 @@
 //! What is not kept of a recorded call: long texts, and what looks like a secret.
 
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use super::Described;
+use crate::call::Digest;
 
 /// Longest text that is kept, in characters. Of a longer one its SHA-256 is.
 const MAX_TEXT: usize = 256;
@@ -100,8 +100,7 @@ fn redact_text(text: &mut String, path: &str, secret: bool, cut: &mut Vec<String
     if !text.is_empty() && (secret || looks_secret(text)) {
         DROPPED.clone_into(text);
     } else if text.chars().count() > MAX_TEXT {
-        let digest = Sha256::digest(text.as_bytes());
-        *text = digest.iter().fold("sha256:".to_owned(), |hex, byte| hex + &format!("{byte:02x}"));
+        *text = Digest::of(&*text).to_string();
     } else {
         return;
     }
