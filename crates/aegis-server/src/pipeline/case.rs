@@ -45,6 +45,8 @@ pub(super) struct Case {
     proxied: bool,
     head_only: bool,
     tool: Option<String>,
+    /// Where it goes: a tool is looked for there when it is refused before it is described.
+    host: Option<String>,
     /// How its client likes to be refused, once what it asks is known.
     shape: Option<DenyShape>,
     /// What is kept of the call for replay, where calls are kept.
@@ -67,18 +69,16 @@ impl Case {
     pub(super) fn open(pipeline: &Pipeline, incoming: &Incoming) -> Self {
         let now = Timestamp::now();
         let governing = pipeline.governing();
-        let catalogue = pipeline.0.catalogue.load_full();
-        let at = |host: &str| catalogue.tool_at(host).map(str::to_owned);
-        let tool = match &incoming.way {
-            Ok(Way::Route { tool, upstream, .. }) => tool.clone().or_else(|| at(&upstream.host)),
-            Ok(Way::Intercepted { tool, destination, .. }) => tool.clone().or_else(|| at(&destination.host)),
-            _ => None,
+        let (tool, host) = match &incoming.way {
+            Ok(Way::Route { tool, upstream, .. }) => (tool.clone(), Some(upstream.host.clone())),
+            Ok(Way::Intercepted { tool, destination, .. }) => (tool.clone(), Some(destination.host.clone())),
+            _ => (None, None),
         };
         Self {
             policies: Arc::clone(&governing.active),
             candidate: governing.candidate.clone(),
             governing,
-            catalogue,
+            catalogue: pipeline.0.catalogue.load_full(),
             now,
             trace: incoming.trace.clone(),
             decision_id: decision_id(now, random()),
@@ -91,6 +91,7 @@ impl Case {
             proxied: incoming.proxied,
             head_only: incoming.head.method == http::Method::HEAD,
             tool,
+            host,
             shape: None,
             kept: None,
             resolved: Vec::new(),
@@ -170,15 +171,13 @@ impl Case {
 
     /// How this caller is answered.
     pub(super) fn form(&self, explanation: &Explanation) -> Form {
-        let tool = explanation.call.as_ref().map(|call| &call.tool).or(self.tool.as_ref());
-        Form {
-            shape: self
-                .shape
-                .clone()
-                .unwrap_or_else(|| tool.map_or(DenyShape::Problem, |tool| self.catalogue.deny_shape(tool))),
-            proxied: self.proxied,
-            head_only: self.head_only,
-        }
+        let tool = || {
+            let described = explanation.call.as_ref().map(|call| call.tool.as_str());
+            let tool = described.or(self.tool.as_deref());
+            tool.or_else(|| self.catalogue.tool_at(self.host.as_deref()?))
+        };
+        let of_tool = || tool().map_or(DenyShape::Problem, |tool| self.catalogue.deny_shape(tool));
+        Form { shape: self.shape.clone().unwrap_or_else(of_tool), proxied: self.proxied, head_only: self.head_only }
     }
 }
 
