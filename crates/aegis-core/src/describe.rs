@@ -56,6 +56,7 @@ pub use cases::{Checked, Failure};
 pub(crate) use coding::{INTEGRITY, is_coded};
 pub use coding::{Undecoded, without_coding};
 pub use destination::canonical_destination;
+pub(crate) use glob::Glob;
 pub use import::{Imported, NotImported, import};
 pub(crate) use json::parse as strict_json;
 pub(crate) use pointer::fold;

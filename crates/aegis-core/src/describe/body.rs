@@ -229,15 +229,18 @@ fn media_type(headers: &HeaderMap) -> Result<Option<String>, Unreadable> {
     if values.next().is_some() || text.contains(',') {
         return Err(malformed());
     }
-    let mut parts = text.split(';').map(str::trim);
-    let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
-    for parameter in parts {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        if name.eq_ignore_ascii_case("charset") && !value.trim_matches('"').eq_ignore_ascii_case("utf-8") {
-            return Err(Unreadable::new("content_charset", "send the body in UTF-8"));
-        }
+    if names_another_charset(text) {
+        return Err(Unreadable::new("content_charset", "send the body in UTF-8"));
     }
-    Ok(Some(media_type))
+    Ok(text.split(';').next().map(|media_type| media_type.trim().to_ascii_lowercase()))
+}
+
+/// Whether a `Content-Type` names another charset than UTF-8.
+pub(super) fn names_another_charset(content_type: &str) -> bool {
+    content_type.split(';').skip(1).map(str::trim).any(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        name.eq_ignore_ascii_case("charset") && !value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+    })
 }
 
 /// One YAML document by the strict reader. What starts like a JSON object must be one.

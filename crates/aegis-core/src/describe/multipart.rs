@@ -6,9 +6,11 @@
 
 use std::collections::BTreeSet;
 
+use memchr::memmem;
 use serde_json::{Map, Value, json};
 
 use super::Unreadable;
+use super::body::names_another_charset;
 use super::pointer::fold;
 use crate::call::Digest;
 
@@ -73,12 +75,13 @@ pub(super) fn parts<'a>(content_type: &str, body: &'a [u8]) -> Result<Vec<Part<'
         if parts.len() == MOST_PARTS {
             return Err(malformed(format!("it has more than {MOST_PARTS} parts")));
         }
-        let head = find(rest.get(..MOST_HEAD.min(rest.len())).unwrap_or_default(), b"\r\n\r\n");
+        let head = memmem::find(rest.get(..MOST_HEAD.min(rest.len())).unwrap_or_default(), b"\r\n\r\n");
         let (head, after) = head.map(|at| rest.split_at(at)).ok_or_else(|| malformed("a part's head has no end"))?;
         let after = after.get(4..).unwrap_or_default();
-        let end = find(after, &delimiter).ok_or_else(|| malformed("a part has no end"))?;
+        let end = memmem::find(after, &delimiter).ok_or_else(|| malformed("a part has no end"))?;
         let (content, next) = after.split_at(end);
-        let ambiguous = content.starts_with(&line) || find(content, &[b"\n", line.as_slice()].concat()).is_some();
+        let ambiguous =
+            content.starts_with(&line) || memmem::find(content, &[b"\n", line.as_slice()].concat()).is_some();
         if ambiguous {
             return Err(malformed("a boundary stands in a part, for those who take a lone line feed for a line's end"));
         }
@@ -116,7 +119,9 @@ fn part<'a>(head: &[u8], content: &'a [u8]) -> Result<Part<'a>, Unreadable> {
             "content-disposition" if named.is_none() => named = Some(disposition(value.trim())?),
             "content-type" if !typed => {
                 typed = true;
-                check_charset(value)?;
+                if names_another_charset(value) {
+                    return Err(Unreadable::new("content_charset", "send every field in UTF-8"));
+                }
             }
             _ => return Err(malformed(format!("a part has the header {name:?}, or has it twice"))),
         }
@@ -126,14 +131,6 @@ fn part<'a>(head: &[u8], content: &'a [u8]) -> Result<Part<'a>, Unreadable> {
         return Err(malformed(format!("{name:?} is no field's name that everybody reads alike")));
     }
     Ok(Part { name, file, content })
-}
-
-fn check_charset(value: &str) -> Result<(), Unreadable> {
-    let other = value.split(';').skip(1).map(str::trim).any(|parameter| {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        name.eq_ignore_ascii_case("charset") && !value.trim_matches('"').eq_ignore_ascii_case("utf-8")
-    });
-    if other { Err(Unreadable::new("content_charset", "send every field in UTF-8")) } else { Ok(()) }
 }
 
 /// `form-data; name="a"; filename="b"`.
@@ -157,19 +154,6 @@ fn disposition(value: &str) -> Result<(String, Option<String>), Unreadable> {
         rest = after;
     }
     Ok((name.ok_or_else(bad)?, file))
-}
-
-fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    // Each candidate starts with a rare byte (a line's end), so that this is linear but for bodies made of line ends.
-    let first = *what.first()?;
-    let mut from = 0;
-    while let Some(at) = text.get(from..)?.iter().position(|byte| *byte == first) {
-        if text.get(from + at..)?.starts_with(what) {
-            return Some(from + at);
-        }
-        from += at + 1;
-    }
-    None
 }
 
 #[cfg(test)]

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use regex::{Regex, RegexBuilder};
 use serde::{Serialize, Serializer};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
 use super::Kind;
 use super::rules::{self, FIELDS, IDS, TOKENS};
+use crate::describe::Glob;
 
 /// What is put in the place of what was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
@@ -55,15 +57,9 @@ impl TokenKey {
 
     /// HMAC-SHA-256 (RFC 2104) of a value and its type, in sixteen letters: no digits, which could look like a number of somebody.
     fn of(&self, kind: &str, value: &str) -> String {
-        let pad = |with: u8| {
-            let mut block = [with; 64];
-            block.iter_mut().zip(self.0).for_each(|(place, byte)| *place ^= byte);
-            block
-        };
-        let inner =
-            Sha256::new().chain_update(pad(0x36)).chain_update(kind).chain_update([0]).chain_update(value).finalize();
-        let outer = Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize();
-        outer.iter().take(8).flat_map(|byte| [byte >> 4, byte & 15]).map(|half| char::from(b'a' + half)).collect()
+        let keyed = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
+        let code = keyed.chain_update(kind).chain_update([0]).chain_update(value).finalize().into_bytes();
+        code.iter().take(8).flat_map(|byte| [byte >> 4, byte & 15]).map(|half| char::from(b'a' + half)).collect()
     }
 }
 
@@ -209,7 +205,8 @@ impl Detector {
     }
 
     pub(super) fn lets_pass(&self, value: &str) -> bool {
-        self.allow.iter().any(|glob| fits(glob, value))
+        let value = value.to_lowercase();
+        self.allow.iter().any(|glob| Glob::new(&glob.to_lowercase()).matches(&value))
     }
 
     /// What is put in the place of a value. Without a key nothing can be told by a token, so there is none.
@@ -238,28 +235,3 @@ impl PartialEq for Detector {
 }
 
 impl Eq for Detector {}
-
-/// Whether a value fits a text with `*` for any letters, whatever the case.
-fn fits(glob: &str, value: &str) -> bool {
-    let (glob, value) = (glob.to_lowercase(), value.to_lowercase());
-    let mut parts = glob.split('*');
-    let Some(rest) = parts.next().and_then(|first| value.strip_prefix(first)) else { return false };
-    let mut rest = rest;
-    let mut ended = !glob.contains('*');
-    let parts: Vec<&str> = parts.collect();
-    for (index, part) in parts.iter().enumerate() {
-        if index + 1 == parts.len() {
-            ended = true;
-            match rest.strip_suffix(part) {
-                Some(_) => rest = "",
-                None => return false,
-            }
-        } else {
-            match rest.find(part) {
-                Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
-                None => return false,
-            }
-        }
-    }
-    ended && rest.is_empty()
-}

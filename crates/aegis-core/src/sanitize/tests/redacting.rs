@@ -283,6 +283,16 @@ fn a_stream_is_redacted_wherever_its_pieces_end() {
     assert!(!rest.contains("a@example.org") && rest.len() < 70_000);
 }
 
+/// A token is the first letters of HMAC-SHA-256 over type, zero and value; this one was worked out by Python's `hmac`.
+#[test]
+fn a_token_is_an_hmac() {
+    let key = TokenKey::new([7; 32]);
+    let detector = Detector::new(["email"]).with(Vec::new(), Vec::new(), Style::Token);
+    let answers = Answers::new([(detector.into(), Some(key))]);
+    let shown = answers.text("a@example.org", &mut std::collections::BTreeSet::new());
+    assert_eq!(shown.as_deref(), Some("[TOKEN:email:ooancjmokeafpacp]"));
+}
+
 /// Values of each kind, put together so that no scanner takes this file for a leak.
 fn samples() -> Vec<String> {
     vec![
