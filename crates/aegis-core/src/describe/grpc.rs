@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::Unreadable;
 use super::body::Decoded;
 use super::json::MAX_DEPTH;
+use super::protobuf::wire;
 
 /// A frame's flag and length.
 const PREFIX: usize = 5;
@@ -170,11 +171,7 @@ fn fields(mut bytes: &[u8], message: &Message, depth: usize) -> Result<Map<Strin
 }
 
 fn delimited<'b>(bytes: &mut &'b [u8]) -> Result<&'b [u8], Stop> {
-    let cut = || Stop::Unreadable(malformed("the protobuf message is cut off"));
-    let length = decode_varint(bytes).ok().and_then(|length| usize::try_from(length).ok()).ok_or_else(cut)?;
-    let (within, rest) = bytes.split_at_checked(length).ok_or_else(cut)?;
-    *bytes = rest;
-    Ok(within)
+    wire::delimited(bytes).ok_or_else(|| Stop::Unreadable(malformed("the protobuf message is cut off")))
 }
 
 fn number_of(kind: &Kind, varint: u64) -> Value {

@@ -6,7 +6,7 @@
 //! unreadable. Field names are those of JSON, and a zero that JSON leaves out is left out.
 
 mod schema;
-mod wire;
+pub(super) mod wire;
 
 use std::collections::BTreeSet;
 

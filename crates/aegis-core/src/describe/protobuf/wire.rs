@@ -2,10 +2,9 @@
 //!
 //! Deliberately absent: groups and fixed-width numbers. No type that we read has them, so they are malformed.
 
-use super::{Read, malformed, opaque};
+use prost::encoding::{WireType, decode_key, decode_varint};
 
-/// The largest field number.
-const MAX_FIELD: u64 = (1 << 29) - 1;
+use super::{Read, malformed, opaque};
 
 /// A field's value.
 #[derive(Debug, Clone, Copy)]
@@ -52,47 +51,29 @@ impl<'a> Reader<'a> {
         if self.rest.is_empty() {
             return Ok(None);
         }
-        let key = self.varint()?;
-        let number = match u32::try_from(key >> 3) {
-            Ok(number) if number > 0 && u64::from(number) <= MAX_FIELD => number,
-            // Go cuts a number to 32 bits, others don't.
-            _ => return malformed("a field has an impossible number"),
+        // Go cuts a number to 32 bits, others don't: one that is larger is none.
+        let Ok((number, kind)) = decode_key(&mut self.rest) else {
+            return malformed("a field has an impossible number or wire type");
         };
-        let wire = match key & 7 {
-            0 => Wire::Varint(self.varint()?),
-            2 => Wire::Bytes(self.bytes()?),
+        let wire = match kind {
+            WireType::Varint => match decode_varint(&mut self.rest) {
+                Ok(number) => Wire::Varint(number),
+                Err(_) => return malformed("a number is cut off, or has more than 64 bits"),
+            },
+            WireType::LengthDelimited => match delimited(&mut self.rest) {
+                Some(bytes) => Wire::Bytes(bytes),
+                None => return malformed("it is shorter than it says"),
+            },
             _ => return malformed("a field is of a wire type that Kubernetes has none of"),
         };
         Ok(Some((number, wire)))
     }
+}
 
-    /// Up to ten bytes of seven bits each, the lowest first.
-    fn varint(&mut self) -> Read<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let Some((byte, rest)) = self.rest.split_first() else {
-                return malformed("it ends in the middle of a number");
-            };
-            self.rest = rest;
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                return malformed("a number has more than 64 bits");
-            }
-            number |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Ok(number);
-            }
-        }
-        malformed("a number has more than 64 bits")
-    }
-
-    fn bytes(&mut self) -> Read<&'a [u8]> {
-        let length = self.varint()?;
-        let split = usize::try_from(length).ok().and_then(|length| self.rest.split_at_checked(length));
-        let Some((bytes, rest)) = split else {
-            return malformed("it is shorter than it says");
-        };
-        self.rest = rest;
-        Ok(bytes)
-    }
+/// A length and as many bytes, taken off the front; `None` where there are fewer.
+pub(in crate::describe) fn delimited<'b>(bytes: &mut &'b [u8]) -> Option<&'b [u8]> {
+    let length = usize::try_from(decode_varint(bytes).ok()?).ok()?;
+    let (within, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    Some(within)
 }
