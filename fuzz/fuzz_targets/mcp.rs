@@ -8,7 +8,7 @@ use aegis_core::describe::Catalogue;
 use aegis_core::mcp::answers;
 use aegis_core::mcp::tools::Definition;
 use aegis_core::mcp::{Mapping, Message, Server, headers};
-use aegis_core::sanitize::Kind;
+use aegis_core::sanitize::{Answers, Detector};
 use libfuzzer_sys::fuzz_target;
 
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::load(&[], None).expect("the built-in catalogue"));
@@ -21,13 +21,16 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| Server {
         params: vec![("replicas".to_owned(), "/spec/*/count".to_owned())],
         target: vec![("kind".to_owned(), "deployments".to_owned())],
     }],
+    programs: Vec::new(),
 });
+static DETECTED: LazyLock<Answers> =
+    LazyLock::new(|| Answers::new([(Detector::new(Detector::all_names()).into(), None)]));
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(mut answer) = answers::read(bytes) {
         Definition::read(&answer);
         answers::filter(&mut answer, |_, item| Definition::read(item).is_some());
-        answers::redact(&mut answer, &Kind::ALL.into());
+        answers::redact(&mut answer, &DETECTED);
     }
     let Ok(message) = Message::read(bytes) else { return };
     let again = Message::read(&message.to_bytes()).expect("what is written can be read");

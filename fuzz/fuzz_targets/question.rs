@@ -7,8 +7,7 @@ use aegis_core::authzen::{Batch, Evaluation, NamedCall, Subject};
 use aegis_core::describe::Catalogue;
 use libfuzzer_sys::fuzz_target;
 
-static CATALOGUE: LazyLock<Catalogue> =
-    LazyLock::new(|| Catalogue::load(&[], None).expect("the built-in tools load"));
+static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::load(&[], None).expect("the built-in tools load"));
 
 fuzz_target!(|body: &[u8]| {
     for question in questions(body) {
