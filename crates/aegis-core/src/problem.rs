@@ -4,6 +4,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::sanitize::shown;
+
 /// The kind of a refusal. Clients branch on this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Code {
@@ -122,6 +124,17 @@ impl Violation {
             limit: None,
             actual: None,
             message: message.into(),
+        }
+    }
+
+    /// The same without what must not be told, whatever the call has.
+    #[must_use]
+    pub(crate) fn shown(self) -> Self {
+        Self {
+            param: self.param.map(shown::owned),
+            actual: self.actual.map(shown::value),
+            message: shown::owned(self.message),
+            ..self
         }
     }
 }

@@ -16,6 +16,7 @@ mod multipart;
 mod payload;
 mod rules;
 mod scan;
+pub mod shown;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use crate::budget::{BudgetLimit, Charge, Cost, Spend};
 use crate::call::{Environment, ToolCall};
 use crate::policy::{Asked, Evaluation, Finding, FindingEffect, Mode, PolicySet, Reason};
 use crate::problem::{Code, Violation};
-use crate::sanitize::Redaction;
+use crate::sanitize::{Redaction, shown};
 use crate::session::Marks;
 use crate::shadow::{Broken, Judged, Opinion, Watch};
 
@@ -197,18 +197,18 @@ fn ask(
         _ => {
             let detail = format!(
                 "{} of {} in {} needs a human's approval: {}",
-                call.action,
-                call.tool,
-                call.environment.name,
+                shown::text(&call.action),
+                shown::text(&call.tool),
+                shown::text(&call.environment.name),
                 base.violations.iter().map(|v| v.message.as_str()).collect::<Vec<_>>().join("; ")
             );
             let request = Request {
                 agent: agent.clone(),
-                tool: call.tool,
-                action: call.action,
-                env: call.environment.name,
-                target: call.target,
-                params: call.params,
+                tool: shown::owned(call.tool),
+                action: shown::owned(call.action),
+                env: shown::owned(call.environment.name),
+                target: call.target.into_iter().map(|(name, place)| (name, shown::owned(place))).collect(),
+                params: shown::params(call.params),
                 call_digest: digest,
                 violations: base.violations.clone(),
                 requirements: terms.requirements,
@@ -286,7 +286,8 @@ impl Rules {
         for spend in facts.spends.iter().filter(|spend| !spend.fits()) {
             rules.budget(spend, facts.now);
         }
-        (rules, redacted.redactions)
+        let at = |one: Redaction| Redaction { path: shown::owned(one.path), ..one };
+        (rules, redacted.redactions.into_iter().map(at).collect())
     }
 
     /// Only these of what the policies found, and the gateway's own rules.
@@ -314,7 +315,7 @@ impl Rules {
     /// The same for a rule of an entry.
     fn add_of(&mut self, entry: &str, effect: FindingEffect, mode: Mode, violation: Violation) {
         let entry = entry.to_owned();
-        self.list.push(Rule { entry, effect, mode, code: Code::PolicyViolation, violation });
+        self.list.push(Rule { entry, effect, mode, code: Code::PolicyViolation, violation: violation.shown() });
     }
 
     pub(super) fn judged(&self) -> Judged {

@@ -12,7 +12,7 @@ use crate::call::{Destination, Effect, ToolCall};
 use crate::cost::Cost;
 use crate::policy::Mode;
 use crate::problem::{ApprovalInfo, Code, Problem, Violation};
-use crate::sanitize::Redaction;
+use crate::sanitize::{Redaction, shown};
 use crate::shadow::{Comparison, Watch};
 
 /// The answers, and what each means to a client.
@@ -41,7 +41,7 @@ impl Verdict {
     }
 }
 
-/// What a decision says of its call: names and digests, no raw parameter.
+/// What a decision says of its call: names and digests, no raw parameter. Names that an agent made up are looked through.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CallSummary {
     /// Tool.
@@ -69,13 +69,13 @@ impl CallSummary {
     /// The summary of a call.
     pub fn of(call: &ToolCall) -> Self {
         Self {
-            tool: call.tool.clone(),
-            action: call.action.clone(),
+            tool: shown::text(&call.tool).into_owned(),
+            action: shown::text(&call.action).into_owned(),
             effect: call.effect,
-            env: call.environment.name.clone(),
+            env: shown::text(&call.environment.name).into_owned(),
             params_digest: call.params_digest().to_string(),
             call_digest: call.digest().map(|digest| digest.to_string()),
-            destination: call.destination.clone(),
+            destination: call.destination.clone().map(|to| Destination { host: shown::owned(to.host), ..to }),
             cost_estimate: call.metering.estimate,
         }
     }
@@ -170,7 +170,7 @@ impl Explanation {
             mode: Mode::Enforce,
             code: Some(code),
             reason: reason.to_owned(),
-            detail,
+            detail: shown::owned(detail),
             guidance: guidance(code).to_owned(),
             agent,
             call: None,
@@ -196,7 +196,7 @@ impl Explanation {
         self.would_decision = None;
         self.code = Some(code);
         self.reason = reason.to_owned();
-        self.detail = detail;
+        self.detail = shown::owned(detail);
         self.guidance = guidance(code).to_owned();
         self
     }
@@ -226,7 +226,7 @@ impl Explanation {
             type_uri: code.type_uri(),
             title: code.name().to_owned(),
             status: code.status(),
-            detail,
+            detail: shown::owned(detail),
             code,
             decision: self.decision.as_str().to_owned(),
             decision_id: self.decision_id.clone(),

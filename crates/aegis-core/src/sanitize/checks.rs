@@ -298,6 +298,12 @@ pub(super) fn hetu(text: &str) -> bool {
     century && date(number(text, 2, 4), number(text, 0, 2)) && sign == text.chars().last() && sign.is_some()
 }
 
+/// The same of one born in the 1900s, whose century's sign is a dash, which is no part of the number here.
+pub(super) fn hetu_of_1900s(text: &str) -> bool {
+    let (day, rest) = text.split_at_checked(6).unwrap_or_default();
+    hetu(&format!("{day}-{rest}"))
+}
+
 /// Singapore NRIC and FIN (ICA): weights, an offset by series, a letter by the rest.
 pub(super) fn nric(text: &str) -> bool {
     let Some(body) = text.get(1..8) else { return false };

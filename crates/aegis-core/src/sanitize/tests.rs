@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::look::{Clean, Look};
-use super::{Detector, Kind, Redaction, Sanitizer, apply, find};
+use super::{Detector, Kind, Redaction, Sanitizer, apply, find, shown};
 use crate::call::tests::scale;
 use crate::call::{Body, HttpRequest, Payload, ToolCall};
 use crate::policy::Mode;
@@ -40,6 +40,7 @@ fn what_is_looked_for_is_found() {
         ("ssn 123-45-6789".to_owned(), "us_ssn"),
         ("to DE89 3704 0044 0532 0130 00".to_owned(), "iban"),
         ("call +49 (30) 1234-5678".to_owned(), "phone_number"),
+        ("personal code 131052-308T".to_owned(), "fi_hetu"),
         ("medicare 1EG4-TE5-MK73".to_owned(), "us_mbi"),
         (secret("AKIA", "ABCDEFGH", 16), "aws_access_key"),
         (secret("ghp_", "a1B2c3D4", 36), "github_token"),
@@ -62,6 +63,24 @@ fn what_is_looked_for_is_found() {
     }
     assert_eq!(names("client_secret", "x"), ["secret_field"]);
     assert_eq!(names("MRN", "12345"), ["medical_record_number"]);
+}
+
+#[test]
+fn what_is_kept_and_told_is_looked_through_whatever_the_policies() {
+    let token = secret("ghp_", "a1B2c3D4", 36);
+    assert_eq!(shown::text("http/request"), "http/request");
+    assert_eq!(shown::text("Deploy of web-2 in production"), "Deploy of web-2 in production");
+    assert_eq!(shown::text(&format!("there is no route {token:?}")), "there is no route \"[REDACTED:github_token]\"");
+    // In letters alone, too.
+    assert_eq!(shown::text(&secret("ghp_", "a", 36)), "[REDACTED:github_token]");
+    let params = json!({"replicas": 200, "note": [token], "password": "hunter2", "digest": format!("sha256:{}", "ab".repeat(32))});
+    let Value::Object(params) = params else { unreachable!("a mapping") };
+    let shown = Value::Object(shown::params(params));
+    assert_eq!(
+        shown,
+        json!({"replicas": 200, "note": ["[REDACTED:github_token]"], "password": "[REDACTED:secret_field]",
+            "digest": format!("sha256:{}", "ab".repeat(32))})
+    );
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! What is not kept of a recorded call: long texts, and what looks like a secret.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::Described;
 use crate::call::Digest;
+use crate::sanitize::shown;
 
 /// Longest text that is kept, in characters. Of a longer one its SHA-256 is.
 const MAX_TEXT: usize = 256;
@@ -26,25 +29,6 @@ const SECRET_NAMES: [&str; 12] = [
     "cookie",
     "private_key",
 ];
-/// How well-known kinds of secrets start.
-const SECRET_STARTS: [&str; 16] = [
-    "ghp_",
-    "gho_",
-    "ghs_",
-    "ghu_",
-    "github_pat_",
-    "glpat-",
-    "xoxb-",
-    "xoxp-",
-    "xapp-",
-    "AKIA",
-    "ASIA",
-    "sk-",
-    "sk_",
-    "rk_",
-    "eyJ",
-    "-----BEGIN",
-];
 /// Shortest run of letters and digits that may be a random one, and how many different characters such a one has at least.
 const RANDOM_LENGTH: usize = 24;
 const RANDOM_VARIETY: usize = 14;
@@ -59,6 +43,9 @@ pub(super) fn redact(call: &mut Described) -> Vec<String> {
     for (name, value) in &mut call.params {
         redact_value(value, &format!("params.{name}"), is_secret_name(name), &mut cut);
     }
+    redact_text(&mut call.tool, "tool", false, &mut cut);
+    redact_text(&mut call.action, "action", false, &mut cut);
+    redact_text(&mut call.environment.name, "environment", false, &mut cut);
     for (name, text) in &mut call.target {
         redact_text(text, &format!("target.{name}"), false, &mut cut);
     }
@@ -112,15 +99,10 @@ fn is_secret_name(name: &str) -> bool {
     SECRET_NAMES.iter().any(|part| name.contains(part))
 }
 
-/// Whether a text holds what looks like a credential: a known start, `user:password@` in a URL, or a long random run.
+/// Whether a text holds what must not leave, or a long random run: more is dropped here than is redacted elsewhere, for this is kept.
 fn looks_secret(text: &str) -> bool {
-    let words = text.split(|c: char| c.is_whitespace() || "\"'=,;()<>".contains(c));
-    text.contains("-----BEGIN") || has_password(text) || words.into_iter().any(is_secret_word)
-}
-
-fn is_secret_word(word: &str) -> bool {
-    let known = SECRET_STARTS.iter().any(|start| word.starts_with(start) && word.len() >= start.len() + 12);
-    known || word.split(['/', ':', '@', '.', '-']).any(is_random)
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    words.into_iter().any(is_random) || matches!(shown::text(text), Cow::Owned(_))
 }
 
 /// A digest is all hexadecimal, and no secret.
@@ -130,11 +112,4 @@ fn is_random(run: &str) -> bool {
     let mixed = has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase) && has(u8::is_ascii_digit);
     let variety = run.bytes().collect::<std::collections::BTreeSet<_>>().len();
     run.len() >= RANDOM_LENGTH && mixed && !hexadecimal && variety >= RANDOM_VARIETY
-}
-
-fn has_password(text: &str) -> bool {
-    text.split("://").skip(1).any(|rest| {
-        let authority = rest.split(['/', '?', '#', ' ']).next().unwrap_or_default();
-        authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
-    })
 }

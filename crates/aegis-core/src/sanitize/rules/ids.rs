@@ -54,6 +54,7 @@ ids! {
     Pii "it_fiscal_code" ["LLLLLLAALAALAAAL"] codice_fiscale Always, [];
     Pii "in_pan" ["LLLLLDDDDL"] pan Always, ["pan", "permanent account"];
     Pii "fi_hetu" ["DDDDDDLDDDA"] hetu Always, [];
+    Pii "fi_hetu" ["DDDDDDDDDA"] hetu_of_1900s Grouped(&[6, 4]), ["hetu", "henkilötunnus", "henkilotunnus"];
     Pii "sg_nric" ["LDDDDDDDL"] nric Always, [];
     Pii "uk_nino" ["LLDDDDDDL"] nino Always, [];
     Pii "mx_curp" ["LLLLDDDDDDLLLLLLAD"] always Always, [];
