@@ -139,6 +139,8 @@ fn outcome() -> Outcome {
         duration_ms: 1.5,
         bytes_up: 1024,
         bytes_down: 512,
+        usage: None,
+        cost: None,
     }
 }
 
