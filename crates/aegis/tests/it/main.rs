@@ -47,6 +47,7 @@ mod secure;
 mod sessions;
 mod shadow;
 mod standin;
+mod terraform;
 mod tools;
 mod upstream;
 mod versions;
