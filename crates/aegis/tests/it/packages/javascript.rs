@@ -70,9 +70,9 @@ fn a_package_is_published_and_another_refused_with_the_reason() {
     let next = npm.package("@acme/x", "1.1.0");
     npm.setup.refused(&npm.npm(&next, &["publish", "--tag", "next"]), &["403", "denied_tags"]);
     // What is published is taken back and marked by other actions.
-    npm.setup.refused(&npm.npm(&good, &["deprecate", "@acme/x@1.0.0", "old"]), &["403"]);
-    npm.setup.refused(&npm.npm(&good, &["unpublish", "--force", "@acme/x"]), &["403"]);
-    npm.setup.refused(&npm.npm(&good, &["dist-tag", "add", "@acme/x@1.0.0", "next"]), &["403"]);
+    npm.setup.refused(&npm.npm(&good, &["deprecate", "@acme/x@1.0.0", "old"]), &["403", "no policy"]);
+    npm.setup.refused(&npm.npm(&good, &["unpublish", "--force", "@acme/x"]), &["403", "no policy"]);
+    npm.setup.refused(&npm.npm(&good, &["dist-tag", "add", "@acme/x@1.0.0", "next"]), &["403", "no policy"]);
     assert!(npm.setup.done(&npm.npm(&good, &["view", "@acme/x", "version"])).contains("1.0.0"));
     let decisions = npm.setup.decisions();
     for action in ["update deny", "unpublish deny", "tag deny"] {

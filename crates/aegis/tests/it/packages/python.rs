@@ -93,6 +93,6 @@ fn a_wheel_is_uploaded_and_installed_and_another_refused_with_the_reason() {
     index.setup.done(&download("acme-x"));
     // Put there by somebody else.
     std::fs::copy(index.wheel("evil"), index.dir.path().join("packages/evil-1.0-py3-none-any.whl")).expect("copied");
-    index.setup.refused(&download("evil"), &["403"]);
+    index.setup.refused(&download("evil"), &["403", "PolicyViolation", "denied_file"]);
     assert!(folder.join("acme_x-1.0-py3-none-any.whl").exists() && !folder.join("evil-1.0-py3-none-any.whl").exists());
 }
