@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use aegis_core::sanitize::{Answers, Detector, Kind, scan, scan_text};
 use anyhow::{Context as _, Result, ensure};
 
+use crate::Tools;
 use crate::report::{Row, Section, number};
 
 const ROUNDS: usize = 9;
 const SMALL: usize = 10_000;
 const LARGE: usize = 10_000_000;
 
-pub(crate) fn run(scratch: &Path) -> Result<Section> {
+pub(crate) fn run(tools: &Tools, scratch: &Path) -> Result<Section> {
     let detector = Detector::new(Kind::ALL.map(Kind::as_str));
     let (small, large) = (calls(SMALL), calls(LARGE));
     // A first pass compiles the patterns.
@@ -26,7 +27,8 @@ pub(crate) fn run(scratch: &Path) -> Result<Section> {
     for (text, size, repeat) in [(&small, "10 KB", 200), (&large, "10 MB", 1)] {
         let as_json = speed(text.len(), repeat, || scan(text, &detector).map(|found| found.len()).unwrap_or_default());
         rows.push(row(format!("scan, {size} of JSON, value by value"), as_json));
-        let as_text = speed(text.len(), repeat, || scan_text(text, 0, &detector).map(|found| found.len()).unwrap_or_default());
+        let as_text =
+            speed(text.len(), repeat, || scan_text(text, 0, &detector).map(|found| found.len()).unwrap_or_default());
         rows.push(row(format!("scan, {size}, as a text"), as_text));
         let redacted = speed(text.len(), repeat, || {
             let mut found = std::collections::BTreeSet::new();
@@ -34,10 +36,11 @@ pub(crate) fn run(scratch: &Path) -> Result<Section> {
         });
         rows.push(row(format!("redact, {size} of JSON in a text"), redacted));
         let clean = plain(text);
-        let nothing = speed(clean.len(), repeat, || scan_text(&clean, 0, &detector).map(|found| found.len()).unwrap_or_default());
+        let nothing =
+            speed(clean.len(), repeat, || scan_text(&clean, 0, &detector).map(|found| found.len()).unwrap_or_default());
         rows.push(row(format!("scan, {size} with nothing in it, as a text"), nothing));
     }
-    rows.extend(peers(&large, &detector, scratch)?);
+    rows.extend(peers(&large, &detector, tools, scratch)?);
     let note = format!(
         "All {} types at once, on one thread; base64, URL encoding and escapes are looked into. The texts are calls as agents make them: \
          names, ids, digests, prose; in each 10 KB a mail address, a card number and a token. {found} findings in 10 MB. The 10 MB as a text \
@@ -75,7 +78,8 @@ fn calls(bytes: usize) -> String {
     let (mut length, mut n) = (0, 0_u64);
     while length < bytes {
         n += 1;
-        let digest: String = (0..4).map(|part| format!("{:016x}", (n + part).wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+        let digest: String =
+            (0..4).map(|part| format!("{:016x}", (n + part).wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
         let mut call = serde_json::json!({
             "id": format!("call_{n}"), "at": format!("2026-11-{:02}T12:{:02}:{:02}Z", n % 28 + 1, n % 60, n % 59),
             "tool": "kubernetes", "action": "scale", "params": {"namespace": "staging", "name": format!("web-{n}"), "replicas": n % 50},
@@ -84,7 +88,9 @@ fn calls(bytes: usize) -> String {
             "labels": ["team-checkout", "tier-frontend", format!("rollout-{}", n / 7)], "latency_ms": n as f64 / 7.0,
         });
         if n % 20 == 7 {
-            call["note"] = format!("Ask jane.doe{n}@example.org, paid with 4111 1111 1111 1111, token ghp_{}", &digest[..36]).into();
+            call["note"] =
+                format!("Ask jane.doe{n}@example.org, paid with 4111 1111 1111 1111, token ghp_{}", &digest[..36])
+                    .into();
         }
         let text = call.to_string();
         length += text.len() + 1;
@@ -97,42 +103,39 @@ fn plain(text: &str) -> String {
     text.replace('@', " at ").replace("4111 1111", "some").replace("ghp_", "")
 }
 
-/// The same file by programs of their own, if they are here.
-fn peers(text: &str, detector: &Detector, scratch: &Path) -> Result<Vec<Row>> {
+/// The same file by programs of their own.
+fn peers(text: &str, detector: &Detector, tools: &Tools, scratch: &Path) -> Result<Vec<Row>> {
     let file = scratch.join("calls.json");
     std::fs::write(&file, text)?;
     let patterns = scratch.join("patterns");
     let mut list = std::fs::File::create(&patterns)?;
     // ripgrep reads line by line: what goes over lines it can't be told.
-    let told: Vec<&str> = Detector::patterns().filter(|pattern| !pattern.contains("\\n") && !pattern.contains("\\S")).collect();
+    let told: Vec<&str> =
+        Detector::patterns().filter(|pattern| !pattern.contains("\\n") && !pattern.contains("\\S")).collect();
     for pattern in &told {
-        writeln!(list, "{pattern}")?;
+        // A name of a group is told only once in a list.
+        writeln!(list, "{}", pattern.replace("(?P<v>", "(?:"))?;
     }
     let ours = speed(text.len(), 1, || scan_text(text, 0, detector).map(|found| found.len()).unwrap_or_default());
     let mut rows = Vec::new();
     let mut rg = Command::new("rg");
     rg.args(["--count-matches", "--no-unicode", "--threads", "1", "-f"]).arg(&patterns).arg(&file);
-    rows.extend(beside(&format!("ripgrep, {} patterns", told.len()), rg, text.len(), ours)?);
-    let mut secrets = Command::new("detect-secrets");
+    rows.push(beside(&format!("ripgrep, {} patterns", told.len()), rg, text.len(), ours)?);
+    let mut secrets = Command::new(tools.of("detect-secrets"));
     secrets.args(["scan", "--all-files"]).arg(&file);
-    rows.extend(beside("detect-secrets, defaults", secrets, text.len(), ours)?);
+    rows.push(beside("detect-secrets, defaults", secrets, text.len(), ours)?);
     Ok(rows)
 }
 
-fn beside(what: &str, mut command: Command, bytes: usize, ours: f64) -> Result<Option<Row>> {
+fn beside(what: &str, mut command: Command, bytes: usize, ours: f64) -> Result<Row> {
     command.stdout(Stdio::null());
     let mut times = Vec::new();
     for _ in 0..3 {
         let start = Instant::now();
-        let status = match command.status() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Some(Row::new(format!("{what}: it isn't here"))));
-            }
-            status => status.with_context(|| format!("{what} can't be started"))?,
-        };
+        let status = command.status().with_context(|| format!("{what} can't be started"))?;
         ensure!(status.success(), "{what} failed");
         times.push(start.elapsed());
     }
     let theirs = bytes as f64 / 1e6 / median(times).as_secs_f64();
-    Ok(Some(Row::new(format!("scan, 10 MB, as a text; beside {what}")).beside(ours, theirs, " MB/s")))
+    Ok(Row::new(format!("scan, 10 MB, as a text; beside {what}")).beside(ours, theirs, " MB/s"))
 }

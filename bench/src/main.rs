@@ -121,7 +121,7 @@ fn main() -> Result<()> {
             match part.as_str() {
                 "decision" => decision::run(&scratch),
                 "catalogue" => catalogue::run(),
-                "dlp" => dlp::run(&scratch),
+                "dlp" => dlp::run(&tools, &scratch),
                 "engines" => engines::run(&tools.of("opa"), &scratch),
                 "policies" => policies::run(&tools.of("opa"), &scratch),
                 "reload" => reload::run(),

@@ -11,6 +11,7 @@ pin model-python "$(sed -n 's/^openai==//p' scripts/model-python/requirements.tx
 pin python-packages "$(sed -n 's/^twine==//p' scripts/python-packages/requirements.txt) $(digest scripts/python-packages/requirements.txt)"
 
 pin cloud-python "$(sed -n 's/^moto==//p' scripts/cloud-python/requirements.txt) $(digest scripts/cloud-python/requirements.txt)"
+pin detect-secrets "$(sed -n 's/^detect-secrets==//p' scripts/detect-secrets/requirements.txt) $(digest scripts/detect-secrets/requirements.txt)"
 
 python_packages() { # python_packages NAME REQUIREMENT...: makes the virtual environment .tools/NAME
   local name=$1
@@ -33,6 +34,12 @@ install_mitmdump() {
   python_packages mitmdump --no-deps --requirement scripts/mitmproxy/requirements.txt
   link mitmdump "$tools/mitmdump/bin/mitmdump"
   "$bin/mitmdump" --version >/dev/null
+}
+
+install_detect-secrets() {
+  python_packages detect-secrets --no-deps --requirement scripts/detect-secrets/requirements.txt
+  link detect-secrets "$tools/detect-secrets/bin/detect-secrets"
+  "$bin/detect-secrets" --version >/dev/null
 }
 
 # The official MCP SDK, of both generations: a Python that has it.
