@@ -196,7 +196,8 @@ fn share(cases: &[Case]) -> Found {
         let mut words = Vec::new();
         for way in [Way::Forward, Way::Route, Way::Api] {
             let answers = world.send(way, case);
-            let seen = world.recorder.take(answers.len());
+            let broken = |answer: &Answer| answer.decision.as_deref() == Some("allow") && !answer.passed();
+            let seen = world.recorder.take(answers.is_empty() || answers.iter().any(broken));
             allowed += answers.iter().filter(|answer| answer.passed()).count();
             arrived += seen.requests.as_ref().map_or(0, Vec::len);
             match verdict(way, case, &answers, &seen) {

@@ -52,11 +52,11 @@ impl Recorder {
         this
     }
 
-    /// What has arrived since the last time, over all connections. An allowed call is answered after all of it has arrived.
-    pub(super) fn take(&self, answers: usize) -> Arrived {
-        if answers == 0 {
-            // Nobody was answered, so that nothing says that what was sent has arrived.
-            std::thread::sleep(Duration::from_millis(20));
+    /// What has arrived since the last time, over all connections. A call that passed is answered after all of it has arrived;
+    /// `unsure`: of another nothing says so, and what is on its way is waited for.
+    pub(super) fn take(&self, unsure: bool) -> Arrived {
+        if unsure {
+            self.calm();
         }
         let (mut found, mut bytes, mut wrong) = (Vec::new(), 0, None);
         for connection in self.connections.lock().unwrap().iter() {
@@ -78,7 +78,22 @@ impl Recorder {
         }
         Arrived { requests: wrong.map_or(Ok(found), Err), bytes }
     }
+
+    fn calm(&self) {
+        let seen = || self.connections.lock().unwrap().iter().map(|one| one.lock().unwrap().seen.len()).sum::<usize>();
+        let (mut last, mut since) = (seen(), Instant::now());
+        while since.elapsed() < CALM {
+            std::thread::sleep(Duration::from_millis(5));
+            let now = seen();
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+        }
+    }
 }
+
+/// Nothing has come for so long: what was sent has arrived.
+const CALM: Duration = Duration::from_millis(100);
 
 fn closes(connection: &Mutex<Connection>) -> bool {
     let until = Instant::now() + Duration::from_secs(3);
@@ -175,7 +190,7 @@ fn chunks(bytes: &[u8]) -> Result<Option<(usize, usize)>, &'static str> {
 pub(super) fn stays_quiet(recorder: &Recorder) -> bool {
     let until = Instant::now() + Duration::from_millis(100);
     while Instant::now() < until {
-        if recorder.take(1).bytes > 0 {
+        if recorder.take(false).bytes > 0 {
             return false;
         }
         std::thread::sleep(Duration::from_millis(10));
