@@ -52,7 +52,7 @@ pub(crate) fn run(tools: &Tools, scratch: &Path) -> Result<Section> {
 }
 
 fn row(what: String, speed: f64) -> Row {
-    Row { ours: number(speed, " MB/s"), ..Row::new(what) }
+    Row { ours: number(speed, "MB/s"), ..Row::new(what) }
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -139,5 +139,5 @@ fn beside(what: &str, mut command: Command, told: &str, bytes: usize, ours: f64)
         ensure!(String::from_utf8_lossy(&output.stdout).contains(told), "{what} found nothing");
     }
     let theirs = bytes as f64 / 1e6 / median(times).as_secs_f64();
-    Ok(Row::new(format!("scan, 10 MB, as a text; beside {what}")).beside(ours, theirs, " MB/s"))
+    Ok(Row::new(format!("scan, 10 MB, as a text; beside {what}")).beside(ours, theirs, "MB/s"))
 }

@@ -122,6 +122,9 @@ pub(crate) fn megabytes(kilobytes: u64) -> String {
 
 /// A number with its thousands apart.
 pub(crate) fn number(value: f64, unit: &str) -> String {
+    if value > 0.0 && value < 1.0 {
+        return format!("{value:.2} {unit}").trim_end().to_owned();
+    }
     let digits = format!("{value:.0}");
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

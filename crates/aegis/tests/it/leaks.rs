@@ -17,7 +17,7 @@ use crate::upstream::Upstream;
 
 const POLICIES: &str = "agent: open
 egress: {allow: [tools.example]}
-actions: [{name: http/request}, {name: \"notes/*\"}, {name: \"files/*\"}]
+actions: [{name: http/request}, {name: \"notes/*\"}, {name: \"files/*\"}, {name: \"kubernetes/*\"}]
 ---
 agent: clean
 egress: {allow: [tools.example]}
@@ -25,9 +25,13 @@ actions:
   - {name: http/request, sanitize: {detect: [pii, phi, secrets]}}
   - {name: \"notes/*\", sanitize: {detect: [pii, phi, secrets]}}
   - {name: \"files/*\", sanitize: {detect: [pii, phi, secrets]}}
+  - {name: \"kubernetes/*\", sanitize: {detect: [pii, phi, secrets]}}
 ---
 agent: asker
-actions: [{name: http/request, approval_needed: \"true\"}, {name: \"files/*\", approval_needed: \"true\"}]
+actions:
+  - {name: http/request, approval_needed: \"true\"}
+  - {name: \"files/*\", approval_needed: \"true\"}
+  - {name: \"kubernetes/*\", approval_needed: \"true\"}
 ---
 agent: never
 actions: [{name: read}]
@@ -110,10 +114,10 @@ impl World {
         let (mcp, files) = runtime.block_on(Server::start(vec![tool("write", "writes")]));
         let tool = Upstream::start(None);
         let config = format!(
-            "routes:\n  - {{name: shop, upstream: \"http://{}\"}}\n  - {{name: dead, upstream: \"http://127.0.0.1:9\"}}\n\
+            "routes:\n  - {{name: shop, upstream: \"http://{}\"}}\n  - {{name: dead, upstream: \"http://127.0.0.1:9\"}}\n  - {{name: cluster, tool: kubernetes, upstream: \"http://{}\"}}\n\
              upstreams: {{\"tools.example:80\": \"{}\"}}\nmcp: [{{name: files, url: \"http://{files}/mcp\"}}]\n\
-             limits: {{hold: 1ms}}\ntelemetry: {{otlp: {{endpoint: \"http://{collector}\", protocol: http}}}}\n",
-            tool.address, tool.address
+             limits: {{hold: 1ms}}\naudit: {{calls: 7d}}\ntelemetry: {{otlp: {{endpoint: \"http://{collector}\", protocol: http}}}}\n",
+            tool.address, tool.address, tool.address
         );
         let gateway = Gateway::start(&config, &[("leaks.yaml", POLICIES)]);
         let tokens = AGENTS.map(|name| (name, gateway.folder.agent(name))).into();
@@ -148,6 +152,13 @@ impl World {
                 note.len()
             ),
         );
+        let secret =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": value}, "stringData": {"note": value}})
+                .to_string();
+        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "labels": {"owner": value}},
+            "spec": {"replicas": 2, "template": {"spec": {"containers": [{"name": "web", "image": value, "args": [value],
+                "env": [{"name": "NOTE", "value": value}]}]}}}})
+        .to_string();
         let mut answers = vec![
             post(&format!("/r/shop/notes?q={coded}"), &format!("{json_head}X-Note: {value}\r\n"), &note),
             post(&format!("/r/shop/{coded}"), &json_head, "{}"),
@@ -163,6 +174,16 @@ impl World {
             post(&format!("/r/{coded}/notes"), &json_head, &note),
             post("/r/shop/notes", &format!("Authorization: Bearer {}\r\n", value.replace(' ', "")), &note),
             post("/r/shop/notes", &format!("{json_head}Transfer-Encoding: {coded}\r\n"), &note),
+            post(&format!("/r/cluster/api/v1/namespaces/{coded}/secrets"), &json_head, &secret),
+            post(
+                &format!("/r/cluster/apis/apps/v1/namespaces/web/deployments?fieldManager={coded}"),
+                &json_head,
+                &deployment,
+            ),
+            raw(
+                at,
+                &format!("CONNECT {}.tools.example:443 HTTP/1.1\r\nHost: x\r\n{proxied}\r\n", coded.replace('%', "-")),
+            ),
             by_proxy,
             raw(
                 at,
@@ -268,6 +289,7 @@ fn no_value_that_was_sent_is_in_anything_that_is_kept_or_told() {
     let gateway = &world.gateway;
     for args in [
         &["audit", "query", "--limit", "1000", "--json"][..],
+        &["audit", "export", "--calls", "--since", "1h"],
         &["report", "shadow", "--json"],
         &["approvals", "list", "--status", "all", "--json"],
     ] {

@@ -50,8 +50,13 @@ pub(super) fn redact(call: &mut Described) -> Vec<String> {
         redact_text(text, &format!("target.{name}"), false, &mut cut);
     }
     for (index, image) in call.images.iter_mut().enumerate() {
-        // Rules go by repository and digest, which the grammar bounds; the reference is the agent's own text.
         redact_text(&mut image.reference, &format!("images[{index}].reference"), false, &mut cut);
+        if let Some(repository) = &mut image.repository {
+            redact_text(repository, &format!("images[{index}].repository"), false, &mut cut);
+        }
+    }
+    if let Some(to) = &mut call.destination {
+        redact_text(&mut to.host, "destination", false, &mut cut);
     }
     if let Some(claimed) = &mut call.environment.contradicted_by {
         redact_text(claimed, "environment.contradicted_by", false, &mut cut);
