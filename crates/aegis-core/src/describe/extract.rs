@@ -30,6 +30,8 @@ pub(super) struct Extracted {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head<'a> {
     pub(super) method: &'a Method,
+    /// Its canonical path.
+    pub(super) path: &'a str,
     /// The decoded query, in order.
     pub(super) query: &'a [(String, String)],
     pub(super) headers: &'a HeaderMap,
@@ -117,7 +119,7 @@ fn resolve(
         return;
     }
     let Extracted { target, params, unresolved, .. } = extracted;
-    *unresolved = asking.resolve(action, head.facts, target, params);
+    *unresolved = asking.resolve(action, head.path, head.facts, target, params);
     for found in action.resolved_params() {
         defined.insert(found.name.clone(), Presence::Required);
         if found.kind == Kind::Image {

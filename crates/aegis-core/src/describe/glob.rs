@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A pattern in which `*` stands for any text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Glob {
     parts: Vec<String>,
 }

@@ -51,6 +51,11 @@ impl Catalogue {
                 _ => {}
             }
         }
+        if let Some(name) = named.iter().find_map(|entry| entry.misnamed(&target, &params)) {
+            // As an id where rules speak of names: those that deny one would be passed by the other.
+            let why = format!("{name} isn't written as the tool itself says it");
+            return unknown(params, target, &why);
+        }
         match meant(tool, &named, &params, &target) {
             Some(entry) if statement::said_by(&params, &entry.programs().collect::<Vec<_>>()) => {
                 unknown(params, target, "it says itself what is found out about it")
@@ -117,11 +122,12 @@ fn meant<'a>(
             && first.open == other.open
             && companion(first) == companion(other)
             && presences(first, object) == presences(other, object)
-            && money(first) == money(other)
+            && kinds(first) == kinds(other)
     };
     best.all(same).then_some(first)
 }
 
-fn money(action: &Action) -> Vec<(&str, Kind)> {
-    action.params.iter().map(|param| (param.name.as_str(), param.kind)).collect()
+fn kinds(action: &Action) -> BTreeMap<&str, Kind> {
+    let own = action.params.iter().map(|param| (param.name.as_str(), param.kind));
+    own.chain(action.resolved_params().map(|found| (found.name.as_str(), found.kind))).collect()
 }

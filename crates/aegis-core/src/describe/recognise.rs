@@ -103,7 +103,13 @@ impl Catalogue {
             }
         };
         check_query(&target.query, Some(&recognised))?;
-        let head = Head { method: &request.method, query: &target.query, headers: &request.headers, facts: &facts };
+        let head = Head {
+            method: &request.method,
+            path: target.canonical.path(),
+            query: &target.query,
+            headers: &request.headers,
+            facts: &facts,
+        };
         let mut extracted = extract(tool, &recognised, head, asking)?;
         // What the operator says about the route wins over what the request says about its target.
         extracted.target.append(&mut facts);

@@ -15,6 +15,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value};
 
+use super::glob::Glob;
 use super::pointer::Pointer;
 use super::target::{Target, canonical_target};
 use super::tool::{Action, Kind, Piece};
@@ -30,6 +31,8 @@ const LONGEST_VALUE: usize = 2048;
 #[derive(Debug)]
 pub(super) struct Resolver {
     pub(super) head: bool,
+    /// What the target starts with where the call's own path does, as where a server has its API under a prefix.
+    pub(super) prefix: Option<String>,
     /// The target.
     pub(super) pieces: Vec<Slot>,
     pub(super) accept: Vec<String>,
@@ -63,6 +66,32 @@ pub(super) struct Yield {
     pub(super) fact: bool,
     pub(super) kind: Kind,
     pub(super) place: Place,
+    pub(super) form: Form,
+}
+
+/// How a value has to look; one that doesn't isn't learned.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Form {
+    /// What stands before it in the answer.
+    pub(super) behind: String,
+    /// One of these; none: any.
+    pub(super) like: Vec<Glob>,
+}
+
+impl Form {
+    fn read(&self, value: Value) -> Option<Value> {
+        if *self == Self::default() {
+            return Some(value);
+        }
+        let text = value.as_str()?.strip_prefix(self.behind.as_str())?;
+        let value = Value::from(text);
+        self.fits(&value).then_some(value)
+    }
+
+    /// Whether it could have been read from an answer.
+    fn fits(&self, value: &Value) -> bool {
+        self.like.is_empty() || value.as_str().is_some_and(|text| self.like.iter().any(|glob| glob.matches(text)))
+    }
 }
 
 /// Where in an answer.
@@ -85,7 +114,7 @@ pub struct Question {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Wanted {
-    Values(Vec<(String, Place)>),
+    Values(Vec<(String, Place, Form)>),
     /// The object that the call would make; the question carries the call's own body. With the action that it would be.
     Document {
         action: String,
@@ -163,14 +192,15 @@ impl Question {
     pub fn read(&self, headers: &HeaderMap, body: &[u8]) -> Result<Answer, String> {
         let json = || super::json::parse(body).map_err(|_| "the answer is no plain JSON".to_owned());
         let Wanted::Values(wanted) = &self.wanted else { return json().map(Answer::Document) };
-        let by_pointer = wanted.iter().any(|(_, place)| matches!(place, Place::Pointer(_)));
+        let by_pointer = wanted.iter().any(|(_, place, _)| matches!(place, Place::Pointer(_)));
         let document = if by_pointer { json()? } else { Value::Null };
         let mut values = BTreeMap::new();
-        for (name, place) in wanted {
+        for (name, place, form) in wanted {
             let value = match place {
                 Place::Header(header) => single_header(headers, header).map(Value::String),
                 Place::Pointer(pointer) => single_value(&document, pointer),
             };
+            let value = value.and_then(|value| form.read(value));
             let value = value.ok_or_else(|| format!("the answer doesn't say {name}"))?;
             values.insert(name.clone(), value);
         }
@@ -180,7 +210,7 @@ impl Question {
     /// For the record: what was asked, without values, and how that went.
     pub fn resolution(&self, cached: bool, failed: Option<String>) -> Resolution {
         let names = match &self.wanted {
-            Wanted::Values(wanted) => wanted.iter().map(|(name, _)| name.clone()).collect(),
+            Wanted::Values(wanted) => wanted.iter().map(|(name, ..)| name.clone()).collect(),
             Wanted::Document { .. } => Vec::new(),
         };
         Resolution { asked: self.label.clone(), names, cached, failed }
@@ -249,10 +279,11 @@ impl Asking<'_> {
         }
     }
 
-    /// Everything that an action's resolvers say, put where it belongs; the names of what they don't.
+    /// Everything that an action's resolvers say of a call with this path, put where it belongs; the names of what they don't.
     pub(super) fn resolve(
         &mut self,
         action: &Action,
+        path: &str,
         facts: &BTreeMap<String, String>,
         target: &mut BTreeMap<String, String>,
         params: &mut Map<String, Value>,
@@ -263,7 +294,7 @@ impl Asking<'_> {
                 true => None,
                 false => named(name, facts, target, params),
             };
-            let answer = match resolver.question(known) {
+            let answer = match resolver.question(path, known) {
                 Some(question) => self.ask(question).ok(),
                 None => None,
             };
@@ -288,8 +319,9 @@ impl Asking<'_> {
 
 impl Resolver {
     /// The question, with its values; `None` when one of them isn't known or can't stand there.
-    fn question(&self, known: impl Fn(&str) -> Option<String>) -> Option<Question> {
-        let mut text = String::new();
+    fn question(&self, path: &str, known: impl Fn(&str) -> Option<String>) -> Option<Question> {
+        let under = |prefix: &&String| path.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with('/'));
+        let mut text = self.prefix.iter().find(under).cloned().unwrap_or_default();
         for slot in &self.pieces {
             match &slot.piece {
                 Piece::Literal(literal) => text.push_str(literal),
@@ -303,7 +335,9 @@ impl Resolver {
             method: if self.head { Method::HEAD } else { Method::GET },
             target,
             accept: if self.accept.is_empty() { "application/json".to_owned() } else { self.accept.join(", ") },
-            wanted: Wanted::Values(self.yields.iter().map(|one| (one.name.clone(), one.place.clone())).collect()),
+            wanted: Wanted::Values(
+                self.yields.iter().map(|one| (one.name.clone(), one.place.clone(), one.form.clone())).collect(),
+            ),
             label: self.label.clone(),
         })
     }
@@ -318,6 +352,14 @@ impl Action {
     /// The parameters that only the tool can say.
     pub(super) fn resolved_params(&self) -> impl Iterator<Item = &Yield> {
         self.yields().filter(|one| !one.fact)
+    }
+
+    /// The name of something that only the tool can say, and that the tool would never say so: of a call that is known by its name.
+    pub(super) fn misnamed(&self, target: &BTreeMap<String, String>, params: &Map<String, Value>) -> Option<&str> {
+        let stated =
+            |name: &str| target.get(name).cloned().map(Value::String).into_iter().chain(params.get(name).cloned());
+        let wrong = |one: &&Yield| stated(&one.name).any(|value| !value.is_null() && !one.form.fits(&value));
+        self.yields().find(wrong).map(|one| one.name.as_str())
     }
 
     fn yields(&self) -> impl Iterator<Item = &Yield> {

@@ -9,6 +9,7 @@ mod network;
 mod readers;
 mod requests;
 mod resolving;
+mod workflows;
 
 use std::sync::LazyLock;
 

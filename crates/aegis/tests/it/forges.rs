@@ -1,5 +1,5 @@
 //! Real gh (Debian's) through an intercepted connection, and curl as a client of Argo CD's gRPC. What is behind is a stand-in for
-//! GitHub's API, **not a GitHub**: it knows one repository, one workflow and one pull request, and remembers what it is asked.
+//! GitHub's API, **not a GitHub**: it knows one repository, two workflows and one pull request, and remembers what it is asked.
 
 use std::net::SocketAddr;
 use std::process::{Command, Output, Stdio};
@@ -53,10 +53,24 @@ impl GitHub {
 async fn answer(State(github): State<GitHub>, method: Method, uri: Uri, body: Bytes) -> Response {
     let body = String::from_utf8_lossy(&body).into_owned();
     github.0.lock().unwrap().push((format!("{method} {}", uri.path()), body.clone()));
-    let workflow = json!({"id": 77, "name": "deploy", "path": ".github/workflows/deploy.yml", "state": "active"});
-    match (method.as_str(), uri.path()) {
-        ("GET", "/repos/acme/web/actions/workflows/deploy.yml") => axum::Json(workflow).into_response(),
-        ("POST", "/repos/acme/web/actions/workflows/77/dispatches") => StatusCode::NO_CONTENT.into_response(),
+    let workflow = |id: u8, name: &str| {
+        let path = format!(".github/workflows/{name}.yml");
+        axum::Json(json!({"id": id, "name": name, "path": path, "state": "active"})).into_response()
+    };
+    // Each run is of the workflow whose number is 72 more than its own.
+    let run = |id: u8| {
+        let json =
+            json!({"id": id, "workflow_id": id + 72, "status": "completed", "conclusion": "failure", "name": "a run"});
+        axum::Json(json).into_response()
+    };
+    let path = uri.path().strip_prefix("/repos/acme/web/actions").unwrap_or(uri.path());
+    match (method.as_str(), path) {
+        ("GET", "/workflows/deploy.yml" | "/workflows/77") => workflow(77, "deploy"),
+        ("GET", "/workflows/release.yml" | "/workflows/78") => workflow(78, "release"),
+        ("GET", "/runs/5") => run(5),
+        ("GET", "/runs/6") => run(6),
+        ("POST", "/workflows/77/dispatches" | "/workflows/78/dispatches") => StatusCode::NO_CONTENT.into_response(),
+        ("POST", "/runs/5/rerun" | "/runs/6/rerun") => (StatusCode::CREATED, axum::Json(json!({}))).into_response(),
         ("POST", "/graphql") => axum::Json(graphql(&body)).into_response(),
         _ => (StatusCode::NOT_FOUND, axum::Json(json!({"message": "Not Found"}))).into_response(),
     }
@@ -92,19 +106,28 @@ struct Setup {
 
 impl Setup {
     fn start() -> Self {
+        Self::with(POLICY, "api.github.com")
+    }
+
+    /// `host` is the intercepted one, as it stands in the configuration.
+    fn with(policy: &str, host: &str) -> Self {
         let secured = Secured::new();
         let (github, plain) = secured.runtime().block_on(GitHub::start());
         let config = format!(
-            "interception: {{hosts: [api.github.com], upstream_ca: {}}}\nupstreams: {{\"api.github.com:443\": \"{}\"}}\n",
+            "interception: {{hosts: [{host}], upstream_ca: {}}}\nupstreams: {{\"api.github.com:443\": \"{}\"}}\n",
             secured.ca().display(),
             secured.front("api.github.com", plain)
         );
-        let gateway = Gateway::start(&config, &[("builder.yaml", POLICY)]);
+        let gateway = Gateway::start(&config, &[("builder.yaml", policy)]);
         let token = gateway.folder.agent("builder");
         Self { github, gateway, token, _secured: secured }
     }
 
     fn gh(&self, arguments: &[&str]) -> Output {
+        self.run(&[arguments, &["--repo", "acme/web"]].concat())
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(tool("gh"));
         for name in ["no_proxy", "NO_PROXY", "GITHUB_TOKEN", "GH_HOST", "GH_ENTERPRISE_TOKEN"] {
             command.env_remove(name);
@@ -114,7 +137,7 @@ impl Setup {
         command.env("HTTPS_PROXY", proxy).env("SSL_CERT_FILE", folder.ca()).env("GH_TOKEN", "of-the-agent");
         command.env("HOME", folder.path("")).env("GH_CONFIG_DIR", folder.path("gh")).env("GH_PROMPT_DISABLED", "1");
         command.env("TMPDIR", folder.path("")).env("GH_NO_UPDATE_NOTIFIER", "1").stdin(Stdio::null());
-        command.args(arguments).args(["--repo", "acme/web"]).output().expect("gh runs")
+        command.args(arguments).output().expect("gh runs")
     }
 }
 
@@ -142,6 +165,57 @@ fn gh_runs_a_workflow_where_it_may_and_says_why_not_elsewhere() {
     let of = |record: &&Value| record["call"]["action"] == "trigger_workflow";
     let told: Vec<&Value> = records.iter().filter(of).map(|record| &record["decision"]).collect();
     assert_eq!(told, ["allow", "deny"], "{records:?}");
+}
+
+/// gh asks for a workflow's number by its file, and names it by its number from there on.
+#[test]
+fn gh_names_workflows_and_runs_by_numbers_and_is_judged_by_the_file() {
+    let policy = "agent: builder
+egress: {allow: [\"api.github.com:443\"]}
+actions:
+  - {name: read, tools: [github]}
+  - {name: github/trigger_workflow, denied_workflow: [release.yml]}
+  - {name: github/rerun_workflow, allowed_workflow: [deploy.yml]}
+";
+    let credential = format!("{{bearer: {}}}", ["of", "the", "gateway"].join("-"));
+    let setup = Setup::with(policy, &format!("{{host: api.github.com, credential: {credential}}}"));
+    let dispatched = |workflow: &str| setup.gh(&["workflow", "run", workflow, "--ref", "main"]);
+    let done = dispatched("deploy.yml");
+    assert!(done.status.success(), "{}\n{}", text(&done), setup.gateway.log());
+    let rerun = setup.gh(&["run", "rerun", "5"]);
+    assert!(rerun.status.success(), "{}\n{}", text(&rerun), setup.gateway.log());
+    for (refused, rule) in [
+        (dispatched("release.yml"), "denied_workflow"),
+        (
+            setup.run(&[
+                "api",
+                "-X",
+                "POST",
+                "repos/acme/web/actions/workflows/release.yml/dispatches",
+                "-f",
+                "ref=main",
+            ]),
+            "denied_workflow",
+        ),
+        // There is no 79: what isn't learned is refused.
+        (
+            setup.run(&["api", "-X", "POST", "repos/acme/web/actions/workflows/79/dispatches", "-f", "ref=main"]),
+            "workflow is not known",
+        ),
+        // `gh run rerun` has words of its own for a 403.
+        (setup.gh(&["run", "rerun", "6"]), "run 6 cannot be rerun"),
+        (setup.run(&["api", "-X", "POST", "repos/acme/web/actions/runs/6/rerun"]), "allowed_workflow"),
+    ] {
+        let said = text(&refused);
+        assert!(!refused.status.success() && said.contains(rule), "{rule}: {said}\n{}", setup.gateway.log());
+    }
+    let lines: Vec<String> = setup.github.writes().into_iter().map(|(line, _)| line).collect();
+    let actions = "POST /repos/acme/web/actions";
+    assert_eq!(lines, [format!("{actions}/workflows/77/dispatches"), format!("{actions}/runs/5/rerun")]);
+    let records = setup.gateway.folder.decisions("builder");
+    let asked = records.iter().find(|record| record["call"]["action"] == "rerun_workflow").expect("a record");
+    let of_run = "GET [/api/v3]/repos/{owner}/{repo}/actions/runs/{run}";
+    assert_eq!(asked["resolved"][0]["asked"], of_run, "{asked}");
 }
 
 #[test]

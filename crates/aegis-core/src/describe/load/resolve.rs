@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::super::glob::Glob;
 use super::super::pointer::Pointer;
-use super::super::resolve::{Place, Resolver, Slashes, Slot, Yield};
+use super::super::resolve::{Form, Place, Resolver, Slashes, Slot, Yield};
 use super::super::tool::{Action, Kind, Piece};
 use super::{ARRIVAL_FACTS, Context, action};
 use crate::call::IMAGES;
@@ -29,7 +30,9 @@ pub(super) fn read(context: &mut Context<'_>, path: &str, node: Option<&Node>, a
         }
         for one in &resolver.yields {
             // A fact and a parameter may have one name, and then they are one value.
-            let twin = |other: &Yield| other.name == one.name && other.fact != one.fact && other.place == one.place;
+            let twin = |other: &Yield| {
+                other.name == one.name && other.fact != one.fact && other.place == one.place && other.form == one.form
+            };
             let again = known.contains(&one.name) && !resolver.yields.iter().any(twin);
             if taken.contains(&one.name) || again {
                 context.error(
@@ -61,8 +64,17 @@ fn entry(context: &mut Context<'_>, path: &str, node: &Node, action: &mut Action
         context.error(node, path, "a question is exactly one of `get`, `head` and `trial`");
         return None;
     };
-    if !template.starts_with('/') {
-        context.error(node, path, "a question's target starts with `/`");
+    let (prefix, rest) = match template.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((prefix, rest)) => (Some(prefix.to_owned()), rest),
+        None => (None, template.as_str()),
+    };
+    let whole = prefix.as_ref().is_none_or(|prefix| prefix.starts_with('/') && !prefix.contains('{'));
+    if !rest.starts_with('/') || !whole {
+        context.error(
+            node,
+            path,
+            "a question's target starts with `/`, or with `[/…]`, which is there where the call's path has it",
+        );
     }
     let accept = context.parsed(&format!("{path}.accept"), node.get("accept"), |text| {
         match text.is_empty() || !text.is_ascii() {
@@ -78,7 +90,7 @@ fn entry(context: &mut Context<'_>, path: &str, node: &Node, action: &mut Action
     if is_head && yields.iter().any(|one| matches!(one.place, Place::Pointer(_))) {
         context.error(node, path, "the answer to a HEAD has headers only");
     }
-    let pieces = match action::pieces(&template) {
+    let pieces = match action::pieces(rest) {
         Ok(pieces) => pieces.into_iter().map(slot).collect(),
         Err(message) => {
             context.error(node, path, message);
@@ -86,7 +98,7 @@ fn entry(context: &mut Context<'_>, path: &str, node: &Node, action: &mut Action
         }
     };
     let label = format!("{} {template}", if is_head { "HEAD" } else { "GET" });
-    Some(Resolver { head: is_head, pieces, accept, yields, label })
+    Some(Resolver { head: is_head, prefix, pieces, accept, yields, label })
 }
 
 /// `{name+}` keeps the slashes of its value, `{name%}` encodes them.
@@ -122,13 +134,16 @@ fn yields(context: &mut Context<'_>, path: &str, node: Option<&Node>, fact: bool
         if name == IMAGES {
             context.error(node, &path, "images are a parameter of type image");
         }
+        let mut form = Form::default();
         let (pointer, header, kind) = match &node.value {
             Value::Map(_) => {
                 let Some(mut fields) = context.fields(&path, node) else { continue };
-                for key in ["pointer", "header", "type"] {
+                for key in ["pointer", "header", "type", "like"] {
                     fields.node(key);
                 }
+                form.behind = fields.text("behind").unwrap_or_default();
                 fields.finish();
+                form.like = context.parsed(&format!("{path}.like"), node.get("like"), |text| Ok(Glob::new(text)));
                 (node.get("pointer"), node.get("header").and_then(Node::text), node.get("type"))
             }
             _ => (Some(node), None, None),
@@ -147,7 +162,7 @@ fn yields(context: &mut Context<'_>, path: &str, node: Option<&Node>, fact: bool
             continue;
         };
         let kind = kind.first().copied().unwrap_or(Kind::String);
-        all.push(Yield { name: name.to_owned(), fact, kind, place });
+        all.push(Yield { name: name.to_owned(), fact, kind, place, form });
     }
     all
 }
