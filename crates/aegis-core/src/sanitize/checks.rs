@@ -422,6 +422,60 @@ pub(super) fn nif_pt(text: &str) -> bool {
     digits.last() == Some(&check)
 }
 
+/// Digits weighed, and each product's own digits summed.
+fn crosswise(digits: &[u32], weights: &[u32]) -> u32 {
+    digits.iter().zip(weights).map(|(digit, weight)| digit * weight).map(|product| product / 10 + product % 10).sum()
+}
+
+/// A letter as the two digits of its place in the alphabet, and the digits of the rest of the text as they are.
+fn lettered(text: &str) -> Vec<u32> {
+    let place = |letter: char| letter.to_digit(36).filter(|_| letter.is_ascii_uppercase()).map(|value| value - 9);
+    let two = |letter: char| match place(letter) {
+        Some(place) => vec![place / 10, place % 10],
+        None => letter.to_digit(10).into_iter().collect(),
+    };
+    text.chars().flat_map(two).collect()
+}
+
+/// German health insurance number (SGB V § 290): a letter, eight digits, weights 1 and 2.
+pub(super) fn krankenversicherung(text: &str) -> bool {
+    let digits = lettered(text);
+    digits.last() == Some(&(crosswise(&digits, &[1, 2, 1, 2, 1, 2, 1, 2, 1, 2]) % 10))
+}
+
+/// German pension insurance number (VKVV § 2): area, birthday, a letter, a series, weights.
+pub(super) fn rentenversicherung(text: &str) -> bool {
+    let digits = lettered(text);
+    // Where two are born on one day with one name, 50 or so is added to the day.
+    date(number(text, 4, 6), number(text, 2, 4) % 50)
+        && digits.last() == Some(&(crosswise(&digits, &[2, 1, 2, 5, 7, 1, 2, 1, 2, 1, 2, 1]) % 10))
+}
+
+/// German physician's number (KBV): six digits, weights 4 and 9, then what they practise.
+pub(super) fn lanr(text: &str) -> bool {
+    let digits = digits(text);
+    let check = (10 - weighted(&digits, &[4, 9, 4, 9, 4, 9]) % 10) % 10;
+    digits.get(6) == Some(&check)
+}
+
+/// Indian GSTIN (GST Council): a state, the holder's PAN, how manieth, a `Z`.
+pub(super) fn gstin(text: &str) -> bool {
+    (1..=38).contains(&number(text, 0, 2)) && text.as_bytes().get(13) == Some(&b'Z') && !text.contains(' ')
+}
+
+/// South Korean business registration number (NTS): weights, and the tens of the last product.
+pub(super) fn kr_brn(text: &str) -> bool {
+    let digits = digits(text);
+    let tens = digits.get(8).map_or(0, |digit| digit * 5 / 10);
+    let sum = weighted(&digits, &[1, 3, 7, 1, 3, 7, 1, 3, 5]) + tens;
+    digits.last() == Some(&((10 - sum % 10) % 10))
+}
+
+/// Swedish organisation number (Bolagsverket): the third digit tells it from a person's, Luhn.
+pub(super) fn organisationsnummer(text: &str) -> bool {
+    text.as_bytes().get(2).is_some_and(|digit| *digit >= b'2') && luhn(text)
+}
+
 /// Indian PAN (Income Tax Department): the fourth letter says what the holder is.
 pub(super) fn pan(text: &str) -> bool {
     text.chars().nth(3).is_some_and(|holder| "ABCFGHJKLPT".contains(holder))

@@ -83,6 +83,14 @@ ids! {
     Pii "pt_nif" ["DDDDDDDDD"] nif_pt Never, ["nif", "contribuinte"];
     Pii "cl_rut" ["DDDDDDDDA", "DDDDDDDA"] rut Grouped(&[2, 3, 3, 1]), ["rut", "rol unico"];
     Pii "us_routing_number" ["DDDDDDDDD"] aba Never, ["routing", "aba", "rtn"];
+    Pii "de_social_security" ["DDDDDDDDLDDD"] rentenversicherung Never, ["sozialversicherungsnummer", "rentenversicherungsnummer", "versicherungsnummer",
+        "rvnr", "svnr", "social security"];
+    Pii "in_gstin" ["DDLLLLLDDDDLALA"] gstin Always, [];
+    Pii "it_vat_number" ["DDDDDDDDDDD"] luhn Never, ["partita iva", "p.iva", "p. iva", "piva", "vat"];
+    Pii "kr_business_number" ["DDDDDDDDDD"] kr_brn Grouped(&[3, 2, 5]), ["brn", "business registration", "사업자등록"];
+    Pii "se_organisation_number" ["DDDDDDDDDD"] organisationsnummer Never, ["organisationsnummer", "organisationsnr", "orgnr", "org.nr", "org nr", "företag"];
+    Phi "de_health_insurance" ["LDDDDDDDDD"] krankenversicherung Never, ["kvnr", "krankenkasse", "krankenversicher", "versichertennummer", "health insurance", "gkv"];
+    Phi "de_physician_number" ["DDDDDDDDD"] lanr Never, ["lanr", "arztnummer"];
     Phi "us_mbi" ["DLADLADLLDD"] mbi Always, [];
     Phi "us_npi" ["DDDDDDDDDD"] npi Never, ["npi", "national provider"];
     Phi "us_dea" ["LADDDDDDD"] dea Never, ["dea"];
