@@ -57,7 +57,8 @@ pub(crate) enum Command {
     },
     /// Run the gateway
     #[command(
-        after_help = "Examples:\n  aegis serve --config /etc/aegis/aegis.yaml\n  aegis serve --check     load everything, bind nothing, say what is wrong"
+        after_help = "Examples:\n  aegis serve --config /etc/aegis/aegis.yaml\n  aegis serve --check     load everything, bind nothing, say what is wrong\n\n\
+                      It is up when it prints `\"ready\":true`; Ctrl-C ends it."
     )]
     Serve {
         /// Load and check everything, bind nothing; exits 0 or 1
@@ -499,7 +500,7 @@ pub(crate) struct QueryArgs {
     /// Of this action
     #[arg(long)]
     pub(crate) action: Option<String>,
-    /// allow, approval_needed or deny
+    /// allow, sanitize, approval_needed or deny
     #[arg(long)]
     pub(crate) decision: Option<String>,
     /// With this code, e.g. PolicyViolation
@@ -508,10 +509,10 @@ pub(crate) struct QueryArgs {
     /// Of this decision
     #[arg(long, value_name = "ID")]
     pub(crate) decision_id: Option<String>,
-    /// Not before this time (RFC 3339)
+    /// Not before this time, such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
-    /// Before this time (RFC 3339)
+    /// Before this time, such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<String>,
     /// At most so many
