@@ -20,6 +20,9 @@ use super::{Beginning, BodyPlan, DenyShape, Unreadable};
 use crate::call::{Companion, Effect, Presence, ToolCall};
 use crate::usage;
 
+/// Why a request is unknown that an entry of the name `unknown` is for.
+const NO_OTHER: &str = "the catalogue doesn't let this be taken for another action";
+
 /// A tool of the catalogue.
 #[derive(Debug)]
 pub(super) struct Tool {
@@ -438,10 +441,8 @@ impl Tool {
     ) -> Result<Recognition<'a>, Unreadable> {
         let mut read: Option<(&Action, Vec<Value>, bool)> = None;
         for (action, template, companion) in self.candidates(method, target, headers) {
-            if action.name == ToolCall::UNKNOWN {
-                return Ok(Recognition::Unknown(
-                    "the catalogue doesn't let this be taken for another action".to_owned(),
-                ));
+            if action.name == ToolCall::UNKNOWN && !action.asks_body() {
+                return Ok(Recognition::Unknown(NO_OTHER.to_owned()));
             }
             if !action.decoders.is_empty() && read.as_ref().is_none_or(|(by, ..)| !action.reads_like(by)) {
                 let Some(body) = body else {
@@ -462,6 +463,9 @@ impl Tool {
             let documents = read.as_ref().map_or(&[][..], |(_, documents, _)| documents);
             if !action.matches_body(documents)? {
                 continue;
+            }
+            if action.name == ToolCall::UNKNOWN {
+                return Ok(Recognition::Unknown(NO_OTHER.to_owned()));
             }
             let mut variables = template.bind(&target.segments);
             variables.iter_mut().for_each(|(name, text)| self.fold(name, text));
