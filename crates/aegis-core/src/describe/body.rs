@@ -45,6 +45,8 @@ pub(super) enum Decoder {
     Multipart,
     /// A form whose field names have brackets, as nested objects.
     BracketForm,
+    /// A form whose field names have dots, as nested objects.
+    DottedForm,
     /// `application/x-amz-json-1.0` and `-1.1` of AWS.
     AmzJson,
     /// `application/vnd.kubernetes.protobuf`.
@@ -70,7 +72,7 @@ pub(super) enum Decoder {
 }
 
 impl Decoder {
-    pub(super) const ALL: [(&'static str, Self); 21] = [
+    pub(super) const ALL: [(&'static str, Self); 22] = [
         ("json", Self::Json),
         ("sniff", Self::Sniff),
         ("merge-patch", Self::MergePatch),
@@ -81,6 +83,7 @@ impl Decoder {
         ("form", Self::Form),
         ("multipart", Self::Multipart),
         ("bracket-form", Self::BracketForm),
+        ("dotted-form", Self::DottedForm),
         ("amz-json", Self::AmzJson),
         ("kubernetes-protobuf", Self::KubernetesProtobuf),
         ("+json", Self::JsonSuffix),
@@ -110,7 +113,9 @@ impl Decoder {
             (Self::ApplyPatch, Some(media_type)) => media_type == "application/apply-patch+yaml",
             (Self::Yaml, Some(media_type)) => media_type == "application/yaml",
             (Self::Multipart | Self::PythonUpload, Some(media_type)) => media_type == "multipart/form-data",
-            (Self::Form | Self::BracketForm, Some(media_type)) => media_type == "application/x-www-form-urlencoded",
+            (Self::Form | Self::BracketForm | Self::DottedForm, Some(media_type)) => {
+                media_type == "application/x-www-form-urlencoded"
+            }
             (Self::AmzJson, Some(media_type)) => {
                 matches!(media_type, "application/x-amz-json-1.0" | "application/x-amz-json-1.1")
             }
@@ -171,6 +176,7 @@ pub(super) fn decode(
             flat => vec![flat],
         },
         Decoder::BracketForm => vec![bracket::parse(body)?],
+        Decoder::DottedForm => vec![bracket::dotted(body)?],
         Decoder::GitReceivePack => {
             let cut_off = || Unreadable::new("git_malformed", "the push ends before it has said all that it asks for");
             let (push, _) = git::beginning(body)?.ok_or_else(cut_off)?;
@@ -183,7 +189,10 @@ pub(super) fn decode(
     };
     Ok(Decoded::Documents {
         documents,
-        textual: matches!(decoder, Decoder::Form | Decoder::BracketForm | Decoder::Multipart | Decoder::PythonUpload),
+        textual: matches!(
+            decoder,
+            Decoder::Form | Decoder::BracketForm | Decoder::DottedForm | Decoder::Multipart | Decoder::PythonUpload
+        ),
     })
 }
 

@@ -1,4 +1,4 @@
-//! Forms whose field names have brackets (`metadata[env]=prod`, `items[0][price]=p`, `types[]=card`), as nested objects.
+//! Forms whose field names have brackets (`metadata[env]=prod`, `items[0][price]=p`, `types[]=card`) or dots, as nested objects.
 //!
 //! `[name]` is a member, digits too: `*` in a pointer goes over them as over a list. `[]` at the end is a list. What some
 //! reader would take for something else is [`Unreadable`]: a field twice, a field that is both a value and an object, brackets
@@ -17,6 +17,24 @@ use super::target::pairs;
 pub(super) fn parse(body: &[u8]) -> Result<Value, Unreadable> {
     let text = std::str::from_utf8(body).map_err(|_| Unreadable::new("form_malformed", "the form is not UTF-8"))?;
     nested(pairs(text)?.into_iter().map(|(name, text)| (name, Value::String(text))))
+}
+
+/// The same of AWS's forms, whose names have dots: `InstanceId.1` is a member of `InstanceId`.
+pub(super) fn dotted(body: &[u8]) -> Result<Value, Unreadable> {
+    let text = std::str::from_utf8(body).map_err(|_| Unreadable::new("form_malformed", "the form is not UTF-8"))?;
+    let mut whole = Map::new();
+    let mut seen = BTreeSet::new();
+    for (name, text) in pairs(text)? {
+        let steps: Vec<&str> = name.split('.').collect();
+        if steps.len() > MAX_DEPTH || steps.iter().any(|step| step.is_empty()) {
+            return Err(Unreadable::new("form_dots", format!("the form's field {name:?} can be read in two ways")));
+        }
+        if !seen.insert(fold(&name)) {
+            return Err(Unreadable::new("form_duplicate_field", format!("the form's field {name:?} stands twice")));
+        }
+        place(&mut whole, &steps, Value::String(text), &name)?;
+    }
+    Ok(Value::Object(whole))
 }
 
 /// Puts fields in their places.
