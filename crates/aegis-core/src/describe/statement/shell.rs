@@ -33,7 +33,7 @@ const INTERPRETERS: [&str; 16] = [
     "guile",
 ];
 /// Words of the shell after which anything may mean anything.
-const OBSCURE: [&str; 20] = [
+const OBSCURE: [&str; 27] = [
     "eval",
     "source",
     ".",
@@ -54,12 +54,20 @@ const OBSCURE: [&str; 20] = [
     "shopt",
     "fc",
     "history",
+    // They work out arithmetic, or what stands in the brackets of an array: either may run programs.
+    "let",
+    "declare",
+    "typeset",
+    "local",
+    "readonly",
+    "getopts",
+    "compgen",
 ];
 /// Words that only shape the program around a command.
 const KEYWORDS: [&str; 12] = ["if", "then", "else", "elif", "fi", "do", "done", "while", "until", "{", "}", "!"];
 const DOWNLOADS: [&str; 6] = ["curl", "wget", "fetch", "aria2c", "http", "lynx"];
 /// Programs that start others in ways that aren't followed here.
-const LAUNCHERS: [&str; 26] = [
+const LAUNCHERS: [&str; 58] = [
     "ssh",
     "docker",
     "podman",
@@ -86,6 +94,38 @@ const LAUNCHERS: [&str; 26] = [
     "start-stop-daemon",
     "setpriv",
     "socat",
+    "taskset",
+    "chrt",
+    "numactl",
+    "cpulimit",
+    "prlimit",
+    "setarch",
+    "fakeroot",
+    "proot",
+    "firejail",
+    "bwrap",
+    "systemd-nspawn",
+    "ip",
+    "split",
+    "toybox",
+    "unbuffer",
+    "chronic",
+    "sg",
+    "ltrace",
+    "valgrind",
+    "perf",
+    "torsocks",
+    "proxychains",
+    "proxychains4",
+    "faketime",
+    "entr",
+    "xvfb-run",
+    "dbus-run-session",
+    "ctr",
+    "nerdctl",
+    "crictl",
+    "make",
+    "rlwrap",
 ];
 /// Programs that start what follows their options: those that stand alone, and those with a value.
 const PREFIXES: [(&str, &[&str], &[&str]); 14] = [
@@ -233,6 +273,7 @@ impl Seen {
         match words {
             [] => Ok(()),
             [word, name, rest @ ..] if !word.quoted && word.text == "for" => {
+                self.sets(std::slice::from_ref(name));
                 let listed = rest.first().is_none_or(|word| word.text == "in");
                 if listed && !name.dynamic { Ok(()) } else { Err(Unread("it has a loop that can't be followed")) }
             }
@@ -263,6 +304,7 @@ impl Seen {
         if args.iter().any(|arg| arg.dynamic) {
             self.dangerous.insert("dynamic_arguments");
         }
+        self.builtin(name, args)?;
         self.arguments(name, args);
         let stem = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
         if let Some((_, flags, values)) = PREFIXES.iter().find(|(prefix, ..)| *prefix == name) {
@@ -362,7 +404,11 @@ impl Seen {
             }
             let text = word.text.as_str();
             match text {
-                "-o" | "+o" => drop(rest.next()),
+                "-o" | "+o" | "-O" | "+O" => drop(rest.next()),
+                // Each `o` takes a word, wherever it stands among the letters.
+                _ if !text.starts_with("--") && text.starts_with(['-', '+']) && text.contains(['o', 'O']) => {
+                    return Err(Unread("a shell in it has an option that isn't known"));
+                }
                 "--login" | "--norc" | "--noprofile" | "--posix" | "-" | "-s" => {}
                 _ if text.starts_with("--") => return Err(Unread("a shell in it has an option that isn't known")),
                 _ if text.starts_with('-') && text.contains('c') => {
@@ -409,6 +455,38 @@ impl Seen {
         }
     }
 
+    /// Words of the shell that name variables: a name with brackets is an array's, and what stands in them may run programs.
+    fn builtin(&mut self, name: &str, args: &[Word]) -> Result<(), Unread> {
+        if !["export", "printf", "read", "unset", "test", "["].contains(&name) {
+            return Ok(());
+        }
+        if args.iter().any(|arg| arg.text.contains('[') && arg.text.contains(['$', '`'])) {
+            return Err(Unread("it has an array's place that may run programs"));
+        }
+        let named = match name {
+            "printf" if args.first().is_some_and(|arg| arg.text.starts_with("-v")) => args,
+            "export" | "read" => args,
+            _ => &[],
+        };
+        self.sets(named);
+        Ok(())
+    }
+
+    /// Variables that get a value: those that programs look at are in capitals.
+    fn sets(&mut self, words: &[Word]) {
+        let name = |word: &Word| word.text.split('=').next().unwrap_or_default().trim_end_matches('+').to_owned();
+        let looked_at =
+            |name: &String| name.chars().any(|c| c.is_ascii_uppercase()) && !HARMLESS.contains(&name.as_str());
+        if words
+            .iter()
+            .filter(|word| !word.text.starts_with('-') || word.text.starts_with("-v"))
+            .map(name)
+            .any(|name| looked_at(&name))
+        {
+            self.dangerous.insert("sets_variable");
+        }
+    }
+
     /// What the arguments of a known program make of it.
     fn arguments(&mut self, name: &str, args: &[Word]) {
         let has = |words: &[&str]| args.iter().any(|arg| words.contains(&arg.text.as_str()));
@@ -430,10 +508,33 @@ impl Seen {
             "shutdown" | "reboot" | "halt" | "poweroff" | "init" => "shutdown",
             "crontab" | "at" | "batch" => "schedule",
             "nc" | "ncat" | "netcat" | "telnet" => "network_stream",
-            "git" if has(&["-c"]) || long("--exec-path") || long("-c") => "inline_code",
+            "git"
+                if has(&["-c"])
+                    || [
+                        "--exec",
+                        "-c",
+                        "--config",
+                        "ext::",
+                        "--upload-pack",
+                        "--receive-pack",
+                        "--open-files",
+                        "-O",
+                    ]
+                    .into_iter()
+                    .any(long) =>
+            {
+                "inline_code"
+            }
+            "git" if has(&["bisect", "foreach", "filter-branch", "difftool", "mergetool"]) => "launches",
             "git"
                 if has(&["push"])
-                    && (flags(&['f', 'd']) || long("--force") || long("--del") || long("--mirror") || long("+")) =>
+                    && (flags(&['f', 'd'])
+                        || long("--force")
+                        || long("--del")
+                        || long("--mirror")
+                        || long("--prune")
+                        || long("+")
+                        || long(":")) =>
             {
                 "git_force"
             }
@@ -454,7 +555,9 @@ impl Seen {
             "awk" | "gawk" | "mawk" | "nawk" if args.iter().any(|arg| arg.dynamic || runs_programs(&arg.text)) => {
                 "inline_code"
             }
-            _ if LAUNCHERS.contains(&name) => "launches",
+            "sed" if args.iter().any(|arg| arg.dynamic || sed_acts(&arg.text)) => "inline_code",
+            "sort" if long("--compress-program") => "inline_code",
+            _ if LAUNCHERS.contains(&name) || name.starts_with("ld-") || name.starts_with("ld.so") => "launches",
             _ => return,
         };
         self.dangerous.insert(found);
@@ -464,6 +567,28 @@ impl Seen {
 /// Whether a script of awk starts programs.
 fn runs_programs(script: &str) -> bool {
     script.contains("system") || script.contains('|') || script.contains("getline")
+}
+
+/// Whether a script of sed starts programs or writes files: `e`, `w`, and the flags of `s` of the same names.
+fn sed_acts(script: &str) -> bool {
+    let acts = |part: &str| {
+        let mut rest =
+            part.trim_start_matches(|c: char| c.is_ascii_digit() || c.is_whitespace() || "$,!~+".contains(c));
+        while let Some(pattern) = rest.strip_prefix('/') {
+            // An address; what has no end is the name of a file, and tells nothing.
+            let Some((_, after)) = pattern.split_once('/') else { return false };
+            rest = after.trim_start_matches(|c: char| c.is_ascii_digit() || c.is_whitespace() || "$,!~+I".contains(c));
+        }
+        let mut letters = rest.chars();
+        match (letters.next(), letters.next()) {
+            (Some('e' | 'w' | 'W'), None | Some(' ' | '\t')) => true,
+            (Some('s'), Some(delimiter)) if !delimiter.is_alphanumeric() => {
+                rest.splitn(4, delimiter).nth(3).is_some_and(|flags| flags.contains(['e', 'w']))
+            }
+            _ => false,
+        }
+    };
+    script.split([';', '\n', '{', '}']).any(acts)
 }
 
 /// Whether a mode lets everybody write.

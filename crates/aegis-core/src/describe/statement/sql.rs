@@ -106,6 +106,12 @@ fn check_tokens(text: &str, dialect: Dialect, grammar: &dyn Grammar) -> Result<(
     let mut operators = 0;
     for token in &tokens {
         match token {
+            // PostgreSQL ends a comment at a carriage return, others don't.
+            Token::Whitespace(Whitespace::SingleLineComment { comment, .. })
+                if comment.trim_end_matches(['\r', '\n']).contains('\r') =>
+            {
+                return Err(Unread("a comment in it may be code to some databases"));
+            }
             // Whether comments nest depends on who reads them.
             Token::Whitespace(Whitespace::MultiLineComment(comment)) if comment.contains("/*") => {
                 return Err(Unread("a comment in it may be code to some databases"));
@@ -128,6 +134,38 @@ fn check_tokens(text: &str, dialect: Dialect, grammar: &dyn Grammar) -> Result<(
             }
             Token::Word(word) if dialect == Dialect::Any && word.quote_style.is_some() && word.value.contains('\\') => {
                 return Err(Unread("a backslash in a name of it is an escape to some databases"));
+            }
+            Token::Word(word) if dialect == Dialect::Any && word.quote_style.is_some_and(|quote| quote != '"') => {
+                return Err(Unread("a name in it is quoted as only some databases know it"));
+            }
+            // To some it is a name that what stands in brackets is quoted in.
+            Token::LBracket if dialect == Dialect::Any => {
+                return Err(Unread("a bracket in it is a quote to some databases"));
+            }
+            // A letter in front of a text is a name of its own to who doesn't know it: the text ends elsewhere then.
+            Token::EscapedStringLiteral(_)
+            | Token::UnicodeStringLiteral(_)
+            | Token::QuoteDelimitedStringLiteral(_)
+            | Token::NationalQuoteDelimitedStringLiteral(_)
+            | Token::SingleQuotedRawStringLiteral(_)
+            | Token::DoubleQuotedRawStringLiteral(_)
+            | Token::TripleSingleQuotedString(_)
+            | Token::TripleDoubleQuotedString(_)
+            | Token::TripleSingleQuotedRawStringLiteral(_)
+            | Token::TripleDoubleQuotedRawStringLiteral(_)
+            | Token::TripleSingleQuotedByteStringLiteral(_)
+            | Token::TripleDoubleQuotedByteStringLiteral(_)
+                if dialect == Dialect::Any =>
+            {
+                return Err(Unread("a text in it is one that only some databases know"));
+            }
+            Token::NationalStringLiteral(text)
+            | Token::SingleQuotedByteStringLiteral(text)
+            | Token::DoubleQuotedByteStringLiteral(text)
+            | Token::HexStringLiteral(text)
+                if dialect == Dialect::Any && text.contains('\\') =>
+            {
+                return Err(Unread("a backslash in a text of it is an escape to some databases"));
             }
             Token::Whitespace(_) | Token::Comma | Token::LParen | Token::RParen | Token::Period | Token::SemiColon => {}
             Token::Word(word) if word.quote_style.is_some() || !is_operator(&word.value) => {}

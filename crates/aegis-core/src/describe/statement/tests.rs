@@ -231,3 +231,61 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_text_that_ends_elsewhere_for_another_database_is_unread() {
+    let cases = [
+        r"SELECT E'\' FROM (SELECT 1 AS E) x; DROP TABLE t; -- '",
+        "SELECT q'[ ' FROM t; DROP TABLE x; -- ]'",
+        "SELECT a[' ] FROM (SELECT 1 a) z; DROP TABLE t; -- '] FROM y",
+        "SELECT a `' `, '; DROP TABLE x; -- '",
+        "SELECT U&'a' UESCAPE '!'",
+        "SELECT 1 -- x\r; DROP TABLE t",
+    ];
+    for text in cases {
+        assert!(told(text).starts_with("unread: "), "{text}: {}", told(text));
+    }
+    let text = "SELECT 1 -- x\r; DROP TABLE t";
+    assert!(in_short(sql::read(text, Dialect::MySql)).starts_with("unread: "));
+    assert_eq!(told("SELECT 1 -- x\r\n FROM t"), "select | t |  | read");
+    assert_eq!(in_short(sql::read("SELECT a[1] FROM t", Dialect::Postgres)), "select | t |  | read");
+}
+
+#[test]
+fn what_runs_programs_in_a_way_of_its_own_is_told() {
+    let unread = [
+        "bash -co pipefail 'rm -rf /'",
+        "bash -eo pipefail -c 'rm -rf /'",
+        "let 'a[$(rm -rf /)]=1'",
+        "[ -v 'a[$(rm -rf /)]' ]",
+        "printf -v 'a[$(rm)]' x",
+        "read 'a[$(rm)]'",
+        "unset 'a[`rm`]'",
+        "declare -i 'x=a[$(rm)]'",
+        "(('a[$(rm)]'))",
+        "compgen -C rm",
+    ];
+    for text in unread {
+        assert!(run(text).starts_with("unread: "), "{text}: {}", run(text));
+    }
+    let told = [
+        ("export PATH=/tmp/x; ls", "export ls | sets_variable"),
+        ("read PATH < f; ls", "ls read | sets_variable"),
+        ("for PATH in /tmp/x; do ls; done", "ls | sets_variable"),
+        ("while read line; do ls; done", "ls read | "),
+        ("export CI=1; ls", "export ls | "),
+        ("taskset 1 rm -rf /", "taskset | launches"),
+        ("/lib64/ld-linux-x86-64.so.2 /bin/rm x", "/lib64/ld-linux-x86-64.so.2 ld-linux-x86-64.so.2 | launches"),
+        ("sed '1e rm -rf /' f", "sed | inline_code"),
+        ("sed 's|a|rm|e' f", "sed | inline_code"),
+        ("sed 's/a/b/w /x' f", "sed | inline_code"),
+        ("sed -n '/x/p;s/a/b/g' dir/file", "sed | "),
+        ("git push origin :main", "git | git_force"),
+        ("git clone 'ext::sh -c x'", "git | inline_code"),
+        ("git submodule foreach rm", "git | launches"),
+        ("bash -O extglob -c 'rm x'", "bash rm | removes_files"),
+    ];
+    for (text, expected) in told {
+        assert_eq!(run(text), expected, "{text}");
+    }
+}

@@ -99,6 +99,9 @@ impl Reader {
                         self.at += 1;
                     }
                 }
+                Some('(') if self.peek_after(1) == Some('(') => {
+                    return Err(Unread("it has arithmetic, which may run programs"));
+                }
                 Some('(') => {
                     self.at += 1;
                     open += 1;
