@@ -232,8 +232,8 @@ pub(crate) fn ask_for_plain(call: &mut ToolCall) {
     }
 }
 
-/// Redacts what is looked for in what a tool answers, and adds the names of what it was to `found`. What is no text (an image, a
-/// sound, another file in base64) is left as it is.
+/// Redacts what is looked for in what a tool answers, and adds the names of what it was to `found`. What is no text in a file in
+/// base64 (an image, a sound) is left as it is.
 pub(crate) fn answered(value: &mut Value, answers: &Answers, found: &mut BTreeSet<String>) {
     answered_by(value, &answers.look(), found);
 }
@@ -248,10 +248,18 @@ fn answered_by(value: &mut Value, look: &Look<'_>, found: &mut BTreeSet<String>)
     let file = map.get("mimeType").and_then(Value::as_str).is_some_and(|kind| !kind.starts_with("text/"));
     for (name, value) in map.iter_mut() {
         match value {
-            Value::String(_) if name == "blob" || (file && name == "data") => {}
+            Value::String(text) if name == "blob" || (file && name == "data") => answered_file(text, look, found),
             Value::Object(_) | Value::Array(_) => answered_by(value, look, found),
             _ => answered_leaf(name, value, look, found),
         }
+    }
+}
+
+/// A file in base64: what is a text in there is looked through as one. What can't be read (a picture) stays.
+fn answered_file(text: &mut String, look: &Look<'_>, found: &mut BTreeSet<String>) {
+    if let Ok(Some(clean)) = look.text("", text) {
+        found.extend(clean.kinds);
+        *text = clean.text;
     }
 }
 

@@ -237,19 +237,25 @@ fn lists_lose_what_isnt_shown_and_are_private() {
 }
 
 #[test]
-fn answers_are_redacted_wherever_a_text_stands_and_files_are_left_alone() {
+fn answers_are_redacted_wherever_a_text_stands_and_pictures_are_left_alone() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     let mail = "a.b@example.com";
+    let picture = STANDARD.encode([&b"\x89PNG\r\n\x1a\n\0\0\0"[..], mail.as_bytes()].concat());
+    let file = STANDARD.encode(format!("write to {mail}"));
     let mut message = json!({"jsonrpc": "2.0", "id": mail, "result": {
-        "content": [{"type": "text", "text": format!("to {mail}")}, {"type": "image", "mimeType": "image/png", "data": mail}],
-        "structuredContent": {"to": [mail]}, "contents": [{"uri": "x", "blob": mail}]}});
+        "content": [{"type": "text", "text": format!("to {mail}")}, {"type": "image", "mimeType": "image/png", "data": picture}],
+        "structuredContent": {"to": [mail], "blob": mail}, "contents": [{"uri": "x", "blob": file}, {"uri": "y", "blob": picture}]}});
     let found = answers::redact(&mut message, &Answers::new([(std::sync::Arc::new(Detector::new(["pii"])), None)]));
     assert_eq!(found.into_iter().collect::<Vec<_>>(), ["email"]);
     let result = &message["result"];
     assert_eq!(result["content"][0]["text"], "to [REDACTED:email]");
     assert_eq!(result["structuredContent"]["to"][0], "[REDACTED:email]");
+    assert_eq!(result["structuredContent"]["blob"], "[REDACTED:email]");
+    assert_eq!(result["contents"][0]["blob"], STANDARD.encode("write to [REDACTED:email]"));
     assert_eq!(
-        (&result["content"][1]["data"], &result["contents"][0]["blob"], &message["id"]),
-        (&json!(mail), &json!(mail), &json!(mail))
+        (&result["content"][1]["data"], &result["contents"][1]["blob"], &message["id"]),
+        (&json!(picture), &json!(picture), &json!(mail))
     );
     assert!(answers::redact(&mut message, &Answers::default()).is_empty());
 }

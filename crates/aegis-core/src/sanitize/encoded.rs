@@ -13,6 +13,8 @@ use flate2::write::GzEncoder;
 
 /// Shortest run of letters that is looked into.
 const SHORTEST: usize = 12;
+/// Shortest line of an encoding that goes on in the next.
+const LINE: usize = 16;
 /// Most that a compressed text may become.
 const INFLATED: u64 = 4 << 20;
 
@@ -26,7 +28,7 @@ pub(super) struct Encoded {
 
 #[derive(Clone, Copy)]
 enum Letters {
-    Base64 { url: bool, padded: bool, line: usize },
+    Base64 { url: bool, padded: bool, line: usize, returns: bool },
     Hex { upper: bool },
 }
 
@@ -34,11 +36,21 @@ enum Letters {
 #[derive(Clone, Copy)]
 enum Form {
     Utf8,
-    Utf16 { big: bool, marked: bool },
+    Utf16 {
+        big: bool,
+        marked: bool,
+    },
     Gzip,
+    /// Compressed, and more than is looked at.
+    Endless,
 }
 
 impl Encoded {
+    /// Whether there is more of it than is looked at.
+    pub(super) fn goes_on(&self) -> bool {
+        matches!(self.form, Form::Endless)
+    }
+
     /// This with another text, in the same encoding. `None`: what was read can't be written as it came.
     pub(super) fn with(&self, text: &str, original: &str) -> Option<String> {
         let same = matches!(self.form, Form::Gzip) || self.write(&self.text).as_deref() == Some(original);
@@ -51,14 +63,14 @@ impl Encoded {
             Letters::Hex { upper } => {
                 bytes.iter().map(|byte| if upper { format!("{byte:02X}") } else { format!("{byte:02x}") }).collect()
             }
-            Letters::Base64 { url, padded, line } => {
+            Letters::Base64 { url, padded, line, returns } => {
                 let plain = base64(url, padded).encode(&bytes);
                 if line == 0 {
                     plain
                 } else {
                     let lines: Vec<&str> =
                         plain.as_bytes().chunks(line).filter_map(|part| std::str::from_utf8(part).ok()).collect();
-                    lines.join("\n")
+                    lines.join(if returns { "\r\n" } else { "\n" })
                 }
             }
         })
@@ -99,12 +111,14 @@ fn run(bytes: &[u8], at: usize) -> usize {
 /// The run with its padding, and with the lines that go on with it.
 fn whole(bytes: &[u8], at: usize, length: usize) -> Range<usize> {
     let mut end = at + length;
-    if length >= 60 && length.is_multiple_of(4) {
-        while bytes.get(end) == Some(&b'\n')
-            && bytes.get(end + 1).is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
+    if length >= LINE && length.is_multiple_of(4) {
+        let gap = if bytes.get(end) == Some(&b'\r') { 2 } else { 1 };
+        while bytes.get(end + gap - 1) == Some(&b'\n')
+            && (gap == 1 || bytes.get(end) == Some(&b'\r'))
+            && bytes.get(end + gap).is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
         {
-            let next = run(bytes, end + 1);
-            end += 1 + next;
+            let next = run(bytes, end + gap);
+            end += gap + next;
             if next != length {
                 break;
             }
@@ -122,7 +136,7 @@ fn look(text: &str, range: Range<usize>, found: &mut Vec<Encoded>) {
     }
     // A path, or names joined by dashes, may have it as one of its parts.
     let mut at = range.start;
-    for part in token.split(['/', '-', '_']) {
+    for part in token.split(['/', '-', '_', '\r', '\n']) {
         if part.len() >= SHORTEST && part.len() < token.len() {
             found.extend(decode(part, at));
         }
@@ -145,17 +159,21 @@ fn decode(token: &str, at: usize) -> Option<Encoded> {
     if !promising(&engine.decode(token.get(..12)?).ok()?) {
         return None;
     }
-    let line = token.find('\n').unwrap_or(0);
+    let line = token.find(['\r', '\n']).unwrap_or(0);
+    let returns = token.contains('\r');
     let joined;
     let letters = if line > 0 {
-        joined = token.replace('\n', "");
+        joined = token.replace(['\r', '\n'], "");
         &joined
     } else {
         token
     };
+    // One letter too many says nothing, and many a decoder passes over it.
+    let odd = !letters.ends_with('=') && letters.len() % 4 == 1;
+    let letters = letters.get(..letters.len() - usize::from(odd))?;
     let (text, form) = to_text(&engine.decode(letters).ok()?)?;
     let padded = token.ends_with('=') || letters.len().is_multiple_of(4);
-    Some(Encoded { range, text, letters: Letters::Base64 { url, padded, line }, form })
+    Some(Encoded { range, text, letters: Letters::Base64 { url, padded, line, returns }, form })
 }
 
 fn hex_bytes(token: &str) -> Option<Vec<u8>> {
@@ -179,8 +197,14 @@ fn promising(start: &[u8]) -> bool {
 fn to_text(bytes: &[u8]) -> Option<(String, Form)> {
     if bytes.starts_with(&[0x1f, 0x8b, 8]) {
         let mut inflated = Vec::new();
-        MultiGzDecoder::new(bytes).take(INFLATED + 1).read_to_end(&mut inflated).ok()?;
-        let text = (inflated.len() as u64 <= INFLATED).then(|| String::from_utf8(inflated).ok()).flatten()?;
+        // What breaks off, or has something behind it, was read up to there, as others read it.
+        let _ = MultiGzDecoder::new(bytes).take(INFLATED + 1).read_to_end(&mut inflated);
+        if inflated.len() as u64 > INFLATED {
+            let shown = inflated.utf8_chunks().next()?.valid();
+            let text = shown.len() + 4 > inflated.len() && is_text(shown);
+            return text.then(|| (String::new(), Form::Endless));
+        }
+        let text = String::from_utf8(inflated).ok()?;
         return is_text(&text).then_some((text, Form::Gzip));
     }
     if let Ok(text) = std::str::from_utf8(bytes)
@@ -225,6 +249,7 @@ fn to_bytes(text: &str, form: Form) -> Option<Vec<u8>> {
             };
             [mark, &to_utf16(text, big)].concat()
         }
+        Form::Endless => return None,
         Form::Gzip => {
             let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
             encoder.write_all(text.as_bytes()).ok()?;

@@ -172,7 +172,11 @@ fn token(bytes: &[u8], index: usize, at: usize) -> Option<(usize, usize)> {
     let within = bytes.get(start..bytes.len().min(start + window))?;
     let captures = ENGINE.pattern(index)?.captures(within)?;
     let hit = captures.name("v").or_else(|| captures.get(0))?;
-    let ends = |byte: &u8| !(byte.is_ascii_alphanumeric() || *byte == b'_');
+    // `_` ends it where it isn't one of its letters, else that would be the way to hide one.
+    let has_it = ["_-]", "9_", "_.]", "_~"].iter().any(|letters| token.pattern.contains(letters));
+    let joins =
+        has_it && token.kind != "github_token" || !(token.family == super::Kind::Secrets || token.kind == "email");
+    let ends = |byte: &u8| !(byte.is_ascii_alphanumeric() || joins && *byte == b'_');
     let bounded = captures.name("v").is_some() || within.get(hit.end()).is_none_or(ends);
     let holds = || std::str::from_utf8(hit.as_bytes()).map_or(true, |text| (token.holds)(text));
     (bounded && holds()).then(|| (start + hit.start(), start + hit.end()))

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::detector::{Detector, Style, TokenKey, bare};
 use super::encoded;
 use super::find::{Rule, Span, Wanted, spans};
-use super::rules::{FIELDS, IDS, TOKENS};
+use super::rules::{FIELDS, IDS, TOKENS, placeholder};
 use super::view::View;
 use super::{Sanitizer, Unredactable};
 use crate::describe::strict_json;
@@ -258,6 +258,9 @@ impl<'a> Look<'a> {
     fn encoded(&self, text: &str, depth: usize, hits: &mut Vec<Hit>) -> Result<(), Unredactable> {
         for one in encoded::all(text) {
             self.spend(one.text.len(), depth)?;
+            if one.goes_on() {
+                return Err(Unredactable::encoded());
+            }
             let Some(clean) = self.clean("", &one.text, depth + 1)? else { continue };
             let original = text.get(one.range.clone()).unwrap_or_default();
             let instead = one.with(&clean.text, original).ok_or_else(Unredactable::encoded)?;
@@ -285,8 +288,9 @@ impl<'a> Look<'a> {
                 else {
                     continue;
                 };
-                let found =
-                    pattern.find_iter(text).filter(|hit| !hit.is_empty() && !in_mask(text, hit.start(), hit.end()));
+                let found = pattern
+                    .find_iter(text)
+                    .filter(|hit| !hit.is_empty() && !self.in_mask(text, hit.start(), hit.end()));
                 let span = |hit: regex::Match<'_>| Span {
                     start: hit.start(),
                     end: hit.end(),
@@ -309,7 +313,7 @@ impl<'a> Look<'a> {
 
     /// A field whose text is sensitive whatever it is.
     fn field(&self, field: &str, text: &str, hits: &mut Vec<Hit>) {
-        if text.is_empty() || is_masked(text) {
+        if text.is_empty() || self.placeholder(text) == Some(text.len()) {
             return;
         }
         let name = bare(field);
@@ -328,6 +332,21 @@ impl<'a> Look<'a> {
                 }
             }
         }
+    }
+
+    /// The length of what was put in the place of something, at the start of a text.
+    fn placeholder(&self, text: &str) -> Option<usize> {
+        let own = |name: &str| {
+            self.detectors.iter().any(|(detector, _)| detector.custom.iter().any(|rule| rule.name == name))
+        };
+        placeholder(text, own)
+    }
+
+    /// Whether a place is within what was put there.
+    fn in_mask(&self, text: &str, start: usize, end: usize) -> bool {
+        let from = text.get(..end).and_then(|before| before.rfind('[')).unwrap_or(0);
+        let length = text.get(from..).and_then(|rest| self.placeholder(rest));
+        length.is_some_and(|length| start >= from && end <= from + length)
     }
 
     /// What becomes of a span, if a detector wants it and doesn't let it pass.
@@ -421,18 +440,4 @@ fn replaced(text: &str, hits: &[Hit]) -> String {
     }
     clean.push_str(text.get(at..).unwrap_or_default());
     clean
-}
-
-/// Whether a text is what was put in the place of another.
-fn is_masked(text: &str) -> bool {
-    let inner = text.strip_prefix("[REDACTED:").or_else(|| text.strip_prefix("[TOKEN:"));
-    inner.and_then(|inner| inner.strip_suffix(']')).is_some_and(|inner| !inner.contains(['[', ']', ' ']))
-}
-
-/// Whether a place is within what was put there.
-fn in_mask(text: &str, start: usize, end: usize) -> bool {
-    let from = text.get(..end).and_then(|before| before.rfind('[')).unwrap_or(0);
-    let open = text.get(from..).is_some_and(|rest| rest.starts_with("[REDACTED:") || rest.starts_with("[TOKEN:"));
-    let to = text.get(from..).and_then(|rest| rest.find(']')).map_or(0, |at| from + at + 1);
-    open && start >= from && end <= to
 }

@@ -62,3 +62,17 @@ pub(super) fn types() -> impl Iterator<Item = (Family, &'static str)> {
     let tokens = TOKENS.iter().map(|token| (token.family, token.kind));
     fields.chain(tokens).chain(IDS.iter().map(|id| (id.family, id.kind)))
 }
+
+/// The length of what was put in the place of something, where a text begins with it; `own` says which names there are beside the
+/// types. Whatever else stands in such brackets is only made to look like it.
+pub(super) fn placeholder(text: &str, own: impl Fn(&str) -> bool) -> Option<usize> {
+    let named = |name: &str| own(name) || types().any(|(_, kind)| kind == name);
+    let inner = |head: &str| text.strip_prefix(head)?.split_once(']').map(|(inner, _)| inner);
+    if let Some(name) = inner("[REDACTED:") {
+        return named(name).then(|| "[REDACTED:]".len() + name.len());
+    }
+    let inner = inner("[TOKEN:")?;
+    let (name, code) = inner.rsplit_once(':')?;
+    let drawn = code.len() == 16 && code.bytes().all(|letter| (b'a'..=b'p').contains(&letter));
+    (drawn && named(name)).then(|| "[TOKEN:]".len() + inner.len())
+}

@@ -4,6 +4,8 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use super::placeholder;
+
 /// Bits per letter.
 pub(in crate::sanitize) fn entropy(text: &str) -> f64 {
     let mut counts = [0_u32; 256];
@@ -51,12 +53,26 @@ fn classes(text: &str) -> (usize, usize, usize) {
     (count(u8::is_ascii_uppercase), count(u8::is_ascii_lowercase), count(u8::is_ascii_digit))
 }
 
+/// Whether it is what was put in the place of something, and nothing beside it that could be a secret.
+fn was_taken_out(text: &str) -> bool {
+    let (mut rest, mut beside) = (text, 0);
+    while let Some(letter) = rest.chars().next() {
+        match placeholder(rest, |_| false) {
+            Some(length) => rest = rest.get(length..).unwrap_or_default(),
+            None => {
+                beside += usize::from(letter.is_alphanumeric());
+                rest = rest.get(letter.len_utf8()..).unwrap_or_default();
+            }
+        }
+    }
+    beside < 3 && text.starts_with('[')
+}
+
 /// A reference to a secret, a template, or what says that there is none.
 fn stands_for(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     text.starts_with(['$', '%', '<', '{', '*', '&', '@'])
-        || text.starts_with("[REDACTED:")
-        || text.starts_with("[TOKEN:")
+        || was_taken_out(text)
         || [
             "${",
             "{{",
@@ -116,7 +132,7 @@ pub(super) fn generic(text: &str) -> bool {
 
 /// A password in a URL: anything but a template.
 pub(super) fn literal(text: &str) -> bool {
-    !text.starts_with(['$', '{', '<', '%', '*']) && !text.starts_with("[REDACTED:") && !text.starts_with("[TOKEN:")
+    !text.starts_with(['$', '{', '<', '%', '*']) && !was_taken_out(text)
 }
 
 /// A private key has more than its first and last line.

@@ -337,3 +337,73 @@ proptest! {
         let _ = scan(&format!("{{\"a\":[{like}]}}"), &detector);
     }
 }
+
+#[test]
+fn what_only_looks_taken_out_is_taken_out() {
+    assert_eq!(names("password", "[REDACTED:hunter2-and-more]"), ["secret_field"]);
+    assert_eq!(names("password", "[TOKEN:email:hunter2]"), ["secret_field"]);
+    assert_eq!(redact("password", "[REDACTED:secret_field]"), None);
+    assert_eq!(redact("password", "[TOKEN:secret_field:abcdefghijklmnop]"), None);
+    assert_eq!(names("", "password=[REDACTED:Tr0ub4dor-and-3]"), ["generic_secret"]);
+    assert_eq!(names("", "password=[REDACTED:email]Tr0ub4dor3"), ["generic_secret"]);
+    let own = Custom::pattern("project", r"PRJ-\d{4}", None).expect("a pattern");
+    let detector = Detector::new(["pii"]).with(vec![own], Vec::new(), Style::Mask);
+    let look = Look::new([(&detector, None)]);
+    let clean = look.text("", "[REDACTED:PRJ-1234]").expect("can be read").expect("found");
+    assert!(!clean.text.contains("1234"), "{}", clean.text);
+    assert_eq!(look.text("", "see [REDACTED:project]").expect("can be read"), None);
+}
+
+#[test]
+fn a_secret_ends_where_its_letters_do() {
+    let key = secret("AKIA", "Z7QHTXR2VLKMN4PD", 16);
+    for text in [format!("x_{key}_y"), format!("{key}_"), format!("{key}-x")] {
+        assert_eq!(names("", &text), ["aws_access_key"], "{text}");
+    }
+    let token = secret("ghp_", "aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA2bC4", 36);
+    assert_eq!(names("", &format!("{token}_")), ["github_token"]);
+}
+
+#[test]
+fn what_is_compressed_hides_nothing_by_its_size_or_its_end() {
+    use std::io::Write;
+
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    let gzip = |text: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(text).expect("to memory");
+        encoder.finish().expect("to memory")
+    };
+    let large = [b"jane@example.org ".to_vec(), vec![b' '; 5 << 20]].concat();
+    let all = all();
+    let look = Look::new([(&all, None)]);
+    assert_eq!(look.text("", &STANDARD.encode(gzip(&large))).expect_err("refused").reason, "encoded");
+    let mut behind = gzip(b"mail jane@example.org now");
+    behind.extend_from_slice(b"xx");
+    assert_eq!(names("", &STANDARD.encode(&behind)), ["email"]);
+    let mut cut = gzip(b"mail jane@example.org now");
+    cut.truncate(cut.len() - 4);
+    assert_eq!(names("", &STANDARD.encode(&cut)), ["email"]);
+    // A picture, say: no text, whatever its size.
+    assert_eq!(look.text("", &STANDARD.encode(gzip(&vec![0xfe_u8; 5 << 20]))).expect("can be read"), None);
+}
+
+#[test]
+fn lines_of_an_encoding_are_read_together() {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    let once = STANDARD.encode("please write a mail to jane.doe@example.org by tomorrow, and to nobody else at all");
+    for (width, end) in [(76, "\r\n"), (76, "\n"), (20, "\n"), (20, "\r\n")] {
+        let lines: Vec<&str> =
+            once.as_bytes().chunks(width).map(|line| std::str::from_utf8(line).expect("letters")).collect();
+        let text = lines.join(end);
+        let clean = redact("", &text).unwrap_or_else(|| panic!("{width} {end:?}"));
+        assert!(clean.kinds.contains("email"), "{width} {end:?}");
+        assert_eq!(clean.text.contains('\r'), end == "\r\n", "{width} {end:?}");
+    }
+    let all = all();
+    let odd = format!("{}A", STANDARD.encode("to: jane@example.org!"));
+    assert_eq!(odd.len() % 4, 1);
+    assert_eq!(Look::new([(&all, None)]).text("", &odd).expect_err("refused").reason, "encoded");
+}
