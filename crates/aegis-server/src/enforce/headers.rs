@@ -11,7 +11,7 @@ const OWN: [&str; 3] = ["aegis-", "proxy-", "x-forwarded-"];
 const GRPC: &[u8] = b"application/grpc";
 
 /// What an agent could prove itself with, or act as another with, next to the credential that Aegis injects.
-const CREDENTIALS: [&str; 12] = [
+const CREDENTIALS: [&str; 17] = [
     "authorization",
     "cookie",
     "api-key",
@@ -22,6 +22,11 @@ const CREDENTIALS: [&str; 12] = [
     "private-token",
     "job-token",
     "deploy-token",
+    "x-serverless-authorization",
+    "x-ms-authorization-auxiliary",
+    "x-goog-iam-authorization-token",
+    "x-consul-token",
+    "x-jfrog-art-api",
     "impersonate-",
     "x-remote-",
 ];

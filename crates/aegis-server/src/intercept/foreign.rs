@@ -61,7 +61,15 @@ mod tests {
         let theirs = [("aegis-token", "ours"), ("authorization", "Bearer theirs")];
         assert_eq!(route(&theirs).as_deref(), Some("the header authorization"));
         assert!(found(Form::Within, "/x", &[("authorization", "Basic theirs")]).is_some());
-        for name in ["PRIVATE-TOKEN", "x_api_key", "Cookie", "X-Vault-Token", "impersonate-user", "Job-Token"] {
+        for name in [
+            "PRIVATE-TOKEN",
+            "x_api_key",
+            "Cookie",
+            "X-Vault-Token",
+            "impersonate-user",
+            "Job-Token",
+            "X-Serverless-Authorization",
+        ] {
             assert!(route(&[("aegis-token", "ours"), (name, "1")]).is_some(), "{name}");
         }
         for query in ["access_token=1", "a=1&Private_Token=2", "a=1&access%5Ftoken=2", "X-Amz-Signature=1"] {
