@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aegis_server::api::ApiState;
 use aegis_server::bundle::{Bundles, SigningKey};
@@ -14,7 +14,7 @@ use aegis_server::events::{self, Events};
 use aegis_server::identify::{self, Identify, OperatorToken};
 use aegis_server::unproven::Unproven;
 use aegis_server::versions::{self, Versions};
-use aegis_store::Store;
+use aegis_store::{Store, StoreError};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,9 @@ use crate::{load, reload};
 
 /// The name of the note that a running gateway leaves.
 const NOTE: &str = "gateway.json";
+
+/// How long to wait for whoever holds the data directory to let go of it, or to say where its API is.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long the last spans may take to leave.
 const FLUSH: Duration = Duration::from_secs(3);
@@ -58,7 +61,7 @@ impl DataDir {
     /// Opens the data directory of `config`, and makes what isn't there yet. Needs a runtime: spans are exported on it.
     ///
     /// # Errors
-    /// What can't be opened; [`aegis_store::StoreError::Held`] when a gateway runs on it.
+    /// What can't be opened; [`StoreError::Held`] when a gateway runs on it.
     pub(crate) async fn open(config: &Config) -> Result<Self> {
         let (dir, durability) = (config.data_dir.clone(), config.durability);
         let store = tokio::task::spawn_blocking(move || Store::open(&dir, durability)).await??;
@@ -76,6 +79,26 @@ impl DataDir {
         let stop = CancellationToken::new();
         let bundles = Arc::new(Bundles::new(SigningKey::open(&config.data_dir)?, stop.clone()));
         Ok(Self { store, identify, operator, bundles, stop, events })
+    }
+
+    /// The same for a gateway that starts: an operator's command that holds the directory is soon done, and waited for.
+    ///
+    /// # Errors
+    /// As for [`Self::open`]; another gateway isn't waited for.
+    pub(crate) async fn open_when_free(config: &Config) -> Result<Self> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let error = match Self::open(config).await {
+                Ok(data) => return Ok(data),
+                Err(error) => error,
+            };
+            let Some(StoreError::Held { holder, .. }) = error.downcast_ref::<StoreError>() else { return Err(error) };
+            let is_a_gateway = note(&config.data_dir).is_ok_and(|note| note.pid.to_string() == *holder);
+            if is_a_gateway || Instant::now() > deadline {
+                return Err(error);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// The API over this data directory alone, where no gateway runs: no policy is in force, and what is published is

@@ -128,7 +128,7 @@ fn enforcement(config: &Config) -> enforce::Settings {
 /// # Errors
 /// What can't be opened, made or bound.
 pub(crate) async fn start(config: Config, catalogue: Catalogue) -> Result<Running> {
-    let data = DataDir::open(&config).await?;
+    let data = DataDir::open_when_free(&config).await?;
     // One that a killed gateway left: its port may be anybody's by now.
     data::remove_note(&config.data_dir)?;
     data.store.keep_calls(config.calls).await?;

@@ -21,15 +21,12 @@ use serde_json::Value;
 use tower_service::Service as _;
 
 use crate::client;
-use crate::data::{self, DataDir, Note};
+use crate::data::{self, DataDir, Note, PATIENCE};
 use crate::outcome::invalid;
 use crate::{
     config::{Config, DEFAULT_FILE},
     outcome::No,
 };
-
-/// How long to wait for whoever holds the data directory to let go of it, or to say where its API is.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The gateway that a command asks.
 pub(crate) enum Operator {

@@ -36,7 +36,12 @@ impl ApiError {
             status: StatusCode::NOT_FOUND,
             code: "NotFound",
             detail: format!("there is no {what} {id:?}"),
-            guidance: "List what there is, and use an id from there.",
+            guidance: match what {
+                "agent" => "`aegis agent list` (GET /v1/agents) says which there are.",
+                "approval" => "`aegis approvals list --status all` (GET /v1/approvals) says which there are.",
+                "policy version" => "`aegis policy list` (GET /v1/policies) says which there are.",
+                _ => "List what there is, and use an id from there.",
+            },
         }
     }
 

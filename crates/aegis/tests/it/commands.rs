@@ -313,3 +313,18 @@ fn a_port_in_use_is_said_once() {
     assert!(said.contains("for `api`: free that port, or choose another one"), "{said}");
     assert_eq!(said.matches("Address already in use").count(), 1, "{said}");
 }
+
+#[test]
+fn a_gateway_waits_for_a_command_that_holds_its_data() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(folder.path("aegis-data")).expect("made");
+    let lock = std::fs::File::create(folder.path("aegis-data/lock")).expect("made");
+    lock.lock().expect("held");
+    let letting_go = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        drop(lock);
+    });
+    let gateway = folder.serve();
+    letting_go.join().expect("let go");
+    assert!(gateway.folder.run(&["agent", "list"]).status.success(), "it runs");
+}
