@@ -2,7 +2,8 @@
 //! which is never looked at (gitprotocol-pack, "Reference Update Request").
 //!
 //! Invariants: a line that git's own server would take for a command is one here, also one inside a push certificate; what it
-//! could take for something else is [`Unreadable`]. Whether an update is a force push is not on the wire: it takes the history.
+//! could take for something else is [`Unreadable`]. Whether an update is a force push is not on the wire: it takes the history, so `force` is told
+//! only of a push without updates.
 
 use std::collections::BTreeSet;
 use std::str::from_utf8;
@@ -175,7 +176,7 @@ impl Push {
             self.commands.iter().filter(|command| !command.deletes()).map(|command| command.new.as_str()).collect();
         let replaced: Vec<&str> =
             self.commands.iter().filter(|command| !command.creates()).map(|command| command.old.as_str()).collect();
-        json!({
+        let mut document = json!({
             "refs": names(|_| true),
             "creates": names(|command| command.creates() && !command.deletes()),
             "updates": names(|command| !command.creates() && !command.deletes()),
@@ -187,7 +188,14 @@ impl Push {
             "atomic": self.capabilities.contains("atomic"),
             "signed": self.signed,
             "shallow": !self.shallow.is_empty(),
-        })
+        });
+        // Servers refuse to create what is there, so nothing is overwritten. Of an update only the history could tell.
+        if self.commands.iter().all(Command::creates)
+            && let Value::Object(members) = &mut document
+        {
+            members.insert("force".to_owned(), Value::Bool(false));
+        }
+        document
     }
 
     /// The refs whose report its client wants, if it wants one.

@@ -36,6 +36,8 @@ pub(super) struct Resolver {
     /// The target.
     pub(super) pieces: Vec<Slot>,
     pub(super) accept: Vec<String>,
+    /// Whether its answer is good for the next call too: not of a name that agents can move.
+    pub(super) keep: bool,
     pub(super) yields: Vec<Yield>,
     /// As it is written, for records.
     pub(super) label: String,
@@ -110,6 +112,7 @@ pub struct Question {
     accept: String,
     wanted: Wanted,
     label: String,
+    keep: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -148,6 +151,11 @@ impl Question {
     /// Its method.
     pub fn method(&self) -> &Method {
         &self.method
+    }
+
+    /// Whether its answer may be kept for the next call that asks it.
+    pub fn may_be_kept(&self) -> bool {
+        self.keep && !self.is_of_one_call()
     }
 
     /// What to ask with whether the answer of one call is good for another: a trial run's isn't.
@@ -271,6 +279,7 @@ impl Asking<'_> {
             accept: "application/json".to_owned(),
             wanted: Wanted::Document { action: action.name.clone(), classes: action.classes.clone() },
             label: format!("{method} with {key}={value}"),
+            keep: false,
         };
         match self.ask(question) {
             Ok(Answer::Document(document)) => Ok(document),
@@ -339,6 +348,7 @@ impl Resolver {
                 self.yields.iter().map(|one| (one.name.clone(), one.place.clone(), one.form.clone())).collect(),
             ),
             label: self.label.clone(),
+            keep: self.keep,
         })
     }
 }

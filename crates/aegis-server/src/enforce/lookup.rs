@@ -4,7 +4,7 @@
 //! catalogue's own template, and it is a GET, a HEAD, or a trial run that the tool promises to leave without effect.
 //!
 //! Invariants: only where Aegis proves itself, so that an agent learns nothing by its own word; bounded in time, size and number;
-//! redirects aren't followed; an answer is kept for seconds, for its way alone; equal questions at one time are asked once; a failure
+//! redirects aren't followed; an answer is kept for seconds, if at all, for its way alone; equal questions at one time are asked once; a failure
 //! isn't kept. Why it failed is said in fixed words.
 
 use std::sync::Arc;
@@ -85,7 +85,7 @@ impl Enforcer {
         call: &HttpRequest,
     ) -> Looked {
         let ask = || self.ask(toward, destination, question, call);
-        if question.is_of_one_call() {
+        if !question.may_be_kept() {
             return Looked { cached: false, answer: ask().await };
         }
         let way = match toward {

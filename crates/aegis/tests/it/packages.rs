@@ -30,11 +30,16 @@ struct Setup {
 impl Setup {
     /// `actions` are the entries of the policy.
     fn start(tool: &str, server: SocketAddr, actions: &str) -> Self {
+        Self::with(tool, server, actions, "")
+    }
+
+    /// `more` is what else the configuration says of the host.
+    fn with(tool: &str, server: SocketAddr, actions: &str, more: &str) -> Self {
         let secured = Secured::new();
         let host = format!("{tool}.corp.example");
         let front = secured.front(&host, server);
         let config = format!(
-            "interception:\n  hosts: [{{host: {host}, tool: {tool}}}]\n  upstream_ca: {}\n\
+            "interception:\n  hosts: [{{host: {host}, tool: {tool}{more}}}]\n  upstream_ca: {}\n\
              upstreams: {{\"{host}:443\": \"{front}\"}}\n",
             secured.ca().display()
         );

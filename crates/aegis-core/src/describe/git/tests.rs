@@ -44,6 +44,19 @@ fn every_ref_of_a_push_is_told_apart() {
 }
 
 #[test]
+fn a_push_that_only_creates_is_not_forced_and_of_no_other_is_it_told() {
+    let force = |commands: &[(&str, &str)]| {
+        let named: Vec<String> =
+            commands.iter().enumerate().map(|(at, (old, new))| format!("{old} {new} refs/heads/{at}")).collect();
+        document(&lines(&named.iter().map(String::as_str).collect::<Vec<_>>())).get("force").cloned()
+    };
+    assert_eq!(force(&[(NONE, NEW), (NONE, OLD)]), Some(json!(false)));
+    for other in [&[(OLD, NEW)][..], &[(NONE, NEW), (OLD, NEW)], &[(OLD, NONE)]] {
+        assert_eq!(force(other), None, "{other:?}");
+    }
+}
+
+#[test]
 fn the_probe_before_a_large_push_names_nothing() {
     assert_eq!(beginning(b"0000").expect("read").map(|(push, length)| (push.commands.len(), length)), Some((0, 4)));
 }

@@ -51,6 +51,7 @@ pub(super) fn read(context: &mut Context<'_>, path: &str, node: Option<&Node>, a
 fn entry(context: &mut Context<'_>, path: &str, node: &Node, action: &mut Action) -> Option<Resolver> {
     let mut fields = context.fields(path, node)?;
     let (get, head, trial) = (fields.text("get"), fields.text("head"), fields.text("trial"));
+    let keep = fields.bool("keep").unwrap_or(true);
     for key in ["accept", "facts", "params"] {
         fields.node(key);
     }
@@ -98,7 +99,7 @@ fn entry(context: &mut Context<'_>, path: &str, node: &Node, action: &mut Action
         }
     };
     let label = format!("{} {template}", if is_head { "HEAD" } else { "GET" });
-    Some(Resolver { head: is_head, prefix, pieces, accept, yields, label })
+    Some(Resolver { head: is_head, prefix, pieces, accept, keep, yields, label })
 }
 
 /// `{name+}` keeps the slashes of its value, `{name%}` encodes them.

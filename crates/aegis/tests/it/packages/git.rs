@@ -135,6 +135,24 @@ fn a_branch_is_pushed_and_a_protected_one_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_forced_push_is_refused_where_force_is_denied_and_what_cannot_be_told_from_one_too() {
+    let git = Git::start("  - name: git/fetch\n  - {name: git/push, denied_force: [true]}\n");
+    git.cloned();
+    let on_main = || run(local(&git.root.path().join("team/app.git")).args(["rev-parse", "refs/heads/main"]));
+    let before = on_main();
+    git.setup.done(&git.git(&["push", "origin", "HEAD:refs/heads/topic"]));
+    git.setup.refused(&git.git(&["push", "origin", "HEAD:refs/heads/main"]), &["[remote rejected]", "denied_force"]);
+    run(local(&git.clone).args(["reset", "--quiet", "--hard", "HEAD~1"]));
+    commit(&git.clone, "another");
+    let forced = git.git(&["push", "--force", "origin", "HEAD:refs/heads/topic"]);
+    git.setup.refused(&forced, &["[remote rejected]", "denied_force"]);
+    assert_eq!(on_main(), before);
+    let topic =
+        run(local(&git.root.path().join("team/app.git")).args(["log", "-1", "--format=%s", "refs/heads/topic"]));
+    assert_eq!(topic, "two");
+}
+
+#[test]
 fn a_ref_is_not_deleted_by_whoever_may_only_push() {
     let git = Git::start(ACTIONS);
     git.cloned();

@@ -52,6 +52,10 @@ struct Registry {
 
 impl Registry {
     fn start(actions: &str) -> Self {
+        Self::with(actions, "")
+    }
+
+    fn with(actions: &str, more: &str) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let storage = dir.path().join("storage");
         let server = Server::start(&dir.path().join("log"), |address| {
@@ -65,7 +69,7 @@ impl Registry {
             command.arg("serve").arg(config);
             command
         });
-        let setup = Setup::start("oci", server.address, actions);
+        let setup = Setup::with("oci", server.address, actions, more);
         Self { setup, _server: server, storage, _dir: dir }
     }
 
@@ -111,4 +115,28 @@ fn an_image_is_pushed_and_pulled_by_the_digest_of_its_exact_bytes() {
     assert!(registry.setup.done(&pull(&format!("@{digest}"))).contains("schemaVersion"));
     // Which image a tag is only the registry can say, and Aegis has no credential here to ask it with.
     registry.setup.refused(&pull(":v1"), &["allowed_images", "digest is not known"]);
+}
+
+#[test]
+fn a_pull_by_tag_is_judged_by_the_digest_that_the_registry_says_now() {
+    let images = tempfile::tempdir().expect("a folder");
+    let (good, other) = (images.path().join("good"), images.path().join("other"));
+    std::fs::create_dir_all(&good).and_then(|()| std::fs::create_dir_all(&other)).expect("made");
+    let digest = image(&good, "good");
+    let another = image(&other, "other");
+    let actions = format!(
+        "  - {{name: push, tools: [oci]}}\n  - {{name: pull, tools: [oci], allowed_images: [{{digest: \"{digest}\"}}]}}\n"
+    );
+    // The registry asks nobody who they are; Aegis asks it only where it has something to say.
+    let credential = format!(", credential: {{bearer: {}}}", ["of", "the", "gateway"].join("-"));
+    let registry = Registry::with(&actions, &credential);
+    registry.setup.done(&registry.push(&good, "team/app:v1"));
+    let pull = |reference: &str| {
+        registry.skopeo(&["inspect", "--raw", &format!("docker://oci.corp.example/team/app{reference}")])
+    };
+    assert!(registry.setup.done(&pull(":v1")).contains("schemaVersion"));
+    // The tag moves, and the very next pull is judged by where it went.
+    registry.setup.done(&registry.push(&other, "team/app:v1"));
+    registry.setup.refused(&pull(":v1"), &["allowed_images", &another]);
+    registry.setup.refused(&pull(":none"), &["allowed_images", "the tool answered 404"]);
 }
