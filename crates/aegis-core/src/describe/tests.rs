@@ -6,6 +6,7 @@ mod environments;
 mod matching;
 mod money;
 mod network;
+mod outside;
 mod readers;
 mod requests;
 mod resolving;

@@ -1,5 +1,6 @@
 mod corpora;
 mod redacting;
+mod twice;
 
 use std::sync::Arc;
 

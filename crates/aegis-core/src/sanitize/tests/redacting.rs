@@ -294,7 +294,7 @@ fn a_token_is_an_hmac() {
 }
 
 /// Values of each kind, put together so that no scanner takes this file for a leak.
-fn samples() -> Vec<String> {
+pub(super) fn samples() -> Vec<String> {
     vec![
         "a@example.org".into(),
         "4111 1111 1111 1111".into(),
