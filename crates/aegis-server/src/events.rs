@@ -134,6 +134,7 @@ impl Events {
     /// An admitted call ended: the CLIENT span beside the decision's, one log line. `span_id` is what
     /// [`Events::decided`] returned. Where the trace starts here, the decision's span is its root and this one's parent.
     pub fn settled(&self, explanation: &Explanation, trace: &TraceContext, span_id: [u8; 8], outcome: &Outcome) {
+        self.inner.metrics.settled(explanation, outcome);
         log_outcome(explanation, trace, outcome);
         let Some(export) = &self.inner.export else { return };
         let end = SystemTime::now();

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::glob::Glob;
 use super::load::Context;
-use super::tool::Action;
+use super::tool::{Action, From, Param};
 use crate::call::{Presence, Shape, ToolCall};
 use crate::cost::{Cost, Metering, Price, parts};
 use crate::document::{Node, Value as Yaml};
@@ -26,6 +26,19 @@ pub(super) enum CostModel {
     Param(String),
     /// By the token.
     Tokens(Tokens),
+}
+
+impl CostModel {
+    /// What an action with these parameters lacks for it.
+    pub(super) fn lacks(&self, params: &[Param]) -> Option<String> {
+        let Self::Param(name) = self else { return None };
+        let has = |name: &str| params.iter().any(|param| param.name == name);
+        let missing = [name.as_str(), CURRENCY].into_iter().find(|name| !has(name))?;
+        // Said of calls whose amount is nowhere, a currency would be nowhere too.
+        let nowhere = |param: &Param| param.name == *name && matches!(param.source, From::Nowhere);
+        (missing == name || !params.iter().any(nowhere))
+            .then(|| format!("its cost is in a parameter, and there is none of the name {missing:?}"))
+    }
 }
 
 /// See [`CostModel::Tokens`]; all are names of parameters.

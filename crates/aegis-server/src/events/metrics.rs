@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use aegis_core::audit::{Outcome, Used};
 use aegis_core::decide::Explanation;
 use aegis_core::policy::Mode;
 use aegis_core::shadow::Change;
@@ -33,6 +34,8 @@ pub(super) struct Metrics {
     unrecorded: Counter,
     would_block: Family<RuleLabels, Counter>,
     disagreements: Family<CandidateLabels, Counter>,
+    tokens: Family<TokenLabels, Counter>,
+    unmetered: Family<ToolLabels, Counter>,
     spans: Spans,
     pub(super) policies: PolicyMetrics,
     seen: Mutex<HashSet<(String, String)>>,
@@ -78,6 +81,19 @@ struct CandidateLabels {
     candidate: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    agent_id: String,
+    tool: String,
+    direction: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ToolLabels {
+    agent_id: String,
+    tool: String,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::default();
@@ -98,6 +114,10 @@ impl Default for Metrics {
         registry.register("aegis_would_block", help, would_block.clone());
         let help = "Calls that a candidate would have answered otherwise than the version in force";
         registry.register("aegis_candidate_disagreements", help, disagreements.clone());
+        let (tokens, unmetered) = (Family::default(), Family::default());
+        registry.register("aegis_model_tokens", "Tokens that models said they used", tokens.clone());
+        let help = "Calls of models of which it isn't known what they used";
+        registry.register("aegis_model_calls_unmetered", help, unmetered.clone());
         registry.register("aegis_spans_exported", "Spans given to the collector", spans.exported.clone());
         registry.register("aegis_spans_dropped", "Spans lost to a full queue", spans.dropped.clone());
         registry.register("aegis_spans_failed", "Spans that the collector did not take", spans.failed.clone());
@@ -112,6 +132,8 @@ impl Default for Metrics {
             unrecorded,
             would_block,
             disagreements,
+            tokens,
+            unmetered,
             spans,
             policies,
             seen,
@@ -133,6 +155,22 @@ impl Metrics {
         self.decisions.get_or_create(&labels).inc();
         self.duration.observe(latency.as_secs_f64());
         self.watched(explanation);
+    }
+
+    /// What a call of a model used. One that didn't say so is no call that used nothing.
+    pub(super) fn settled(&self, explanation: &Explanation, outcome: &Outcome) {
+        let Some(used) = outcome.usage else { return };
+        let agent = explanation.agent.as_ref().map_or("", |agent| agent.id.as_str());
+        let tool = explanation.call.as_ref().map_or("", |call| call.tool.as_str());
+        let (agent_id, tool) = self.bounded(agent, tool);
+        let Used::Tokens(usage) = used else {
+            self.unmetered.get_or_create(&ToolLabels { agent_id, tool }).inc();
+            return;
+        };
+        for (direction, count) in [("input", usage.input_tokens), ("output", usage.output_tokens)] {
+            let labels = TokenLabels { agent_id: agent_id.clone(), tool: tool.clone(), direction };
+            self.tokens.get_or_create(&labels).inc_by(count);
+        }
     }
 
     /// What shadow mode let pass, and what a candidate would have answered otherwise.

@@ -3,6 +3,8 @@
 //!
 //! Behind the gateway stands **a stand-in, no model**: it answers as the two APIs do, plainly and in streams, always the same.
 
+mod usage;
+
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};

@@ -335,6 +335,9 @@ fn check(context: &mut Context<'_>, path: &str, node: &Node, action: &Action) {
             "minor_units are of a currency: the action needs a parameter `currency`, which is text",
         );
     }
+    if let Some(why) = action.cost.as_ref().and_then(|cost| cost.lacks(&action.params)) {
+        context.error(node, path, why);
+    }
     for param in &action.params {
         if let From::Path { variable, .. } | From::Digest { agrees_with: Some(variable) } = &param.source
             && !action.templates.iter().any(|template| template.variables().any(|name| name == variable))

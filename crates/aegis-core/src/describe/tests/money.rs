@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::super::Catalogue;
 use super::{catalogue, request, route};
+use crate::cost::Cost;
 use crate::policy::Source;
 
 const CARDS: &str = "
@@ -62,4 +63,26 @@ fn an_amount_whose_unit_is_not_known_is_never_guessed() {
     let source = Source { file: "t.yaml".to_owned(), text };
     let errors = Catalogue::load(&[source], None).expect_err("refused");
     assert!(errors[0].to_string().contains("the action needs a parameter `currency`"), "{errors:?}");
+}
+
+#[test]
+fn a_cost_in_a_parameter_needs_the_parameter_and_its_currency() {
+    let with = |old: &str, new: &str| {
+        let text = CARDS.replace("  decode:", "  cost: {param: amount}\n  decode:").replace(old, new);
+        Catalogue::load(&[Source { file: "t.yaml".to_owned(), text }], None)
+    };
+    assert!(with("", "").is_ok());
+    for (old, new) in
+        [("{param: amount}", "{param: total}"), ("    currency: {pointer: /currency, presence: partial}\n", "")]
+    {
+        assert!(with(old, new).is_err(), "{old}");
+    }
+    // Where the amount isn't said, there is no currency to say either: unknown.
+    let nowhere = "    amount: {nowhere: true}\n";
+    let (from, _) = CARDS.split_once("    amount:").expect("there");
+    let text = format!("{from}{nowhere}").replace("  decode:", "  cost: {param: amount}\n  decode:");
+    let cards = catalogue(&text);
+    let request = request("POST", "/v1/charges", &[("content-type", "application/json")], b"{\"amount\":5}");
+    let call = cards.describe(&route("cards"), request).expect("it can be read");
+    assert_eq!(call.metering.estimate, Some(Cost::Unknown));
 }
