@@ -13,10 +13,12 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+use http::uri::PathAndQuery;
 use serde_json::{Map, Value};
 
 use self::operation::Operation;
 use self::schema::Document;
+use super::target::canonical_target;
 use super::template::Template;
 use crate::document;
 
@@ -168,7 +170,13 @@ fn written(base: &str, path: &str) -> Result<String, String> {
     let segments: Result<Vec<String>, String> = path.split('/').map(segment).collect();
     let written = format!("{base}{}", segments?.join("/"));
     Template::parse(&written)?;
-    Ok(written)
+    // A call that is refused or read otherwise, whatever its variables are, is none that an entry can be for.
+    let wire = operation::on_the_wire(&written).replace(['{', '}'], "_");
+    let canonical = wire.parse::<PathAndQuery>().ok().and_then(|raw| canonical_target(&raw).ok());
+    match canonical.is_some_and(|canonical| canonical.as_str() == wire) && !written.contains('%') {
+        true => Ok(written),
+        false => Err("no request has such a path: it has escapes, empty segments or the like".to_owned()),
+    }
 }
 
 fn name(method: &str, path: &str, operation: &Map<String, Value>) -> String {

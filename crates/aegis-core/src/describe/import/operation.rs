@@ -1,12 +1,13 @@
 //! One operation of an OpenAPI document → one action.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
 use super::schema::{Document, list, object};
 use super::{snake, snake_kept};
 use crate::call::IMAGES;
+use crate::describe::fold;
 
 /// Headers that say nothing about what is done, or that never get to a rule.
 const HEADERS: [&str; 6] = ["accept", "authorization", "content-type", "cookie", "user-agent", "if-none-match"];
@@ -140,8 +141,14 @@ impl Operation {
     }
 
     fn fields(&mut self, document: Document<'_>, schema: &Value) {
-        let fields = document.fields(schema);
+        let mut fields = document.fields(schema);
         self.open |= fields.open;
+        // Keys that differ by case alone are never read: which of them a server takes isn't known.
+        let mut folded: BTreeMap<String, usize> = BTreeMap::new();
+        fields.properties.keys().for_each(|key| *folded.entry(fold(key)).or_default() += 1);
+        let listed = fields.properties.len();
+        fields.properties.retain(|key, _| folded.get(&fold(key)) == Some(&1));
+        self.open |= fields.properties.len() < listed;
         for (key, schema) in fields.properties {
             let schema = document.resolved(schema).and_then(Value::as_object);
             let read_only = schema.is_some_and(|schema| schema.get("readOnly") == Some(&Value::Bool(true)));
@@ -179,7 +186,7 @@ impl Operation {
         parameters: impl Iterator<Item = &'a Value>,
         body: Option<&'a Map<String, Value>>,
     ) -> Option<Example> {
-        let mut target = self.path.clone();
+        let mut target = on_the_wire(&self.path);
         let mut query = Vec::new();
         let mut seen = BTreeSet::new();
         for parameter in parameters {
@@ -191,7 +198,7 @@ impl Operation {
             let required = parameter.get("required") == Some(&Value::Bool(true));
             match place {
                 "path" => target = target.replace(&format!("{{{}}}", snake_kept(name)), &sample(document, parameter)?),
-                "query" if required => query.push(format!("{name}={}", sample(document, parameter)?)),
+                "query" if required => query.push(format!("{}={}", encoded(name), sample(document, parameter)?)),
                 "header" if required && !HEADERS.contains(&name.to_ascii_lowercase().as_str()) => return None,
                 _ => {}
             }
@@ -218,6 +225,18 @@ fn shown<'a>(document: Document<'a>, of: &'a Map<String, Value>) -> Option<&'a V
     let several = object(of, "examples").next().and_then(|(_, one)| document.resolved(one)?.get("value"));
     let schema = || document.resolved(of.get("schema")?)?.get("example");
     of.get("example").or(several).or_else(schema)
+}
+
+/// A template's path with what can't stand in a request's path encoded; its variables stay.
+pub(super) fn on_the_wire(path: &str) -> String {
+    let plain = |c: &char| c.is_ascii_alphanumeric() || "/{}-._~!$&'()*+,;=:@".contains(*c);
+    path.chars()
+        .map(|c| if plain(&c) { c.to_string() } else { encoded(c.encode_utf8(&mut [0; 4])).replace('+', "%20") })
+        .collect()
+}
+
+fn encoded(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 /// A parameter's value that needs no encoding.

@@ -193,3 +193,34 @@ fn names_are_words_with_underscores() {
         assert_eq!(snake(text), name);
     }
 }
+
+#[test]
+fn what_cant_stand_in_a_request_as_it_is_is_encoded_or_left_out() {
+    let document = |path: &str| {
+        json!({"openapi": "3.1.0", "info": {"title": "t"}, "paths": {path: {"get": {
+            "parameters": [{"name": "filter[a] b", "in": "query", "required": true, "schema": {"type": "string"}}]
+        }}}})
+        .to_string()
+    };
+    for path in ["/caf\u{e9} \"x\"/y", "/a^b|c`d", "/plain", "/slash/"] {
+        let imported = import("o.json", &document(path), None).expect(path);
+        let source = Source { file: "t.yaml".to_owned(), text: imported.text.clone() };
+        let failures = Catalogue::load(&[source], None).expect("it loads").check().failures;
+        assert!(imported.text.contains("cases:") && failures.is_empty(), "{path}: {failures:?}\n{}", imported.text);
+    }
+    for path in ["/a%20b", "/a\u{1}b", "/a//b", "/a/../b"] {
+        let why = import("o.json", &document(path), None).expect_err("nothing is left").to_string();
+        assert!(why.contains("1 left out"), "{why}");
+    }
+}
+
+#[test]
+fn fields_that_differ_by_case_alone_are_not_listed() {
+    let schema = json!({"type": "object", "properties": {"to": {}, "To": {}, "n": {"type": "integer"}}});
+    let content = json!({"application/json": {"schema": schema, "example": {"to": 1, "To": 2, "n": 3}}});
+    let document = json!({"openapi": "3.1.0", "info": {"title": "t"}, "paths": {"/a": {"post": {"requestBody": {"content": content}}}}});
+    let imported = import("o.json", &document.to_string(), None).expect("it is imported");
+    assert!(imported.text.contains("open: true") && !imported.text.contains("/to"), "{}", imported.text);
+    let source = Source { file: "t.yaml".to_owned(), text: imported.text };
+    assert_eq!(Catalogue::load(&[source], None).expect("it loads").check().failures, []);
+}
