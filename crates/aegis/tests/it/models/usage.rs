@@ -117,7 +117,7 @@ fn cases() -> Vec<Case> {
         case("gemini", STREAM, &generate, Way::GzipStream, events(&[metadata(1), metadata(150)]), flash),
         // What was said before it broke off isn't all of it.
         case("openai", CHAT, &counted, Way::CutOff, events(&[delta.clone(), last]), None),
-        case("anthropic", MESSAGES, &message, Way::CutOff, events(&[begun.clone()]), None),
+        case("anthropic", MESSAGES, &message, Way::CutOff, events(std::slice::from_ref(&begun)), None),
         case("gemini", STREAM, &generate, Way::CutOff, events(&[metadata(1)]), None),
         case("openai", CHAT, &counted, Way::Left, events(&[delta]), None),
     ]
