@@ -64,7 +64,9 @@ fuzz_target!(|input: (u8, &[u8], &[u8])| {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     let amz_target = HeaderValue::from_static("AmazonEC2ContainerServiceV20141113.UpdateService");
-    headers.insert(HeaderName::from_static("x-amz-target"), amz_target);
+    if tool == "aws_ecs" {
+        headers.insert(HeaderName::from_static("x-amz-target"), amz_target);
+    }
     if let Ok(value) = HeaderValue::from_bytes(&[b"AWS4-HMAC-SHA256 ", signature].concat()) {
         headers.insert(AUTHORIZATION, value.clone());
         if let Ok(Some(signed)) = Signed::read(&headers) {
