@@ -211,8 +211,8 @@ impl Intercept {
 
         let injected = matches!(&found, Ok(found) if found.injected);
         // Where agents sign their requests, what they sign with is looked at with the signature.
-        if matches!(&found, Ok(found) if found.refuses_foreign && found.sigv4.is_none())
-            && let Some(foreign) = foreign::of(form, &head)
+        if let Ok(Found { injected, refuses_foreign, sigv4: None, .. }) = &found
+            && let Some(foreign) = foreign::of(form, &head, *injected, *refuses_foreign)
         {
             head.extensions.insert(foreign);
         }

@@ -1,7 +1,8 @@
 //! A credential for the tool that the agent brings itself, where the operator wants no other but Aegis's.
 //!
 //! Taken off it would be harmless; refused it is noticed: an agent that holds a secret of the tool's got it from somewhere. Looked for are
-//! the headers and query keys by which tools take credentials. What stands in a body isn't: that is for rules.
+//! the headers and query keys by which tools take credentials. What stands in a body isn't: that is for rules. A query key is refused
+//! wherever Aegis proves itself, for it can't be taken off what was read, and some tools (GitLab) believe it before a header.
 
 use http::header::{AUTHORIZATION, HeaderMap};
 use http::request::Parts;
@@ -24,10 +25,12 @@ const KEYS: [&str; 9] = [
     "x-goog-signature",
 ];
 
-/// The first that a request brings, by its name.
-pub(super) fn of(form: Form, head: &Parts) -> Option<Foreign> {
-    let name = header(form, &head.headers).map(|name| format!("the header {name}"));
-    name.or_else(|| key(head.uri.query()?).map(|key| format!("the query key {key}"))).map(Foreign)
+/// The first that a request brings and that isn't taken off, by its name. `injected`: Aegis has a credential of its own;
+/// `refuses`: the operator wants no other.
+pub(super) fn of(form: Form, head: &Parts, injected: bool, refuses: bool) -> Option<Foreign> {
+    let name = || header(form, &head.headers).filter(|_| refuses).map(|name| format!("the header {name}"));
+    let key = || key(head.uri.query()?).filter(|_| refuses || injected).map(|key| format!("the query key {key}"));
+    name().or_else(key).map(Foreign)
 }
 
 /// On a route `Authorization` is for Aegis, unless a token for Aegis stands beside it.
@@ -50,7 +53,18 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        of(form, &request.body(()).expect("a request").into_parts().0).map(|found| found.0)
+        of(form, &request.body(()).expect("a request").into_parts().0, true, true).map(|found| found.0)
+    }
+
+    #[test]
+    fn what_is_not_taken_off_is_refused_where_aegis_proves_itself() {
+        let of = |target: &str, injected| {
+            let request = http::Request::get(target).header("private-token", "theirs");
+            of(Form::Route, &request.body(()).expect("a request").into_parts().0, injected, false).map(|found| found.0)
+        };
+        assert_eq!(of("/r/a/x", true), None);
+        assert_eq!(of("/r/a/x?private_token=1", true).as_deref(), Some("the query key private_token"));
+        assert_eq!(of("/r/a/x?private_token=1", false), None);
     }
 
     #[test]
