@@ -1,6 +1,7 @@
 //! MCP servers behind the real binary: what an agent sees of them, what reaches them, and what becomes of the rest.
 
 mod conformance;
+mod github;
 mod page;
 mod python;
 pub(crate) mod server;
