@@ -116,23 +116,27 @@ fn handed_out() -> String {
     ["made", "up", "for", "agents"].join("-")
 }
 
+/// The route of the page on credentials.
+fn page_route() -> String {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/credentials.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let block = page.split("\n## AWS\n").nth(1).and_then(|rest| rest.split("```").nth(1)).expect("the block");
+    block.strip_prefix("yaml\nroutes:\n").expect("routes").to_owned()
+}
+
 fn aws_config(aws: &Aws) -> String {
-    let route = |name: &str, tool: &str, service: &str| {
-        format!(
-            "  - name: {name}\n    upstream: http://{}\n    tool: {tool}\n    credential:\n      sigv4:\n        \
-             access_key_id: {}\n        secret_access_key: \"{}\"\n        region: eu-west-1\n        service: {service}\n        \
-             agents: {{access_key_id: AKIDAGENT, secret_access_key: {}}}\n",
-            aws.at,
-            aws.id,
-            aws.secret,
-            handed_out()
-        )
-    };
+    let ecs = page_route()
+        .replace("https://ecs.eu-west-1.amazonaws.com", &format!("http://{}", aws.at))
+        .replace("${env:AWS_ACCESS_KEY_ID}", &aws.id)
+        .replace("${env:AWS_SECRET_ACCESS_KEY}", &format!("\"{}\"", aws.secret));
+    assert!(ecs.contains(&handed_out()) && !ecs.contains("${"), "the page's keys are those of this test: {ecs}");
+    let groups = ecs
+        .replace("name: ecs", "name: groups")
+        .replace("aws_ecs", "aws_autoscaling")
+        .replace("service: ecs", "service: autoscaling");
     format!(
         "environments:\n  - {{match: {{tool: aws_ecs, region: eu-west-1, access_key: AKIDAGENT, cluster: staging}}, env: staging}}\n  \
-         - {{match: {{tool: aws_autoscaling, region: eu-west-1}}, env: staging}}\nroutes:\n{}{}",
-        route("ecs", "aws_ecs", "ecs"),
-        route("groups", "aws_autoscaling", "autoscaling"),
+         - {{match: {{tool: aws_autoscaling, region: eu-west-1}}, env: staging}}\nroutes:\n{ecs}{groups}"
     )
 }
 
