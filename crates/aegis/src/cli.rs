@@ -509,10 +509,10 @@ pub(crate) struct QueryArgs {
     /// Of this decision
     #[arg(long, value_name = "ID")]
     pub(crate) decision_id: Option<String>,
-    /// Not before this time, such as 2026-01-31T12:00:00Z
+    /// Not before this time, such as 2026-01-31T12:00:00Z, or 24h for a day ago
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
-    /// Before this time, such as 2026-01-31T12:00:00Z
+    /// Before this time, such as 2026-01-31T12:00:00Z, or 1h for an hour ago
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<String>,
     /// At most so many

@@ -16,13 +16,25 @@ use crate::operator::{Operator, query};
 /// Longest line of a file, in bytes: what one kept call comes to, and much more.
 const MAX_LINE: u64 = 1 << 20;
 
-/// The time that is `since` ago; the beginning of time when nothing is said.
+/// The time that `--since` names; the beginning of time when nothing is said.
 ///
 /// # Errors
-/// What isn't a duration.
+/// As for [`moment`].
 pub(crate) fn since(text: Option<&str>) -> Result<Timestamp> {
-    let Some(text) = text else { return Ok(Timestamp::UNIX_EPOCH) };
-    let age = config::duration(text).with_context(|| format!("--since {text}: expected a duration such as 24h"))?;
+    text.map_or(Ok(Timestamp::UNIX_EPOCH), |text| moment("--since", text))
+}
+
+/// The time that an option names: a time (RFC 3339), or how long ago.
+///
+/// # Errors
+/// What is neither.
+pub(crate) fn moment(option: &str, text: &str) -> Result<Timestamp> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let expected =
+        || format!("{option} {text}: expected a time such as 2026-01-31T12:00:00Z, or how long ago, such as 24h");
+    let age = config::duration(text).with_context(expected)?;
     Ok(Timestamp::now().checked_sub(age).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 

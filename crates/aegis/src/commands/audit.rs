@@ -4,7 +4,6 @@ use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
 use http::Method;
-use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::cli::{AuditCommand, Global, QueryArgs};
@@ -55,12 +54,10 @@ async fn tail(operator: &Operator, global: &Global, lines: u32, follow: bool) ->
 }
 
 fn path_of(args: QueryArgs) -> Result<String> {
-    for (name, time) in [("--since", &args.since), ("--until", &args.until)] {
-        if let Some(time) = time {
-            let parsed = time.parse::<Timestamp>();
-            parsed.with_context(|| format!("{name} {time}: expected a time such as 2026-01-31T12:00:00Z"))?;
-        }
-    }
+    let time = |option, text: Option<String>| -> Result<Option<String>> {
+        text.map(|text| traffic::moment(option, &text).map(|time| time.to_string())).transpose()
+    };
+    let (since, until) = (time("--since", args.since)?, time("--until", args.until)?);
     let pairs = [
         ("agent", args.agent),
         ("tool", args.tool),
@@ -68,8 +65,8 @@ fn path_of(args: QueryArgs) -> Result<String> {
         ("decision", args.decision),
         ("code", args.code),
         ("decision_id", args.decision_id),
-        ("since", args.since),
-        ("until", args.until),
+        ("since", since),
+        ("until", until),
         ("limit", Some(args.limit.to_string())),
     ];
     Ok(format!("/v1/audit{}", query(&pairs)))

@@ -328,3 +328,21 @@ fn a_gateway_waits_for_a_command_that_holds_its_data() {
     letting_go.join().expect("let go");
     assert!(gateway.folder.run(&["agent", "list"]).status.success(), "it runs");
 }
+
+#[test]
+fn a_time_is_a_moment_or_how_long_ago() {
+    let folder = Folder::new();
+    folder.run(&["agent", "add", "a"]);
+    let count = |args: &[&str]| {
+        let output = folder.run(&[&["audit", "query"], args].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output).lines().count()
+    };
+    let all = count(&[]);
+    assert!(all > 0, "what an operator does is on record");
+    assert_eq!(count(&["--since", "1h"]), all);
+    assert_eq!(count(&["--until", "1h"]), 0);
+    assert_eq!(count(&["--since", "2020-01-31T12:00:00Z", "--until", "2100-01-31T12:00:00Z"]), all);
+    let said = stderr(&folder.run(&["audit", "query", "--since", "yesterday"]));
+    assert!(said.contains("--since yesterday: expected a time such as"), "{said}");
+}
