@@ -195,18 +195,17 @@ fn ask(
             refuse(base, Code::ApprovalExpired, &format!("approval: {}", state.as_str()), detail.to_owned())
         }
         _ => {
+            let (tool, action) = (shown::owned(call.tool), shown::owned(call.action));
+            let env = shown::owned(call.environment.name);
             let detail = format!(
-                "{} of {} in {} needs a human's approval: {}",
-                shown::text(&call.action),
-                shown::text(&call.tool),
-                shown::text(&call.environment.name),
+                "{action} of {tool} in {env} needs a human's approval: {}",
                 base.violations.iter().map(|v| v.message.as_str()).collect::<Vec<_>>().join("; ")
             );
             let request = Request {
                 agent: agent.clone(),
-                tool: shown::owned(call.tool),
-                action: shown::owned(call.action),
-                env: shown::owned(call.environment.name),
+                tool,
+                action,
+                env,
                 target: call.target.into_iter().map(|(name, place)| (name, shown::owned(place))).collect(),
                 params: shown::params(call.params),
                 call_digest: digest,

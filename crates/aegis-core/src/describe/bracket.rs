@@ -15,30 +15,28 @@ use super::target::pairs;
 
 /// Reads the whole form.
 pub(super) fn parse(body: &[u8]) -> Result<Value, Unreadable> {
-    let text = std::str::from_utf8(body).map_err(|_| Unreadable::new("form_malformed", "the form is not UTF-8"))?;
-    nested(pairs(text)?.into_iter().map(|(name, text)| (name, Value::String(text))))
+    nested(fields(body)?)
 }
 
 /// The same of AWS's forms, whose names have dots: `InstanceId.1` is a member of `InstanceId`.
 pub(super) fn dotted(body: &[u8]) -> Result<Value, Unreadable> {
-    let text = std::str::from_utf8(body).map_err(|_| Unreadable::new("form_malformed", "the form is not UTF-8"))?;
-    let mut whole = Map::new();
-    let mut seen = BTreeSet::new();
-    for (name, text) in pairs(text)? {
-        let steps: Vec<&str> = name.split('.').collect();
-        if steps.len() > MAX_DEPTH || steps.iter().any(|step| step.is_empty()) {
-            return Err(Unreadable::new("form_dots", format!("the form's field {name:?} can be read in two ways")));
-        }
-        if !seen.insert(fold(&name)) {
-            return Err(Unreadable::new("form_duplicate_field", format!("the form's field {name:?} stands twice")));
-        }
-        place(&mut whole, &steps, Value::String(text), &name)?;
-    }
-    Ok(Value::Object(whole))
+    placed(fields(body)?, dots)
 }
 
 /// Puts fields in their places.
 pub(super) fn nested(fields: impl IntoIterator<Item = (String, Value)>) -> Result<Value, Unreadable> {
+    placed(fields, steps)
+}
+
+fn fields(body: &[u8]) -> Result<impl Iterator<Item = (String, Value)>, Unreadable> {
+    let text = std::str::from_utf8(body).map_err(|_| Unreadable::new("form_malformed", "the form is not UTF-8"))?;
+    Ok(pairs(text)?.into_iter().map(|(name, text)| (name, Value::String(text))))
+}
+
+fn placed(
+    fields: impl IntoIterator<Item = (String, Value)>,
+    steps: fn(&str) -> Result<Vec<&str>, Unreadable>,
+) -> Result<Value, Unreadable> {
     let mut whole = Map::new();
     let mut seen = BTreeSet::new();
     for (name, value) in fields {
@@ -50,6 +48,15 @@ pub(super) fn nested(fields: impl IntoIterator<Item = (String, Value)>) -> Resul
         place(&mut whole, &steps, value, &name)?;
     }
     Ok(Value::Object(whole))
+}
+
+/// `a.b.1` as `a`, `b` and `1`; none is empty.
+fn dots(name: &str) -> Result<Vec<&str>, Unreadable> {
+    let steps: Vec<&str> = name.split('.').collect();
+    if steps.len() > MAX_DEPTH || steps.iter().any(|step| step.is_empty()) {
+        return Err(Unreadable::new("form_dots", format!("the form's field {name:?} can be read in two ways")));
+    }
+    Ok(steps)
 }
 
 /// `a[b][]` as `a`, `b` and the empty text.

@@ -153,12 +153,12 @@ impl Question {
         &self.method
     }
 
-    /// Whether its answer may be kept for the next call that asks it.
+    /// Whether its answer may be kept for the next call that asks it: a trial run's is of its own call.
     pub fn may_be_kept(&self) -> bool {
-        self.keep && !self.is_of_one_call()
+        self.keep
     }
 
-    /// What to ask with whether the answer of one call is good for another: a trial run's isn't.
+    /// Whether it is a trial run, with the call's own method and body.
     pub fn is_of_one_call(&self) -> bool {
         matches!(self.wanted, Wanted::Document { .. })
     }

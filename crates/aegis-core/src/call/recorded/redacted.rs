@@ -29,6 +29,25 @@ const SECRET_NAMES: [&str; 12] = [
     "cookie",
     "private_key",
 ];
+/// How well-known kinds of secrets start: one that is broken off or misspelt isn't kept either.
+const SECRET_STARTS: [&str; 16] = [
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "ghu_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "xapp-",
+    "AKIA",
+    "ASIA",
+    "sk-",
+    "sk_",
+    "rk_",
+    "eyJ",
+    "-----BEGIN",
+];
 /// Shortest run of letters and digits that may be a random one, and how many different characters such a one has at least.
 const RANDOM_LENGTH: usize = 24;
 const RANDOM_VARIETY: usize = 14;
@@ -104,10 +123,18 @@ fn is_secret_name(name: &str) -> bool {
     SECRET_NAMES.iter().any(|part| name.contains(part))
 }
 
-/// Whether a text holds what must not leave, or a long random run: more is dropped here than is redacted elsewhere, for this is kept.
+/// Whether a text holds what must not leave, or only looks like it: more is dropped here than is redacted elsewhere, for this is kept.
 fn looks_secret(text: &str) -> bool {
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
-    words.into_iter().any(is_random) || matches!(shown::text(text), Cow::Owned(_))
+    let words = text.split(|c: char| c.is_whitespace() || "\"'=,;()<>".contains(c));
+    text.contains("-----BEGIN")
+        || has_password(text)
+        || words.into_iter().any(is_secret_word)
+        || matches!(shown::text(text), Cow::Owned(_))
+}
+
+fn is_secret_word(word: &str) -> bool {
+    let known = SECRET_STARTS.iter().any(|start| word.starts_with(start) && word.len() >= start.len() + 12);
+    known || word.split(['/', ':', '@', '.', '-']).any(is_random)
 }
 
 /// A digest is all hexadecimal, and no secret.
@@ -117,4 +144,11 @@ fn is_random(run: &str) -> bool {
     let mixed = has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase) && has(u8::is_ascii_digit);
     let variety = run.bytes().collect::<std::collections::BTreeSet<_>>().len();
     run.len() >= RANDOM_LENGTH && mixed && !hexadecimal && variety >= RANDOM_VARIETY
+}
+
+fn has_password(text: &str) -> bool {
+    text.split("://").skip(1).any(|rest| {
+        let authority = rest.split(['/', '?', '#', ' ']).next().unwrap_or_default();
+        authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+    })
 }

@@ -65,6 +65,15 @@ fn long_texts_and_secrets_are_not_kept() {
 }
 
 #[test]
+fn what_only_looks_like_a_secret_is_not_kept_either() {
+    let broken_off = format!("gh{}_{}", "p", "0123456789abcdef");
+    let joined = ["Zx81Qm", "42Lp07", "Rt63Vb", "95Nw28"].join("_");
+    let start = format!("-----BEGIN {}", "SOMETHING");
+    let kept = recorded(json!({"a": broken_off, "b": joined, "c": start, "d": "http://me:x@h/"}));
+    assert_eq!(kept.cut, ["params.a", "params.b", "params.c", "params.d"]);
+}
+
+#[test]
 fn parameters_without_end_are_not_kept() {
     let many: Vec<usize> = (0..20_000).collect();
     assert_eq!(recorded(json!({"list": many})).cut, ["params"]);
