@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::interception::Secured;
 use crate::process::{Gateway, text};
 use crate::tools::tool;
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, serve};
 
 const POLICY: &str = "agent: builder
 egress: {allow: [\"api.github.com:443\"]}
@@ -32,10 +32,7 @@ struct GitHub(Arc<Mutex<Vec<(String, String)>>>);
 impl GitHub {
     async fn start() -> (Self, SocketAddr) {
         let this = Self::default();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        let app = Router::new().fallback(answer).with_state(this.clone());
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        let address = serve(Router::new().fallback(answer).with_state(this.clone())).await;
         (this, address)
     }
 

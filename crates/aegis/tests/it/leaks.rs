@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::authzen::try_send;
 use crate::mcp::server::{Server, tool};
 use crate::process::{Gateway, eventually, raw, stdout};
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, serve};
 
 const POLICIES: &str = "agent: open
 egress: {allow: [tools.example]}
@@ -108,9 +108,7 @@ impl World {
             keep.lock().unwrap().extend_from_slice(&body);
             async {}
         });
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
-        let collector = listener.local_addr().expect("bound");
-        runtime.spawn(async move { axum::serve(listener, app).await });
+        let collector = runtime.block_on(serve(app));
         let (mcp, files) = runtime.block_on(Server::start(vec![tool("write", "writes")]));
         let tool = Upstream::start(None);
         let config = format!(

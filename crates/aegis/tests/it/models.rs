@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::process::{Gateway, eventually};
 use crate::tools::tool;
+use crate::upstream::serve;
 
 const POLICY: &str = "agent: writer
 actions:
@@ -95,10 +96,8 @@ fn named(event: &Value) -> String {
 fn the_sdks_are_answered_or_told_why_not_and_what_they_use_is_on_record() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let asked = Asked::default();
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
-    let address = listener.local_addr().expect("bound");
     let app = Router::new().fallback(answer).with_state(Arc::clone(&asked));
-    runtime.spawn(async move { axum::serve(listener, app).await });
+    let address = runtime.block_on(serve(app));
     let route = |name: &str| format!("  - {{name: {name}, tool: {name}, upstream: \"http://{address}\"}}\n");
     let gateway = Gateway::start(&format!("routes:\n{}{}", route("openai"), route("anthropic")), &[("w.yaml", POLICY)]);
     let token = gateway.folder.agent("writer");

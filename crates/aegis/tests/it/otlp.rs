@@ -2,6 +2,7 @@
 //! own tests.)
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 
 use crate::process::Gateway;
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, serve};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
@@ -22,18 +23,19 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn attributes(span: &Span) -> BTreeMap<String, String> {
+/// The attributes of a span, as text.
+pub(crate) fn attributes(span: &Span) -> BTreeMap<String, String> {
     let text = |value: &any_value::Value| match value {
         any_value::Value::StringValue(text) => text.clone(),
+        any_value::Value::IntValue(number) => number.to_string(),
         other => format!("{other:?}"),
     };
     let pairs = span.attributes.iter().filter_map(|a| Some((a.key.clone(), text(a.value.as_ref()?.value.as_ref()?))));
     pairs.collect()
 }
 
-#[test]
-fn a_denied_and_an_allowed_call_have_their_spans_in_the_callers_trace() {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+/// A receiver of spans over HTTP: its address, and what it got.
+pub(crate) async fn collector() -> (SocketAddr, Arc<Mutex<Vec<Span>>>) {
     let spans: Arc<Mutex<Vec<Span>>> = Arc::default();
     let keep = Arc::clone(&spans);
     let receive = move |body: Bytes| {
@@ -42,10 +44,13 @@ fn a_denied_and_an_allowed_call_have_their_spans_in_the_callers_trace() {
         keep.lock().unwrap().extend(scopes.flat_map(|scope| scope.spans));
         async {}
     };
-    let app = axum::Router::new().route("/v1/traces", axum::routing::post(receive));
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
-    let collector = listener.local_addr().expect("bound");
-    runtime.spawn(async move { axum::serve(listener, app).await });
+    (serve(axum::Router::new().route("/v1/traces", axum::routing::post(receive))).await, spans)
+}
+
+#[test]
+fn a_denied_and_an_allowed_call_have_their_spans_in_the_callers_trace() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let (collector, spans) = runtime.block_on(collector());
 
     let tool = Upstream::start(None);
     let config = format!(

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::secure::Authority;
+use crate::upstream::serve;
 
 /// One request that reached the tool.
 #[derive(Debug, Clone)]
@@ -34,10 +35,7 @@ impl Kubernetes {
     /// Starts it on a free loopback port, with a deployment `web` in each of `namespaces`. Stops with its runtime.
     pub async fn start(namespaces: &[&str]) -> (Self, SocketAddr) {
         let this = Self::with(namespaces);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        let app = this.app();
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        let address = serve(this.app()).await;
         (this, address)
     }
 

@@ -4,6 +4,14 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
+/// Serves an app on a free loopback port, until its runtime ends.
+pub async fn serve(app: axum::Router) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
 /// A tool that answers every request with 200 and `done`, and keeps the raw bytes that reached it.
 #[derive(Clone)]
 pub struct Upstream {

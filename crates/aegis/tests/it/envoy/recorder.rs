@@ -8,6 +8,8 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderName, Method, Uri};
 
+use crate::upstream::serve;
+
 /// One request that reached the tool.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
@@ -37,9 +39,7 @@ impl Recorder {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let app = Router::new().fallback(answer).layer(DefaultBodyLimit::disable()).with_state(Arc::clone(&seen));
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        runtime.spawn(async move { axum::serve(listener, app).await });
+        let address = runtime.block_on(serve(app));
         Self { address, seen, _runtime: runtime }
     }
 

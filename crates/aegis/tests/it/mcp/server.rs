@@ -11,6 +11,8 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::upstream::serve;
+
 #[derive(Clone, Default)]
 pub struct Server {
     seen: Arc<Mutex<Vec<(Value, HeaderMap)>>>,
@@ -25,10 +27,7 @@ impl Server {
     pub async fn start(tools: Vec<Value>) -> (Self, SocketAddr) {
         let this = Self::default();
         this.lists(tools);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        let app = Router::new().route("/mcp", axum::routing::any(answer)).with_state(this.clone());
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        let address = serve(Router::new().route("/mcp", axum::routing::any(answer)).with_state(this.clone())).await;
         (this, address)
     }
 

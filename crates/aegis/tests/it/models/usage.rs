@@ -6,18 +6,14 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::body::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::trace::v1::Span;
-use prost::Message as _;
 use serde_json::{Value, json};
 
+use crate::otlp::{attributes, collector};
 use crate::process::{Gateway, eventually, raw};
 
 const POLICY: &str = "agent: writer\nactions: [{name: infer, max_output_tokens: 1000}]\n";
@@ -184,32 +180,10 @@ fn read_request(stream: &mut TcpStream) {
     }
 }
 
-/// The attributes of a span, as text.
-fn attributes(span: &Span) -> BTreeMap<String, String> {
-    let text = |value: any_value::Value| match value {
-        any_value::Value::StringValue(text) => text,
-        any_value::Value::IntValue(number) => number.to_string(),
-        other => format!("{other:?}"),
-    };
-    let pairs = span.attributes.iter().cloned();
-    pairs.filter_map(|one| Some((one.key, text(one.value?.value?)))).collect()
-}
-
 #[test]
 fn what_was_used_is_the_same_on_record_span_and_metrics_and_unknown_where_it_wasnt_said() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let spans: Arc<Mutex<Vec<Span>>> = Arc::default();
-    let keep = Arc::clone(&spans);
-    let receive = move |body: Bytes| {
-        let request = ExportTraceServiceRequest::decode(body).expect("OTLP");
-        let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
-        keep.lock().unwrap().extend(scopes.flat_map(|scope| scope.spans));
-        async {}
-    };
-    let app = axum::Router::new().route("/v1/traces", axum::routing::post(receive));
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
-    let collector = listener.local_addr().expect("bound");
-    runtime.spawn(async move { axum::serve(listener, app).await });
+    let (collector, spans) = runtime.block_on(collector());
 
     let cases = cases();
     let tool = stand_in(cases.iter().map(|case| (case.way, case.answer.clone())).collect());

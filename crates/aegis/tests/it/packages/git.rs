@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response, Uri};
 
 use super::{Setup, run};
+use crate::upstream::serve;
 
 const ACTIONS: &str = "  - name: git/fetch\n  \
     - {name: git/push, denied_refs: [refs/heads/main], denied_options: [ci.skip]}\n";
@@ -74,12 +75,9 @@ impl Git {
     }
 
     fn serve(runtime: &tokio::runtime::Runtime, root: &Path) -> SocketAddr {
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
-        let address = listener.local_addr().expect("bound");
         let limit = axum::extract::DefaultBodyLimit::disable();
         let app = Router::new().fallback(backend).layer(limit).with_state(root.to_owned());
-        runtime.spawn(async move { axum::serve(listener, app).await });
-        address
+        runtime.block_on(serve(app))
     }
 
     /// git as the agent runs it.

@@ -10,6 +10,8 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use serde_json::{Value, json};
 
+use crate::upstream::serve;
+
 #[derive(Clone, Default)]
 pub(super) struct Registry {
     /// Lines of the index, as it lists them.
@@ -20,10 +22,8 @@ impl Registry {
     /// Starts it; it ends with the runtime.
     pub(super) fn start(runtime: &tokio::runtime::Runtime) -> (Self, SocketAddr) {
         let this = Self::default();
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
-        let address = listener.local_addr().expect("bound");
         let app = Router::new().fallback(answer).with_state(this.clone());
-        runtime.spawn(async move { axum::serve(listener, app).await });
+        let address = runtime.block_on(serve(app));
         (this, address)
     }
 

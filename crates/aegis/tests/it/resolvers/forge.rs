@@ -11,6 +11,8 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
+use crate::upstream::serve;
+
 /// A request that it was sent.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
@@ -31,10 +33,8 @@ impl Forge {
     pub(super) fn start() -> Self {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
-        let address = listener.local_addr().expect("bound");
         let app = Router::new().fallback(answer).with_state(Arc::clone(&seen));
-        runtime.spawn(async move { axum::serve(listener, app).await });
+        let address = runtime.block_on(serve(app));
         Self { address, seen, _runtime: runtime }
     }
 

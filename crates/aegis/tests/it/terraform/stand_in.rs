@@ -11,6 +11,8 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
+use crate::upstream::serve;
+
 #[derive(Default)]
 struct Held {
     /// Method and path, and what the caller proved itself with.
@@ -26,10 +28,7 @@ pub(super) struct Hcp(Arc<Mutex<Held>>);
 impl Hcp {
     pub(super) async fn start() -> (Self, SocketAddr) {
         let this = Self::default();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        let app = Router::new().fallback(answer).with_state(this.clone());
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        let address = serve(Router::new().fallback(answer).with_state(this.clone())).await;
         (this, address)
     }
 
